@@ -1,0 +1,22 @@
+// What the processor at hand can run. Asked once; compiled for the baseline so that it runs anywhere.
+#pragma once
+
+#include <string>
+
+namespace headrace {
+
+struct CpuFeatures {
+  bool avx2 = false;    // AVX2, FMA and F16C
+  bool avx512 = false;  // AVX-512 F, BW, DQ and VL, with AVX2 and FMA
+};
+
+// Features that both the processor and the operating system offer (the latter must save the wide registers).
+const CpuFeatures& cpu_features();
+
+// The processor's own name for itself, e.g. "AMD EPYC 9755 128-Core Processor"; "unknown" where it has none.
+std::string cpu_model();
+
+// Processors this process may run on: its affinity mask, not the machine's total. At least 1.
+int available_cpus();
+
+}  // namespace headrace

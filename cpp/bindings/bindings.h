@@ -1,0 +1,13 @@
+// What every binding file offers to module.cc: one register function per bound class.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace headrace {
+
+void register_errors(pybind11::module_& module);
+void register_info(pybind11::module_& module);
+void register_tokenizer(pybind11::module_& module);
+void register_engine(pybind11::module_& module);
+
+}  // namespace headrace

@@ -1,0 +1,10 @@
+// The Python module headrace._core. Only calls the register functions; each bound class has its own file.
+#include <pybind11/pybind11.h>
+
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The C++ core of headrace. Use the names in the package headrace; these may change.";
+  headrace::register_errors(module);
+  headrace::register_info(module);
+}
