@@ -1,0 +1,212 @@
+#include "batch/scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace headrace {
+namespace {
+
+constexpr int64_t kTurnsPerBatch = 4;
+constexpr int64_t kUnknownSpeedRetryMs = 1000;
+constexpr int64_t kMaxRetryMs = 60'000;
+
+void check_limit(const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value < low || value > high) {
+    throw Error(ErrorKind::kInvalidArgument,
+                concat(name, "=", value, ": must be between ", low, " and ", high));
+  }
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits) {
+  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
+  check_limit("max_batch_tokens", limits.max_batch_tokens, 1, kMax);
+  check_limit("max_batch_sequences", limits.max_batch_sequences, 1, kMax);
+  check_limit("max_queue_tokens", limits.max_queue_tokens, 1, std::numeric_limits<int64_t>::max());
+  check_limit("aging_us", limits.aging_us, 0, int64_t{1} << 50);
+  turn_tokens_ = std::max<int64_t>(1, limits.max_batch_tokens / kTurnsPerBatch);
+}
+
+void Scheduler::check(const Request& request) const {
+  if (request.lengths.empty() || request.lengths.size() > std::numeric_limits<int32_t>::max()) {
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("a request of ", request.lengths.size(), " sequences: must have at least one"));
+  }
+  for (const int32_t length : request.lengths) {
+    if (length < 1 || length > limits_.max_batch_tokens) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  concat("a sequence of ", length, " tokens: must have between 1 and ",
+                         limits_.max_batch_tokens, ", the tokens of a batch"));
+    }
+  }
+  if (entries_.contains(request.id)) {
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("request ", request.id, " is already known: ids must be unique"));
+  }
+}
+
+// The most a request with `tokens` queued can take in one turn: its last sequence may overdraw the credit.
+int64_t Scheduler::turn_of(const Entry& entry, int64_t tokens) const {
+  return std::min(tokens, turn_tokens_ + entry.longest - 1);
+}
+
+int64_t Scheduler::retry_after_ms(int64_t excess_tokens) const {
+  if (!(tokens_per_second_ > 0)) return kUnknownSpeedRetryMs;
+  const double ms = std::ceil(static_cast<double>(excess_tokens) / tokens_per_second_ * 1000.0);
+  return static_cast<int64_t>(std::clamp(ms, 1.0, static_cast<double>(kMaxRetryMs)));
+}
+
+void Scheduler::admit(const Entry& entry, int64_t tokens) const {
+  if (!entry.refusable || queue_.empty()) return;
+  // Differences, not sums: max_queue_tokens may be as large as int64 allows.
+  const int64_t turn = turn_of(entry, tokens);
+  int64_t excess = round_tokens_ - (limits_.max_queue_tokens - turn);
+  if (tokens > turn && refusable_tokens_ > 0)
+    excess = std::max(excess, refusable_tokens_ - (limits_.max_queue_tokens - tokens));
+  if (excess <= 0) return;
+  const int64_t wait_ms = retry_after_ms(excess);
+  throw Error(ErrorKind::kOverloaded,
+              concat("the queue holds ", queued_tokens_, " tokens and this request has ", tokens,
+                     "; at most ", limits_.max_queue_tokens, " may wait: try again in ", wait_ms, " ms"),
+              {}, wait_ms);
+}
+
+void Scheduler::submit(const Request& request) {
+  check(request);
+  Entry fresh;
+  fresh.id = request.id;
+  fresh.lengths.assign(request.lengths.begin(), request.lengths.end());
+  fresh.longest = *std::max_element(fresh.lengths.begin(), fresh.lengths.end());
+  fresh.credit = turn_tokens_;
+  fresh.priority_us = static_cast<int64_t>(request.priority) * limits_.aging_us;
+  fresh.key_us = request.arrival_us + fresh.priority_us;
+  fresh.order = next_order_++;
+  fresh.deadline_us = request.deadline_us;
+  fresh.refusable = request.admission == Admission::kRefuse;
+  const int64_t tokens = std::accumulate(fresh.lengths.begin(), fresh.lengths.end(), int64_t{0});
+  admit(fresh, tokens);
+
+  Entry& entry = entries_.emplace(request.id, std::move(fresh)).first->second;
+  queue_.insert(&entry);
+  if (entry.deadline_us != 0) deadlines_.insert(&entry);
+  count_queued(entry, tokens);
+}
+
+void Scheduler::count_queued(Entry& entry, int64_t tokens) {
+  const int64_t change = tokens - entry.queued_tokens;
+  queued_tokens_ += change;
+  if (entry.refusable) refusable_tokens_ += change;
+  round_tokens_ += turn_of(entry, tokens) - turn_of(entry, entry.queued_tokens);
+  entry.queued_tokens = tokens;
+}
+
+void Scheduler::leave_queue(Entry& entry) {
+  queue_.erase(&entry);
+  if (entry.deadline_us != 0) deadlines_.erase(&entry);
+  count_queued(entry, 0);
+}
+
+void Scheduler::drop(Entry& entry) {
+  if (entry.queued()) leave_queue(entry);
+  entry.dropped = true;
+  if (entry.running > 0) return;
+  const uint64_t id = entry.id;  // a copy: erase must not read its key from the node it frees
+  entries_.erase(id);
+}
+
+bool Scheduler::cancel(uint64_t id) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end() || found->second.dropped) return false;
+  drop(found->second);
+  return true;
+}
+
+void Scheduler::expire(int64_t now_us, std::vector<uint64_t>& expired) {
+  while (!deadlines_.empty() && (*deadlines_.begin())->deadline_us <= now_us) {
+    Entry& entry = **deadlines_.begin();
+    expired.push_back(entry.id);
+    drop(entry);
+  }
+}
+
+bool Scheduler::fits(const Entry& entry, const Batch& batch) const {
+  return batch.tokens + entry.lengths[entry.next] <= limits_.max_batch_tokens;
+}
+
+void Scheduler::take(Entry& entry, Batch& batch) {
+  const int32_t length = entry.lengths[entry.next];
+  batch.slots.push_back({entry.id, static_cast<int32_t>(entry.next), length});
+  batch.tokens += length;
+  ++entry.next;
+  ++entry.running;
+  entry.credit -= length;
+  entry.passed_over = false;
+  count_queued(entry, entry.queued_tokens - length);
+}
+
+// Puts the request behind all who wait and grants it the next turn. Returns the one to look at next.
+Scheduler::Queue::iterator Scheduler::end_turn(Queue::iterator at, int64_t now_us) {
+  const auto following = std::next(at);
+  auto node = queue_.extract(at);
+  Entry& entry = *node.value();
+  entry.key_us = std::max(entry.key_us, now_us + entry.priority_us);
+  entry.order = next_order_++;
+  entry.credit += turn_tokens_;
+  const auto put = queue_.insert(std::move(node)).position;
+  // Those between `following` and its new place come first; if there are none, it is its own successor.
+  return following == queue_.end() ? put : (ByKey()(*put, *following) ? put : following);
+}
+
+void Scheduler::next_batch(int64_t now_us, Batch& batch, std::vector<uint64_t>& expired) {
+  batch.clear();
+  expired.clear();
+  expire(now_us, expired);
+  int passed = 0;
+  auto at = queue_.begin();
+  while (at != queue_.end() && batch.tokens < limits_.max_batch_tokens &&
+         static_cast<int64_t>(batch.slots.size()) < limits_.max_batch_sequences) {
+    Entry& entry = **at;
+    if (entry.credit <= 0) {
+      at = end_turn(at, now_us);
+    } else if (fits(entry, batch)) {
+      take(entry, batch);
+      if (!entry.queued()) {
+        ++at;
+        leave_queue(entry);
+      }
+    } else {
+      if (entry.passed_over || passed == kLookAhead) break;
+      ++passed;
+      entry.passed_over = true;
+      ++at;
+    }
+  }
+  running_tokens_ += batch.tokens;
+}
+
+void Scheduler::finish(const Batch& batch, std::vector<uint64_t>& completed) {
+  completed.clear();
+  running_tokens_ -= batch.tokens;
+  for (const Slot& slot : batch.slots) {
+    const auto found = entries_.find(slot.request);
+    if (found == entries_.end() || found->second.running == 0) {
+      throw Error(ErrorKind::kInternal,
+                  concat("sequence ", slot.index, " of request ", slot.request, " finished but never ran"));
+    }
+    Entry& entry = found->second;
+    if (--entry.running > 0 || entry.queued()) continue;
+    if (!entry.dropped) completed.push_back(entry.id);
+    entries_.erase(found);
+  }
+}
+
+void Scheduler::set_max_queue_tokens(int64_t tokens) {
+  limits_.max_queue_tokens = std::max<int64_t>(1, tokens);
+}
+
+}  // namespace headrace
