@@ -1,5 +1,50 @@
+// The f32 kernels of one instruction set. CMake compiles this file once per set, with that set's flags and
+// the name of the table in HEADRACE_KERNELS_TABLE, its only exported symbol. To stay safe on processors that
+// lack the set, it uses no STL, no static initialiser and nothing inline from elsewhere: the linker may keep
+// any copy of a shared function.
+#include "kernels/kernels.h"
+
+#include "kernels/cpu/rows.inc.h"
+
+namespace headrace {
 namespace {
-const int kPlaceholder = 0;
+
+// Enough independent chains to cover the latency of a multiply-add (4 cycles, two a cycle).
+int64_t peak_flops(int64_t rounds) {
+  constexpr int kChains = 12;
+  Vec sums[kChains];
+#pragma GCC unroll 16
+  for (int i = 0; i < kChains; ++i) sums[i] = splat(static_cast<float>(i));
+  const Vec factor = splat(0.999f), step = splat(1e-3f);
+  for (int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kChains; ++i) sums[i] = mul_add(sums[i], factor, step);
+  }
+  Vec total = splat(0.0f);
+  for (int i = 0; i < kChains; ++i) total = add(total, sums[i]);
+  volatile float sink = sum_lanes(total);  // keeps the loop alive
+  (void)sink;
+  return rounds * kChains * kLanes * 2;
 }
-extern const int* const HEADRACE_KERNELS_TABLE;
-const int* const HEADRACE_KERNELS_TABLE = &kPlaceholder;
+
+}  // namespace
+
+extern const Kernels HEADRACE_KERNELS_TABLE;
+constinit const Kernels HEADRACE_KERNELS_TABLE = {
+    .name = HEADRACE_KERNELS_NAME,
+    .panel_columns = kPanelColumns,
+    .pack_weights = pack_weights,
+    .row_tile = kRowTile,
+    .gemm = gemm,
+    .layer_norm = layer_norm,
+    .softmax = softmax,
+    .gelu = gelu_row,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .mean_pool = mean_pool,
+    .l2_normalize = l2_normalize,
+    .add3 = add3,
+    .peak_flops = peak_flops,
+};
+
+}  // namespace headrace

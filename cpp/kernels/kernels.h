@@ -1,0 +1,104 @@
+// The kernel table: arithmetic on raw pointers. One table per instruction set, all with the same formulas; a
+// kernel cannot fail, allocate, log or take a lock, so it may run on any thread. Preconditions are the
+// caller's business.
+//
+// Letters: B sequences, T tokens in a batch, L tokens of one sequence, C hidden, H heads, D head size, F
+// feed-forward. Matrices are row-major f32; ld* is a row stride in floats. Buffers need no alignment beyond
+// float's.
+//
+// Every result row depends on its own inputs only, and its sums run in an order fixed by its own length: an
+// input gives bit-identical output alone or in any batch, however rows and columns are cut into tiles.
+//
+// This header is included by code compiled for AVX-512: it must declare only (no inline functions, no STL).
+#pragma once
+
+#include <cstdint>
+
+namespace headrace {
+
+enum class Activation : int32_t { kNone, kGelu };
+
+// y[m,n] = act(sum_k x[m,k] w[n,k] + bias[n]) + residual[m,n]
+//   x [M, K] with row stride ldx; w: N x K as pack_weights left it; bias [N] or null; residual [M, N] with
+//   row stride ldr, or null; y [M, N] with row stride ldy. y may be residual (same stride), and nothing else
+//   may overlap. f32 accumulators, k ascending. |error| <= 2 (K + 4) 2^-24 (sum_k |x w| + |bias|) before the
+//   activation. GELU is x Phi(x) with the exact normal distribution (Hendrycks & Gimpel 2016,
+//   arXiv:1606.08415), not its tanh fit: |error| <= 2e-7 max(1, |x|).
+struct Gemm {
+  const float* x;
+  int64_t ldx;
+  const float* packed_w;
+  const float* bias;
+  const float* residual;
+  int64_t ldr;
+  float* y;
+  int64_t ldy;
+  int64_t n;
+  int64_t k;
+  Activation activation;
+};
+
+// One head of one sequence: out[i] = sum_j softmax_j(scale q[i].k[j]) v[j], i and j in [0, length).
+//   q, k, v [L, D] with row stride ld; out [L, D] with row stride ldo; scratch: attention_scratch(L, D)
+//   floats. Keys are taken in blocks with a running maximum (Milakov & Gimelshein 2018, arXiv:1805.02867), so
+//   memory grows with L and not with its square. |error| <= 2e-6 max|v|.
+struct Attention {
+  const float* q;
+  const float* k;
+  const float* v;
+  int64_t ld;
+  float* out;
+  int64_t ldo;
+  int64_t length;
+  int64_t head_dim;
+  float scale;
+  float* scratch;
+};
+
+struct Kernels {
+  const char* name;
+
+  // Weights [N, K] row-major -> packed, in panels of panel_columns columns (the last one padded with zeros):
+  // packed[p][k][c] = w[p * panel_columns + c][k]. packed holds ceil(N / panel_columns) * panel_columns * K
+  // floats.
+  int64_t panel_columns;
+  void (*pack_weights)(const float* w, int64_t n, int64_t k, float* packed);
+
+  // Rows [row_begin, row_end) and columns [col_begin, col_end) of y; col_begin is a multiple of
+  // panel_columns. row_tile: the number of rows that one pass over a panel covers; row ranges that are
+  // multiples of it run fastest.
+  int64_t row_tile;
+  void (*gemm)(const Gemm& gemm, int64_t row_begin, int64_t row_end, int64_t col_begin, int64_t col_end);
+
+  // y[t,c] = (x[t,c] - mean_t) / sqrt(var_t + eps) * gain[c] + bias[c]           (Ba et al. 2016,
+  // arXiv:1607.06450)
+  //   x, y [rows, C] with row stride C, may be the same; the variance is the mean of squared distances, two
+  //   passes. |error| <= 4e-6 max|normalised| |gain| for C up to 8192.
+  void (*layer_norm)(const float* x, const float* gain, const float* bias, float eps, int64_t rows, int64_t c,
+                     float* y);
+
+  // y[i] = exp(x[i] - max x) / sum_j exp(x[j] - max x), in place, n >= 1. |error| <= 1e-6 relative to the
+  // largest.
+  void (*softmax)(float* x, int64_t n);
+
+  // y[i] = x[i] Phi(x[i]), in place. The same formula as the GEMM's epilogue.
+  void (*gelu)(float* x, int64_t n);
+
+  int64_t (*attention_scratch)(int64_t length, int64_t head_dim);
+  void (*attention)(const Attention& attention);
+
+  // y[c] = sum_t x[t,c] / rows, t ascending. x [rows, C], rows >= 1.
+  void (*mean_pool)(const float* x, int64_t rows, int64_t c, float* y);
+
+  // y[c] = x[c] / max(|x|_2, 1e-12). x and y may be the same.
+  void (*l2_normalize)(const float* x, int64_t c, float* y);
+
+  // y[c] = a[c] + b[c] + d[c]. No overlap but y with an input, exactly.
+  void (*add3)(const float* a, const float* b, const float* d, int64_t c, float* y);
+
+  // Runs `rounds` rounds of independent multiply-adds on registers and returns their number of floating-point
+  // operations; the clock is the caller's. Results divided by this rate are a share of the machine's peak.
+  int64_t (*peak_flops)(int64_t rounds);
+};
+
+}  // namespace headrace

@@ -1,0 +1,129 @@
+// The reference table: plain loops with double accumulators. The oracle of every other table, and what runs
+// on processors that have none of theirs.
+#include <cmath>
+
+#include "kernels/kernels.h"
+
+namespace headrace {
+namespace {
+
+constexpr int64_t kPanel = 8;
+
+void pack_weights(const float* w, int64_t n, int64_t k, float* packed) {
+  for (int64_t panel = 0; panel < n; panel += kPanel)
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t c = 0; c < kPanel; ++c) *packed++ = panel + c < n ? w[(panel + c) * k + i] : 0.0f;
+}
+
+float gelu_one(float x) { return static_cast<float>(0.5 * x * std::erfc(-x * std::sqrt(0.5))); }
+
+void gemm(const Gemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin, int64_t col_end) {
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    for (int64_t col = col_begin; col < col_end; ++col) {
+      const float* x = g.x + row * g.ldx;
+      const float* w = g.packed_w + col / kPanel * kPanel * g.k + col % kPanel;
+      double sum = 0;
+      for (int64_t i = 0; i < g.k; ++i) sum += static_cast<double>(x[i]) * w[i * kPanel];
+      if (g.bias) sum += g.bias[col];
+      auto value = static_cast<float>(sum);
+      if (g.activation == Activation::kGelu) value = gelu_one(value);
+      if (g.residual) value += g.residual[row * g.ldr + col];
+      g.y[row * g.ldy + col] = value;
+    }
+  }
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, float eps, int64_t rows, int64_t c,
+                float* y) {
+  for (int64_t row = 0; row < rows; ++row, x += c, y += c) {
+    double sum = 0;
+    for (int64_t i = 0; i < c; ++i) sum += x[i];
+    const double mean = sum / static_cast<double>(c);
+    double squares = 0;
+    for (int64_t i = 0; i < c; ++i) squares += (x[i] - mean) * (x[i] - mean);
+    const double scale = 1.0 / std::sqrt(squares / static_cast<double>(c) + eps);
+    for (int64_t i = 0; i < c; ++i) y[i] = static_cast<float>((x[i] - mean) * scale * gain[i] + bias[i]);
+  }
+}
+
+void softmax(float* x, int64_t n) {
+  float largest = x[0];
+  for (int64_t i = 1; i < n; ++i) largest = std::fmax(largest, x[i]);
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - largest);
+  for (int64_t i = 0; i < n; ++i)
+    x[i] = static_cast<float>(std::exp(static_cast<double>(x[i]) - largest) / sum);
+}
+
+void gelu(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = gelu_one(x[i]);
+}
+
+int64_t attention_scratch(int64_t length, int64_t) { return length; }
+
+void attention(const Attention& a) {
+  for (int64_t i = 0; i < a.length; ++i) {
+    for (int64_t j = 0; j < a.length; ++j) {
+      double dot = 0;
+      for (int64_t d = 0; d < a.head_dim; ++d)
+        dot += static_cast<double>(a.q[i * a.ld + d]) * a.k[j * a.ld + d];
+      a.scratch[j] = static_cast<float>(dot * a.scale);
+    }
+    softmax(a.scratch, a.length);
+    for (int64_t d = 0; d < a.head_dim; ++d) {
+      double sum = 0;
+      for (int64_t j = 0; j < a.length; ++j) sum += static_cast<double>(a.scratch[j]) * a.v[j * a.ld + d];
+      a.out[i * a.ldo + d] = static_cast<float>(sum);
+    }
+  }
+}
+
+void mean_pool(const float* x, int64_t rows, int64_t c, float* y) {
+  for (int64_t i = 0; i < c; ++i) {
+    double sum = 0;
+    for (int64_t row = 0; row < rows; ++row) sum += x[row * c + i];
+    y[i] = static_cast<float>(sum / static_cast<double>(rows));
+  }
+}
+
+void l2_normalize(const float* x, int64_t c, float* y) {
+  double squares = 0;
+  for (int64_t i = 0; i < c; ++i) squares += static_cast<double>(x[i]) * x[i];
+  const double scale = 1.0 / std::fmax(std::sqrt(squares), 1e-12);
+  for (int64_t i = 0; i < c; ++i) y[i] = static_cast<float>(x[i] * scale);
+}
+
+void add3(const float* a, const float* b, const float* d, int64_t c, float* y) {
+  for (int64_t i = 0; i < c; ++i) y[i] = a[i] + b[i] + d[i];
+}
+
+int64_t peak_flops(int64_t rounds) {
+  volatile double sink = 0;
+  double sums[8] = {};
+  for (int64_t i = 0; i < rounds; ++i)
+    for (double& sum : sums) sum = sum * 0.999 + 1e-3;
+  for (double sum : sums) sink = sink + sum;
+  return rounds * 16;
+}
+
+}  // namespace
+
+extern const Kernels kernels_reference;
+constinit const Kernels kernels_reference = {
+    .name = "reference",
+    .panel_columns = kPanel,
+    .pack_weights = pack_weights,
+    .row_tile = 1,
+    .gemm = gemm,
+    .layer_norm = layer_norm,
+    .softmax = softmax,
+    .gelu = gelu,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .mean_pool = mean_pool,
+    .l2_normalize = l2_normalize,
+    .add3 = add3,
+    .peak_flops = peak_flops,
+};
+
+}  // namespace headrace

@@ -1,0 +1,138 @@
+#include "models/config.h"
+
+#include <sys/stat.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace headrace {
+namespace {
+
+constexpr int64_t kMaxConfigBytes = 16 << 20;
+
+bool exists(const std::string& path) {
+  struct stat status{};
+  return stat(path.c_str(), &status) == 0;
+}
+
+std::string read_small_file(const std::string& path) {
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0)
+    throw Error(ErrorKind::kNotFound, concat(path,
+                                             ": no such file; a model directory needs config.json, "
+                                             "tokenizer.json and model.safetensors"));
+  if (!S_ISREG(status.st_mode)) throw Error(ErrorKind::kCorruptFile, concat(path, ": not a regular file"));
+  if (status.st_size > kMaxConfigBytes)
+    throw Error(ErrorKind::kCorruptFile,
+                concat(path, ": ", status.st_size, " bytes; a settings file has at most ", kMaxConfigBytes));
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) throw Error(ErrorKind::kNotFound, concat(path, ": cannot be read; check its permissions"));
+  return std::move(text).str();
+}
+
+// A size in the file; the limits are far above any real model and far below what would overflow a product of
+// three.
+int64_t size_field(JsonValue object, const char* key, int64_t high) {
+  try {
+    return object.at(key).as_int(1, high);
+  } catch (const Error& error) {
+    throw Error(error.kind(), concat(error.message(), " (key '", key, "')"));
+  }
+}
+
+void require(JsonValue object, const char* key, std::string_view supported, const std::string& path) {
+  const auto value = object.find(key);
+  if (!value || value->is_null()) return;
+  if (value->as_string() != supported)
+    throw Error(ErrorKind::kUnsupported,
+                concat(path, ": ", key, " '", value->as_string(), "': supported is '", supported, "'"));
+}
+
+bool flag(JsonValue object, std::string_view key) {
+  const auto value = object.find(key);
+  return value && value->as_bool();
+}
+
+}  // namespace
+
+EncoderConfig read_encoder_config(const std::string& directory) {
+  if (!exists(directory))
+    throw Error(ErrorKind::kNotFound, concat(directory,
+                                             ": no such model directory; give a path to a directory with "
+                                             "config.json, or demo:minilm"));
+  const std::string path = directory + "/config.json";
+  const std::string text = read_small_file(path);
+  const JsonDocument document(text, path);
+  const JsonValue root = document.root();
+  root.members();  // an object, or a clear error
+  const auto type = root.find("model_type");
+  if (!type || !type->is_string() || type->as_string() != "bert")
+    throw Error(ErrorKind::kUnsupported,
+                concat(path, ": model_type '", type && type->is_string() ? type->as_string() : "(none)",
+                       "': supported is 'bert'"));
+  require(root, "hidden_act", "gelu", path);
+  require(root, "position_embedding_type", "absolute", path);
+  EncoderConfig config;
+  config.hidden = size_field(root, "hidden_size", 1 << 16);
+  config.layers = size_field(root, "num_hidden_layers", 1 << 10);
+  config.heads = size_field(root, "num_attention_heads", 1 << 10);
+  config.feed_forward = size_field(root, "intermediate_size", 1 << 18);
+  config.vocabulary = size_field(root, "vocab_size", 1 << 24);
+  config.positions = size_field(root, "max_position_embeddings", 1 << 20);
+  config.types = root.find("type_vocab_size") ? size_field(root, "type_vocab_size", 1 << 10) : 2;
+  config.norm_eps = 1e-12f;
+  if (const auto eps = root.find("layer_norm_eps")) config.norm_eps = static_cast<float>(eps->as_double());
+  if (config.hidden % config.heads != 0)
+    root.fail(
+        concat("hidden_size ", config.hidden, " is not a multiple of num_attention_heads ", config.heads));
+  if (!(config.norm_eps > 0.0f && config.norm_eps < 1.0f))
+    root.fail("layer_norm_eps must lie between 0 and 1");
+  return config;
+}
+
+SentenceConfig read_sentence_config(const std::string& directory) {
+  SentenceConfig config;
+  const std::string path = directory + "/modules.json";
+  if (!exists(path)) return config;
+  const std::string text = read_small_file(path);
+  const JsonDocument document(text, path);
+  for (const JsonValue module : document.root().items()) {
+    const std::string_view type = module.at("type").as_string();
+    const std::string_view name = type.substr(type.rfind('.') + 1);
+    if (name == "Transformer") continue;
+    if (name == "Normalize") {
+      config.normalize = true;
+    } else if (name == "Pooling") {
+      const std::string_view folder = module.at("path").as_string();
+      if (folder.find("..") != std::string_view::npos || folder.substr(0, 1) == "/")
+        module.fail(concat("the module path '", folder, "' leaves the model directory"));
+      const std::string pooling_path = concat(directory, "/", folder, "/config.json");
+      const std::string pooling_text = read_small_file(pooling_path);
+      const JsonDocument pooling(pooling_text, pooling_path);
+      const bool mean = flag(pooling.root(), "pooling_mode_mean_tokens");
+      const bool first = flag(pooling.root(), "pooling_mode_cls_token");
+      for (const char* other : {"pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens",
+                                "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken"})
+        if (flag(pooling.root(), other))
+          throw Error(ErrorKind::kUnsupported, concat(pooling_path, ": ", other,
+                                                      ": supported are pooling_mode_mean_tokens and "
+                                                      "pooling_mode_cls_token"));
+      if (mean == first)
+        throw Error(ErrorKind::kUnsupported, concat(pooling_path,
+                                                    ": exactly one of pooling_mode_mean_tokens and "
+                                                    "pooling_mode_cls_token must be true"));
+      config.pooling = mean ? Pooling::kMean : Pooling::kFirst;
+    } else {
+      throw Error(ErrorKind::kUnsupported,
+                  concat(path, ": module '", type, "': supported are Transformer, Pooling and Normalize"));
+    }
+  }
+  return config;
+}
+
+}  // namespace headrace

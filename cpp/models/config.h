@@ -1,0 +1,35 @@
+// A model directory's settings, reduced to the fields in use, every number checked.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace headrace {
+
+// config.json of a BERT encoder.
+struct EncoderConfig {
+  int64_t hidden = 0;  // C
+  int64_t layers = 0;
+  int64_t heads = 0;         // H
+  int64_t feed_forward = 0;  // F
+  int64_t vocabulary = 0;    // V
+  int64_t positions = 0;     // longest sequence
+  int64_t types = 0;
+  float norm_eps = 0;
+};
+
+enum class Pooling { kMean, kFirst };
+
+// modules.json and 1_Pooling/config.json of sentence-transformers. A directory without modules.json gets mean
+// pooling and no normalisation, as sentence-transformers itself does.
+struct SentenceConfig {
+  Pooling pooling = Pooling::kMean;
+  bool normalize = false;
+};
+
+// Both throw kNotFound (no such directory or file), kCorruptFile (malformed or absurd) or kUnsupported
+// (well-formed, but another architecture, activation or module; the message names it).
+EncoderConfig read_encoder_config(const std::string& directory);
+SentenceConfig read_sentence_config(const std::string& directory);
+
+}  // namespace headrace

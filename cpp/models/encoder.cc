@@ -1,0 +1,123 @@
+#include "models/encoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "models/weights.h"
+
+namespace headrace {
+
+std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kernels& kernels) {
+  std::unique_ptr<Encoder> model(new Encoder(kernels));
+  model->config_ = read_encoder_config(directory);
+  model->sentence_ = read_sentence_config(directory);
+  const EncoderConfig& config = model->config_;
+  const int64_t c = config.hidden;
+
+  const std::string path = directory + "/model.safetensors";
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  // A bare encoder has plain names; one saved inside a model with a task head has them under "bert.".
+  const std::string prefix = file.find("bert.embeddings.word_embeddings.weight") ? "bert." : "";
+  WeightReader reader(file, path, prefix, kernels);
+  model->word_ = reader.tensor("embeddings.word_embeddings.weight", {config.vocabulary, c});
+  model->position_ = reader.tensor("embeddings.position_embeddings.weight", {config.positions, c});
+  model->type_ = reader.tensor("embeddings.token_type_embeddings.weight", {config.types, c});
+  model->embedding_norm_ = reader.layer_norm("embeddings.LayerNorm", c, config.norm_eps);
+  for (int64_t i = 0; i < config.layers; ++i) {
+    const std::string layer = concat("encoder.layer.", i, ".");
+    const std::string self = layer + "attention.self.";
+    model->layers_.push_back({
+        .qkv = reader.linear({self + "query", self + "key", self + "value"}, c, c),
+        .attended = reader.linear(layer + "attention.output.dense", c, c),
+        .attended_norm = reader.layer_norm(layer + "attention.output.LayerNorm", c, config.norm_eps),
+        .up = reader.linear(layer + "intermediate.dense", config.feed_forward, c),
+        .down = reader.linear(layer + "output.dense", c, config.feed_forward),
+        .down_norm = reader.layer_norm(layer + "output.LayerNorm", c, config.norm_eps),
+    });
+  }
+
+  ModelInfo& info = model->info_;
+  info.task = "embed";
+  info.architecture = "bert";
+  info.isa = kernels.name;
+  info.precision = "f32";
+  info.dimensions = c;
+  info.max_tokens = config.positions;
+  info.vocabulary = config.vocabulary;
+  info.parameters = reader.parameters();
+  info.weight_bytes = reader.parameters() * static_cast<int64_t>(sizeof(float));
+  return model;
+}
+
+void Encoder::reserve(int64_t max_batch_tokens, int threads) {
+  const int64_t c = config_.hidden;
+  x_ = Buffer(max_batch_tokens * c);
+  qkv_ = Buffer(max_batch_tokens * 3 * c);
+  context_ = Buffer(max_batch_tokens * c);
+  hidden_ = Buffer(max_batch_tokens * config_.feed_forward);
+  const int64_t longest = std::min(max_batch_tokens, config_.positions);
+  // Whole cache lines apart, so that threads do not write to each other's.
+  scratch_floats_ = (kernels_.attention_scratch(longest, c / config_.heads) + 31) / 16 * 16;
+  scratch_ = Buffer(scratch_floats_ * threads);
+}
+
+void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
+  const int64_t tokens = batch.tokens();
+  embed(batch, pool);
+  for (const Layer& layer : layers_) {
+    layer.qkv.forward(kernels_, pool, tokens, x_.data(), qkv_.data());
+    attend(batch, pool);
+    layer.attended.forward(kernels_, pool, tokens, context_.data(), x_.data(), Activation::kNone, x_.data());
+    layer.attended_norm.forward(kernels_, pool, tokens, x_.data(), x_.data());
+    layer.up.forward(kernels_, pool, tokens, x_.data(), hidden_.data(), Activation::kGelu);
+    layer.down.forward(kernels_, pool, tokens, hidden_.data(), x_.data(), Activation::kNone, x_.data());
+    layer.down_norm.forward(kernels_, pool, tokens, x_.data(), x_.data());
+  }
+  pool_outputs(batch, outputs, pool);
+}
+
+void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
+  const int64_t c = config_.hidden;
+  pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
+    const int64_t begin = batch.cu_lengths[sequence], end = batch.cu_lengths[sequence + 1];
+    for (int64_t i = begin; i < end; ++i)
+      kernels_.add3(word_.data() + batch.ids[i] * c, position_.data() + (i - begin) * c, type_.data(), c,
+                    x_.data() + i * c);
+    kernels_.layer_norm(x_.data() + begin * c, embedding_norm_.gain.data(), embedding_norm_.bias.data(),
+                        embedding_norm_.eps, end - begin, c, x_.data() + begin * c);
+  });
+}
+
+void Encoder::attend(const TokenBatch& batch, ThreadPool& pool) {
+  const int64_t c = config_.hidden, heads = config_.heads, head_dim = c / heads;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  pool.parallel_for(batch.sequences() * heads, [&](int64_t task, int thread) {
+    const int64_t sequence = task / heads, head = task % heads;
+    const int64_t begin = batch.cu_lengths[sequence];
+    const float* q = qkv_.data() + begin * 3 * c + head * head_dim;
+    kernels_.attention({.q = q,
+                        .k = q + c,
+                        .v = q + 2 * c,
+                        .ld = 3 * c,
+                        .out = context_.data() + begin * c + head * head_dim,
+                        .ldo = c,
+                        .length = batch.cu_lengths[sequence + 1] - begin,
+                        .head_dim = head_dim,
+                        .scale = scale,
+                        .scratch = scratch_.data() + thread * scratch_floats_});
+  });
+}
+
+void Encoder::pool_outputs(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
+  const int64_t c = config_.hidden;
+  pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
+    const int64_t begin = batch.cu_lengths[sequence], end = batch.cu_lengths[sequence + 1];
+    float* out = outputs[sequence];
+    const int64_t rows = sentence_.pooling == Pooling::kMean ? end - begin : 1;
+    kernels_.mean_pool(x_.data() + begin * c, rows, c, out);
+    if (sentence_.normalize) kernels_.l2_normalize(out, c, out);
+  });
+}
+
+}  // namespace headrace

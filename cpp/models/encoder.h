@@ -1,0 +1,67 @@
+// BERT (Devlin et al. 2018, arXiv:1810.04805) with a sentence-transformers head: ids -> one vector a
+// sequence.
+//
+//   x = norm(word[id] + position[i] + type[0])
+//   per layer:  qkv = x Wqkv + b;  a = attention(qkv);  x = norm(x + a Wo + b);  x = norm(x + gelu(x W1 + b)
+//   W2 + b) pooled = mean over the sequence, or its first token; divided by its length if the model asks for
+//   it
+//
+// Every linear layer is one GEMM over all T tokens of the batch; only attention looks at sequence borders.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/config.h"
+#include "models/layers.h"
+#include "models/model.h"
+
+namespace headrace {
+
+class Encoder final : public Model {
+ public:
+  // Reads config.json, modules.json and model.safetensors of `directory`, and packs the weights for
+  // `kernels`. Throws what config.h, safetensors.h and weights.h say.
+  static std::unique_ptr<Encoder> load(const std::string& directory, const Kernels& kernels);
+
+  const ModelInfo& info() const override { return info_; }
+  void reserve(int64_t max_batch_tokens, int threads) override;
+  void forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) override;
+
+ private:
+  struct Layer {
+    Linear qkv;       // [3C, C]
+    Linear attended;  // [C, C]
+    LayerNorm attended_norm;
+    Linear up;    // [F, C]
+    Linear down;  // [C, F]
+    LayerNorm down_norm;
+  };
+
+  explicit Encoder(const Kernels& kernels) : kernels_(kernels) {}
+  void embed(const TokenBatch& batch, ThreadPool& pool);
+  void attend(const TokenBatch& batch, ThreadPool& pool);
+  void pool_outputs(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool);
+
+  const Kernels& kernels_;
+  EncoderConfig config_;
+  SentenceConfig sentence_;
+  ModelInfo info_;
+
+  Buffer word_;      // [V, C]
+  Buffer position_;  // [positions, C]
+  Buffer type_;      // [types, C]; row 0 is in use
+  LayerNorm embedding_norm_;
+  std::vector<Layer> layers_;
+
+  // Activations of one forward, for max_batch_tokens tokens.
+  Buffer x_;        // [T, C]
+  Buffer qkv_;      // [T, 3C]
+  Buffer context_;  // [T, C]
+  Buffer hidden_;   // [T, F]
+  Buffer scratch_;  // attention, per thread
+  int64_t scratch_floats_ = 0;
+};
+
+}  // namespace headrace

@@ -1,0 +1,50 @@
+#include "models/layers.h"
+
+#include <algorithm>
+
+namespace headrace {
+namespace {
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The weights of one task's columns stay in L2 (1 to 2 MiB on the servers of today) while its rows pass over
+// them.
+constexpr int64_t kColumnBlockBytes = 768 << 10;
+// Register tiles per task: enough that a block of weights is fetched from L3 rarely.
+constexpr int64_t kTilesPerTask = 8;
+// Tasks per thread below which columns are cut finer, so that a thread that lost its core is soon helped out.
+constexpr int64_t kTasksPerThread = 4;
+
+}  // namespace
+
+void Linear::forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x, float* y,
+                     Activation activation, const float* residual) const {
+  const Gemm gemm{x, k, packed.data(), bias.data(), residual, n, y, n, n, k, activation};
+  const int64_t panel = kernels.panel_columns;
+  const int64_t panels = divide_up(n, panel);
+  const int64_t row_blocks = divide_up(rows, kernels.row_tile * kTilesPerTask);
+  int64_t column_blocks = divide_up(n * k * static_cast<int64_t>(sizeof(float)), kColumnBlockBytes);
+  if (pool.threads() > 1)
+    column_blocks = std::max(column_blocks, divide_up(kTasksPerThread * pool.threads(), row_blocks));
+  column_blocks = std::min(column_blocks, panels);
+  pool.parallel_for(row_blocks * column_blocks, [&](int64_t task, int) {
+    // Neighbouring tasks share columns, so the weights that one fetched are still near for the next.
+    const int64_t row = task % row_blocks, column = task / row_blocks;
+    kernels.gemm(gemm, rows * row / row_blocks, rows * (row + 1) / row_blocks,
+                 panels * column / column_blocks * panel,
+                 std::min(n, panels * (column + 1) / column_blocks * panel));
+  });
+}
+
+void LayerNorm::forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x,
+                        float* y) const {
+  constexpr int64_t kRowsPerTask = 32;
+  const int64_t c = gain.size();
+  pool.parallel_for(divide_up(rows, kRowsPerTask), [&](int64_t task, int) {
+    const int64_t begin = task * kRowsPerTask;
+    kernels.layer_norm(x + begin * c, gain.data(), bias.data(), eps, std::min(kRowsPerTask, rows - begin), c,
+                       y + begin * c);
+  });
+}
+
+}  // namespace headrace

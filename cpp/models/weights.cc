@@ -1,0 +1,107 @@
+#include "models/weights.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace headrace {
+namespace {
+
+std::string shape_text(std::span<const int64_t> shape) {
+  std::string text = "[";
+  for (const int64_t size : shape) text += concat(text.size() > 1 ? ", " : "", size);
+  return text + "]";
+}
+
+// IEEE 754 binary16 -> binary32; exact.
+float widen_half(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  uint32_t exponent = half >> 10 & 0x1F, fraction = half & 0x3FF;
+  if (exponent == 0x1F) return std::bit_cast<float>(sign | 0x7F800000u | fraction << 13);
+  if (exponent == 0) {
+    // Subnormal: fraction * 2^-24, exact in f32.
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+template <typename Widen>
+void widen(std::span<const std::byte> bytes, float* out, const Widen& widen_one) {
+  for (size_t i = 0; i + 1 < bytes.size(); i += 2) {
+    uint16_t half;
+    std::memcpy(&half, bytes.data() + i, 2);
+    *out++ = widen_one(half);
+  }
+}
+
+}  // namespace
+
+const TensorView& WeightReader::find(const std::string& name, std::initializer_list<int64_t> shape) {
+  const std::string full = prefix_ + name;
+  const TensorView* view = file_.find(full);
+  if (!view) throw Error(ErrorKind::kCorruptFile, concat(path_, ": the tensor '", full, "' is missing"));
+  if (!std::equal(view->shape.begin(), view->shape.end(), shape.begin(), shape.end()))
+    throw Error(ErrorKind::kCorruptFile,
+                concat(path_, ": the tensor '", full, "' has shape ", shape_text(view->shape),
+                       "; config.json makes it ", shape_text({shape.begin(), shape.size()})));
+  return *view;
+}
+
+void WeightReader::read(const TensorView& view, float* out) {
+  int64_t count = 1;
+  for (const int64_t size : view.shape) count *= size;
+  parameters_ += count;
+  switch (view.dtype) {
+    case DType::kF32:
+      std::memcpy(out, view.bytes.data(), view.bytes.size());
+      return;
+    case DType::kF16:
+      return widen(view.bytes, out, widen_half);
+    case DType::kBF16:
+      return widen(view.bytes, out, [](uint16_t half) { return std::bit_cast<float>(uint32_t{half} << 16); });
+    default:
+      throw Error(ErrorKind::kUnsupported,
+                  concat(path_, ": the tensor '", view.name, "' has type ", dtype_name(view.dtype),
+                         ": supported are F32, F16 and BF16"));
+  }
+}
+
+// The shape is checked before memory is asked for, and the reader has checked shapes against the file's size:
+// a lying config.json or header cannot make us allocate more than the file is long (twice that for
+// half-precision weights).
+Buffer WeightReader::tensor(const std::string& name, std::initializer_list<int64_t> shape) {
+  const TensorView& view = find(name, shape);
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  Buffer buffer(count);
+  read(view, buffer.data());
+  return buffer;
+}
+
+Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n, int64_t k) {
+  for (const std::string& name : names) find(name + ".weight", {n, k});
+  Linear layer;
+  layer.n = n * static_cast<int64_t>(names.size());
+  layer.k = k;
+  layer.bias = Buffer(layer.n);
+  Buffer plain(layer.n * k);
+  int64_t row = 0;
+  for (const std::string& name : names) {
+    read(find(name + ".weight", {n, k}), plain.data() + row * k);
+    read(find(name + ".bias", {n}), layer.bias.data() + row);
+    row += n;
+  }
+  const int64_t panel = kernels_.panel_columns;
+  layer.packed = Buffer((layer.n + panel - 1) / panel * panel * k);
+  kernels_.pack_weights(plain.data(), layer.n, k, layer.packed.data());
+  return layer;
+}
+
+LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps) {
+  return {.gain = tensor(name + ".weight", {c}), .bias = tensor(name + ".bias", {c}), .eps = eps};
+}
+
+}  // namespace headrace

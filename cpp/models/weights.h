@@ -1,0 +1,45 @@
+// Named tensors of a checkpoint -> f32 buffers in the layout the kernels want.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "kernels/kernels.h"
+#include "models/layers.h"
+#include "tensor/buffer.h"
+#include "tensor/safetensors.h"
+
+namespace headrace {
+
+class WeightReader {
+ public:
+  // prefix: what stands before every name in this checkpoint, e.g. "bert." or "".
+  // path: the file's name in messages.
+  WeightReader(const SafetensorsFile& file, std::string path, std::string prefix, const Kernels& kernels)
+      : file_(file), path_(std::move(path)), prefix_(std::move(prefix)), kernels_(kernels) {}
+
+  // The tensor of that name and exactly that shape, as f32 (f16 and bf16 widen without loss). Throws
+  // kCorruptFile when it is missing or has another shape, kUnsupported for other types.
+  Buffer tensor(const std::string& name, std::initializer_list<int64_t> shape);
+
+  // name.weight [n, k] and name.bias [n], packed.
+  Linear linear(const std::string& name, int64_t n, int64_t k) { return linear({name}, n, k); }
+  // Several linear layers with the same input, their outputs side by side: [sum n, k], each n rows.
+  Linear linear(std::initializer_list<std::string> names, int64_t n, int64_t k);
+  // name.weight and name.bias, [c] each.
+  LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
+
+  int64_t parameters() const { return parameters_; }
+
+ private:
+  const TensorView& find(const std::string& name, std::initializer_list<int64_t> shape);
+  void read(const TensorView& view, float* out);
+
+  const SafetensorsFile& file_;
+  std::string path_;
+  std::string prefix_;
+  const Kernels& kernels_;
+  int64_t parameters_ = 0;
+};
+
+}  // namespace headrace
