@@ -1,6 +1,14 @@
-"""AI models as a service, at native speed, from Python. See https://pypi.org/project/headrace."""
+"""AI models as a service, at native speed, from Python.
+
+>>> import headrace
+>>> with headrace.load("demo:minilm") as model:
+...     model.embed(["hello", "world"]).shape
+(2, 384)
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from .errors import (
     CancelledError,
@@ -14,14 +22,65 @@ from .errors import (
     UnsupportedError,
 )
 
+if TYPE_CHECKING:
+    from ._core import __version__
+    from .client import AsyncClient, Client
+    from .engine import Embeddings, Engine, Model, ModelInfo, info, isa, load
+    from .tokenizer import Encoding, Ragged, Tokenizer
+
 __all__ = [
+    "AsyncClient",
     "CancelledError",
+    "Client",
     "CorruptFileError",
     "DeadlineError",
+    "Embeddings",
+    "Encoding",
+    "Engine",
     "Error",
     "InternalError",
     "InvalidArgumentError",
+    "Model",
+    "ModelInfo",
     "ModelNotFoundError",
     "OverloadedError",
+    "Ragged",
+    "Tokenizer",
     "UnsupportedError",
+    "__version__",
+    "info",
+    "isa",
+    "load",
 ]
+
+# Loaded when first asked for: `import headrace` must cost next to nothing in a program that only might use it.
+_LAZY = {
+    "__version__": "_core",
+    "AsyncClient": "client",
+    "Client": "client",
+    "Embeddings": "engine",
+    "Encoding": "tokenizer",
+    "Engine": "engine",
+    "Model": "engine",
+    "ModelInfo": "engine",
+    "Ragged": "tokenizer",
+    "Tokenizer": "tokenizer",
+    "info": "engine",
+    "isa": "engine",
+    "load": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'headrace' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,231 @@
+// Engine, Ticket and CompletionQueue for Python. The GIL is released around tokenising, loading and every
+// wait.
+#include "engine/engine.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bindings/bindings.h"
+
+namespace py = pybind11;
+
+namespace headrace {
+namespace {
+
+std::string type_name(py::handle object) {
+  return py::cast<std::string>(py::type::of(object).attr("__name__"));
+}
+
+// The list as a tuple of its own, so that nobody changes it while the GIL is away.
+py::tuple frozen(const py::list& items) {
+  auto copy = py::reinterpret_steal<py::tuple>(PyList_AsTuple(items.ptr()));
+  if (!copy) throw py::error_already_set();
+  return copy;
+}
+
+// Views into the strings' own UTF-8 (CPython keeps it with the string), valid while `items` lives.
+std::vector<std::string_view> text_views(const py::tuple& items) {
+  std::vector<std::string_view> views;
+  views.reserve(items.size());
+  for (size_t i = 0; i < items.size(); ++i) {
+    PyObject* item = PyTuple_GET_ITEM(items.ptr(), static_cast<Py_ssize_t>(i));
+    if (!PyUnicode_Check(item))
+      throw Error(ErrorKind::kInvalidArgument,
+                  concat("input[", i, "] is of type ", type_name(item), "; every text must be a str"));
+    Py_ssize_t size = 0;
+    const char* data = PyUnicode_AsUTF8AndSize(item, &size);
+    if (!data) {
+      PyErr_Clear();
+      throw Error(
+          ErrorKind::kInvalidArgument,
+          concat("input[", i, "] has a lone surrogate and is no valid text; decode the bytes as UTF-8"));
+    }
+    views.emplace_back(data, static_cast<size_t>(size));
+  }
+  return views;
+}
+
+std::vector<std::vector<int32_t>> id_sequences(const py::tuple& items) {
+  std::vector<std::vector<int32_t>> sequences;
+  sequences.reserve(items.size());
+  for (size_t i = 0; i < items.size(); ++i) {
+    const py::handle item = items[i];
+    if (!py::isinstance<py::list>(item) && !py::isinstance<py::tuple>(item))
+      throw Error(ErrorKind::kInvalidArgument,
+                  concat("input[", i, "] is of type ", type_name(item), "; expected a list of token ids"));
+    const auto ids = py::reinterpret_borrow<py::sequence>(item);
+    std::vector<int32_t>& sequence = sequences.emplace_back();
+    sequence.reserve(ids.size());
+    for (const py::handle id : ids) {
+      int overflow = 0;
+      const bool is_int = PyLong_Check(id.ptr()) && !PyBool_Check(id.ptr());
+      const long long value = is_int ? PyLong_AsLongLongAndOverflow(id.ptr(), &overflow) : 0;
+      if (!is_int || overflow != 0 || value < 0 || value > INT32_MAX)
+        throw Error(ErrorKind::kInvalidArgument,
+                    concat("input[", i, "] holds ", py::cast<std::string>(py::repr(id)),
+                           "; token ids are integers between 0 and 2147483647"));
+      sequence.push_back(static_cast<int32_t>(value));
+    }
+  }
+  return sequences;
+}
+
+SubmitOptions submit_options(bool truncate, int priority, bool wait, int64_t timeout_us,
+                             std::shared_ptr<CompletionQueue> completions) {
+  if (priority < 0 || priority > 2)
+    throw Error(ErrorKind::kInvalidArgument, concat("priority=", priority, ": must be 0, 1 or 2"));
+  if (timeout_us < 0)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("timeout of ", timeout_us, " microseconds: must not be negative"));
+  return {.truncate = truncate,
+          .priority = static_cast<Priority>(priority),
+          .admission = wait ? Admission::kWait : Admission::kRefuse,
+          .timeout_us = timeout_us,
+          .completions = std::move(completions)};
+}
+
+py::dict histogram(const Histogram& h) {
+  py::dict dict;
+  dict["bounds"] = h.bounds();
+  dict["counts"] = h.counts();
+  dict["sum"] = h.sum();
+  return dict;
+}
+
+py::dict metrics(const Engine& engine, const std::string& name) {
+  const ModelMetrics m = engine.metrics(name);
+  py::dict dict;
+  dict["requests"] = m.requests;
+  dict["sequences"] = m.sequences;
+  dict["tokens"] = m.tokens;
+  dict["batches"] = m.batches;
+  dict["refused"] = m.refused;
+  dict["expired"] = m.expired;
+  dict["cancelled"] = m.cancelled;
+  dict["failed"] = m.failed;
+  dict["queued_tokens"] = m.queued_tokens;
+  dict["running_tokens"] = m.running_tokens;
+  dict["tokens_per_second"] = m.tokens_per_second;
+  dict["queue_seconds"] = histogram(m.queue_seconds);
+  dict["forward_seconds"] = histogram(m.forward_seconds);
+  dict["batch_tokens"] = histogram(m.batch_tokens);
+  dict["batch_sequences"] = histogram(m.batch_sequences);
+  return dict;
+}
+
+py::dict info(const Engine& engine, const std::string& name) {
+  const ModelInfo i = engine.info(name);
+  py::dict dict;
+  dict["task"] = i.task;
+  dict["architecture"] = i.architecture;
+  dict["isa"] = i.isa;
+  dict["precision"] = i.precision;
+  dict["dimensions"] = i.dimensions;
+  dict["max_tokens"] = i.max_tokens;
+  dict["vocabulary"] = i.vocabulary;
+  dict["parameters"] = i.parameters;
+  dict["weight_bytes"] = i.weight_bytes;
+  return dict;
+}
+
+// The answer as an array that shares the ticket's memory and keeps it alive.
+py::array_t<float> vectors(const std::shared_ptr<Ticket>& ticket) {
+  if (ticket->state() == Ticket::State::kPending)
+    throw Error(ErrorKind::kInternal, "the ticket is not finished; wait for it first");
+  if (ticket->state() == Ticket::State::kFailed) throw ticket->error();
+  auto* owner = new std::shared_ptr<Ticket>(ticket);
+  const py::capsule keep(owner, [](void* p) { delete static_cast<std::shared_ptr<Ticket>*>(p); });
+  return py::array_t<float>({ticket->sequences(), ticket->dimensions()}, ticket->vectors(), keep);
+}
+
+}  // namespace
+
+void register_engine(py::module_& module) {
+  py::class_<CompletionQueue, std::shared_ptr<CompletionQueue>>(
+      module, "CompletionQueue", "Finished tickets on their way to one event loop.")
+      .def(py::init<>())
+      .def("fileno", &CompletionQueue::fd, "Readable while finished tickets wait.")
+      .def("drain", &CompletionQueue::drain, "The ids of finished tickets, in order.");
+
+  py::class_<Ticket, std::shared_ptr<Ticket>>(module, "Ticket", "One submitted request.")
+      .def_property_readonly("id", &Ticket::id)
+      .def_property_readonly("done", [](const Ticket& t) { return t.state() != Ticket::State::kPending; })
+      .def_property_readonly("sequences", &Ticket::sequences)
+      .def_property_readonly("tokens", &Ticket::tokens)
+      .def_property_readonly("truncated", &Ticket::truncated)
+      .def("vectors", &vectors,
+           "float32 [sequences, dimensions], sharing the engine's memory; raises what failed.");
+
+  py::class_<Engine>(module, "Engine", "The serving core. Use headrace.Engine.")
+      .def(py::init([](int threads, int64_t queue_budget_us, int64_t max_batch_tokens) {
+             if (threads < 0 || threads > 1024)
+               throw Error(
+                   ErrorKind::kInvalidArgument,
+                   concat("threads=", threads, ": must be between 1 and 1024, or 0 for all processors"));
+             if (queue_budget_us < 1000)
+               throw Error(ErrorKind::kInvalidArgument, concat("a queue budget of ", queue_budget_us,
+                                                               " microseconds: must be at least 1000"));
+             if (max_batch_tokens < 1 || max_batch_tokens > 1 << 20)
+               throw Error(ErrorKind::kInvalidArgument,
+                           concat("max_batch_tokens=", max_batch_tokens, ": must be between 1 and 1048576"));
+             return std::make_unique<Engine>(EngineOptions{.threads = threads,
+                                                           .queue_budget_us = queue_budget_us,
+                                                           .max_batch_tokens = max_batch_tokens});
+           }),
+           py::kw_only(), py::arg("threads") = 0, py::arg("queue_budget_us") = 500'000,
+           py::arg("max_batch_tokens") = EngineOptions{}.max_batch_tokens)
+      .def("add", &Engine::add, py::arg("name"), py::arg("directory"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("remove", &Engine::remove, py::arg("name"), py::call_guard<py::gil_scoped_release>())
+      .def("names", &Engine::names)
+      .def("info", &info, py::arg("name"))
+      .def("metrics", &metrics, py::arg("name"))
+      .def_property_readonly("threads", &Engine::threads)
+      .def(
+          "submit_texts",
+          [](Engine& engine, const std::string& model, const py::list& texts, bool truncate, int priority,
+             bool wait, int64_t timeout_us, std::shared_ptr<CompletionQueue> completions) {
+            const py::tuple items = frozen(texts);
+            const std::vector<std::string_view> views = text_views(items);
+            const SubmitOptions options =
+                submit_options(truncate, priority, wait, timeout_us, std::move(completions));
+            const py::gil_scoped_release unlocked;
+            return engine.submit(model, views, options);
+          },
+          py::arg("model"), py::arg("texts"), py::arg("truncate"), py::arg("priority"), py::arg("wait"),
+          py::arg("timeout_us"), py::arg("completions").none(true))
+      .def(
+          "submit_ids",
+          [](Engine& engine, const std::string& model, const py::list& ids, bool truncate, int priority,
+             bool wait, int64_t timeout_us, std::shared_ptr<CompletionQueue> completions) {
+            const std::vector<std::vector<int32_t>> sequences = id_sequences(frozen(ids));
+            const SubmitOptions options =
+                submit_options(truncate, priority, wait, timeout_us, std::move(completions));
+            const py::gil_scoped_release unlocked;
+            return engine.submit(model, sequences, options);
+          },
+          py::arg("model"), py::arg("ids"), py::arg("truncate"), py::arg("priority"), py::arg("wait"),
+          py::arg("timeout_us"), py::arg("completions").none(true))
+      .def(
+          "check_texts",
+          [](const Engine& engine, const std::string& model, const py::list& texts) {
+            const py::tuple items = frozen(texts);
+            const std::vector<std::string_view> views = text_views(items);
+            const py::gil_scoped_release unlocked;
+            engine.check(model, views);
+          },
+          py::arg("model"), py::arg("texts"), "Raises what submitting these texts would.")
+      .def("cancel", &Engine::cancel, py::arg("model"), py::arg("ticket"),
+           py::call_guard<py::gil_scoped_release>())
+      .def(
+          "wait",
+          [](Engine& engine, const Ticket& ticket, int64_t timeout_us) {
+            return engine.wait(ticket, timeout_us);
+          },
+          py::arg("ticket"), py::arg("timeout_us"), py::call_guard<py::gil_scoped_release>(),
+          "Waits for a ticket; True when it is finished.")
+      .def("close", &Engine::close, py::arg("drain"), py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace headrace

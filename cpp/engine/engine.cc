@@ -1,0 +1,289 @@
+#include "engine/engine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/cpu.h"
+#include "engine/served.h"
+#include "kernels/dispatch.h"
+#include "models/encoder.h"
+
+namespace headrace {
+namespace {
+
+double seconds(int64_t us) { return static_cast<double>(us) * 1e-6; }
+
+bool is_model_name(std::string_view name) {
+  const auto alphanumeric = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  if (name.empty() || name.size() > 128 || !alphanumeric(name[0])) return false;
+  return std::all_of(name.begin(), name.end(),
+                     [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
+}
+
+int64_t queue_tokens(double tokens_per_second, int64_t budget_us) {
+  return std::max<int64_t>(1, static_cast<int64_t>(tokens_per_second * seconds(budget_us)));
+}
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options)
+    : options_(options),
+      owner_pid_(getpid()),
+      pool_(options.threads > 0 ? options.threads : available_cpus()) {
+  thread_ = std::thread([this] { loop(); });
+}
+
+Engine::~Engine() {
+  if (owner_pid_ == getpid()) {
+    close(false);
+  } else {
+    thread_.detach();  // in a forked child there is no such thread to join
+  }
+}
+
+void Engine::add(const std::string& name, const std::string& directory) {
+  if (!is_model_name(name))
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the model name '", name,
+                       "': use 1 to 128 letters, digits, '.', '_' or '-', the first a letter or digit"));
+  {
+    const std::lock_guard lock(mutex_);
+    if (served_.contains(name))
+      throw Error(ErrorKind::kInvalidArgument,
+                  concat("the model name '", name, "' is taken; remove it first"));
+  }
+  auto model = Encoder::load(directory, kernels());
+  auto tokenizer = Tokenizer::from_file(directory + "/tokenizer.json");
+  if (tokenizer->vocab_size() > model->info().vocabulary)
+    throw Error(ErrorKind::kCorruptFile,
+                concat(directory, ": tokenizer.json has ids up to ", tokenizer->vocab_size() - 1,
+                       ", config.json a vocab_size of ", model->info().vocabulary));
+  SchedulerLimits limits;
+  limits.max_batch_tokens = std::max(options_.max_batch_tokens, model->info().max_tokens);
+  auto served = std::make_shared<Served>(name, limits);
+  model->reserve(limits.max_batch_tokens, pool_.threads());
+  served->model = std::move(model);
+  served->tokenizer = std::move(tokenizer);
+  const std::lock_guard lock(mutex_);
+  if (!served_.emplace(name, std::move(served)).second)
+    throw Error(ErrorKind::kInvalidArgument, concat("the model name '", name, "' is taken; remove it first"));
+}
+
+void Engine::remove(const std::string& name) {
+  const std::shared_ptr<Served> served = find(name);
+  const std::lock_guard lock(mutex_);
+  served->removed = true;
+  served_.erase(name);
+  fail_all(*served, Error(ErrorKind::kCancelled, concat("the model '", name, "' was removed")));
+  wake_waiters();
+}
+
+std::shared_ptr<Engine::Served> Engine::find(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = served_.find(name); found != served_.end()) return found->second;
+  std::string known;
+  for (const auto& [other, served] : served_) known += (known.empty() ? "" : ", ") + other;
+  throw Error(ErrorKind::kNotFound,
+              concat("no model is named '", name, "'; there ", known.empty() ? "are none" : "is: " + known),
+              "model_not_found");
+}
+
+std::vector<std::string> Engine::names() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, served] : served_) names.push_back(name);
+  return names;
+}
+
+ModelInfo Engine::info(const std::string& name) const { return find(name)->model->info(); }
+
+ModelMetrics Engine::metrics(const std::string& name) const {
+  const std::shared_ptr<Served> served = find(name);
+  const std::lock_guard lock(mutex_);
+  ModelMetrics metrics = served->metrics;
+  metrics.queued_tokens = served->scheduler.queued_tokens();
+  metrics.running_tokens = served->scheduler.running_tokens();
+  return metrics;
+}
+
+void Engine::cancel(const std::string& name, uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  const auto served = served_.find(name);
+  if (served == served_.end()) return;
+  const auto found = served->second->tickets.find(id);
+  if (found == served->second->tickets.end()) return;
+  served->second->scheduler.cancel(id);
+  ++served->second->metrics.cancelled;
+  finish(found->second, Error(ErrorKind::kCancelled, "the request was cancelled"));
+  served->second->tickets.erase(found);
+  wake_waiters();
+}
+
+bool Engine::wait(const Ticket& ticket, int64_t timeout_us) {
+  std::unique_lock lock(mutex_);
+  return finished_.wait_for(lock, std::chrono::microseconds(timeout_us),
+                            [&] { return ticket.state() != Ticket::State::kPending; });
+}
+
+void Engine::close(bool drain) {
+  {
+    std::unique_lock lock(mutex_);
+    closing_ = true;
+    if (drain)
+      finished_.wait(lock, [&] {
+        return stop_ || std::all_of(served_.begin(), served_.end(),
+                                    [](const auto& entry) { return entry.second->tickets.empty(); });
+      });
+    stop_ = true;
+    for (const auto& [name, served] : served_)
+      fail_all(*served, Error(ErrorKind::kCancelled, "the engine was closed before this request ran"));
+    wake_waiters();
+  }
+  work_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+// mutex_ is held.
+void Engine::finish(const std::shared_ptr<Ticket>& ticket, std::optional<Error> error) {
+  const bool failed = error.has_value();
+  ticket->error_ = std::move(error);
+  ticket->state_.store(failed ? Ticket::State::kFailed : Ticket::State::kDone, std::memory_order_release);
+  if (!ticket->completions_) return;
+  ticket->completions_->push(ticket->id_);
+  if (std::find(to_wake_.begin(), to_wake_.end(), ticket->completions_) == to_wake_.end())
+    to_wake_.push_back(ticket->completions_);
+}
+
+// mutex_ is held. Wakes every event loop that has news, once, and everyone in wait().
+void Engine::wake_waiters() {
+  for (const auto& completions : to_wake_) completions->wake();
+  to_wake_.clear();
+  finished_.notify_all();
+}
+
+// mutex_ is held.
+void Engine::fail_all(Served& served, const Error& error) {
+  for (const auto& [id, ticket] : served.tickets) {
+    served.scheduler.cancel(id);
+    ++served.metrics.cancelled;
+    finish(ticket, error);
+  }
+  served.tickets.clear();
+}
+
+void Engine::loop() {
+  RunningBatch running;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    std::shared_ptr<Served> served;
+    work_.wait(lock, [&] { return stop_ || (served = next_served()); });
+    if (stop_) return;
+    last_served_ = served->name;
+    if (!start_batch(*served, running)) continue;
+    running_ = true;
+    lock.unlock();
+    run_batch(*served, running);
+    lock.lock();
+    running_ = false;
+    finish_batch(*served, running);
+    if (served->removed) served.reset();  // the last reference: memory goes back now, not at the next request
+  }
+}
+
+// mutex_ is held. The next model after the last one that has work: each gets its turn.
+std::shared_ptr<Engine::Served> Engine::next_served() {
+  const auto has_work = [](const auto& entry) { return entry.second->scheduler.queued_requests() > 0; };
+  auto found = std::find_if(served_.upper_bound(last_served_), served_.end(), has_work);
+  if (found == served_.end()) found = std::find_if(served_.begin(), served_.end(), has_work);
+  return found == served_.end() ? nullptr : found->second;
+}
+
+// mutex_ is held. False when nothing is left to run, all that was queued having expired.
+bool Engine::start_batch(Served& served, RunningBatch& running) {
+  running.start_us = now_us();
+  served.scheduler.next_batch(running.start_us, running.batch, running.expired);
+  for (const uint64_t id : running.expired) {
+    const auto found = served.tickets.find(id);
+    ++served.metrics.expired;
+    finish(found->second, Error(ErrorKind::kDeadline,
+                                "the request's timeout passed before it could run; allow more "
+                                "time or send less at once"));
+    served.tickets.erase(found);
+  }
+  if (!running.expired.empty()) wake_waiters();
+  running.ids.clear();
+  running.cu_lengths.assign(1, 0);
+  running.outputs.clear();
+  running.tickets.clear();
+  running.error.reset();
+  for (const Slot& slot : running.batch.slots) {
+    const std::shared_ptr<Ticket>& ticket = served.tickets.find(slot.request)->second;
+    const auto first = ticket->ids_.begin() + ticket->starts_[static_cast<size_t>(slot.index)];
+    running.ids.insert(running.ids.end(), first, first + slot.length);
+    running.cu_lengths.push_back(static_cast<int32_t>(running.ids.size()));
+    running.outputs.push_back(ticket->vectors_.get() + slot.index * ticket->dimensions_);
+    running.tickets.push_back(ticket);
+    if (slot.index == 0) served.metrics.queue_seconds.add(seconds(running.start_us - ticket->arrival_us_));
+  }
+  return !running.batch.empty();
+}
+
+void Engine::run_batch(Served& served, RunningBatch& running) {
+  try {
+    served.model->forward({running.ids, running.cu_lengths}, running.outputs, pool_);
+  } catch (const Error& error) {
+    running.error = error;
+  } catch (const std::exception& error) {
+    running.error = Error(ErrorKind::kInternal, concat("the forward pass failed: ", error.what()));
+  }
+}
+
+// mutex_ is held.
+void Engine::finish_batch(Served& served, RunningBatch& running) {
+  const double elapsed = seconds(std::max<int64_t>(1, now_us() - running.start_us));
+  ModelMetrics& metrics = served.metrics;
+  ++metrics.batches;
+  metrics.forward_seconds.add(elapsed);
+  metrics.batch_tokens.add(static_cast<double>(running.batch.tokens));
+  metrics.batch_sequences.add(static_cast<double>(running.batch.slots.size()));
+
+  if (running.error) {
+    // A batch that failed takes its own requests along, and nobody else.
+    for (const Slot& slot : running.batch.slots) {
+      const auto found = served.tickets.find(slot.request);
+      if (found == served.tickets.end()) continue;
+      served.scheduler.cancel(slot.request);
+      ++metrics.failed;
+      finish(found->second, running.error);
+      served.tickets.erase(found);
+    }
+  } else {
+    metrics.sequences += static_cast<int64_t>(running.batch.slots.size());
+    metrics.tokens += running.batch.tokens;
+    // Weighted by tokens: small batches are slow a token and say little about the speed under load.
+    const double speed = static_cast<double>(running.batch.tokens) / elapsed;
+    const double weight =
+        std::min(0.25, static_cast<double>(running.batch.tokens) /
+                           (4.0 * static_cast<double>(served.scheduler.limits().max_batch_tokens)));
+    metrics.tokens_per_second =
+        metrics.tokens_per_second == 0
+            ? speed
+            : metrics.tokens_per_second + weight * (speed - metrics.tokens_per_second);
+    served.scheduler.set_tokens_per_second(metrics.tokens_per_second);
+    served.scheduler.set_max_queue_tokens(queue_tokens(metrics.tokens_per_second, options_.queue_budget_us));
+  }
+  served.scheduler.finish(running.batch, running.completed);
+  for (const uint64_t id : running.completed) {
+    const auto found = served.tickets.find(id);
+    if (found == served.tickets.end()) continue;
+    finish(found->second, std::nullopt);
+    served.tickets.erase(found);
+  }
+  running.tickets.clear();
+  wake_waiters();
+}
+
+}  // namespace headrace

@@ -1,0 +1,121 @@
+// Owns the threads. Requests come in from any thread, one loop thread forms batches and runs them, finished
+// tickets go out through completion queues or wait().
+//
+//   submit: check, tokenise (on the caller's thread) -> scheduler -> | loop: next_batch -> forward -> finish
+//   | -> ticket
+//
+// One engine holds any number of models; they share its threads and take turns, a batch at a time.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/threads.h"
+#include "batch/request.h"
+#include "engine/metrics.h"
+#include "engine/ticket.h"
+#include "models/model.h"
+#include "text/tokenizer.h"
+
+namespace headrace {
+
+struct EngineOptions {
+  int threads = 0;                       // compute threads; 0: every processor the process may use
+  int64_t queue_budget_us = 500'000;     // work that would have to wait longer than this is refused
+  int64_t max_batch_tokens = 1024;       // raised to a model's longest sequence where that is more
+  int64_t max_request_tokens = 1 << 20;  // one request's ids, answers and bookkeeping stay within this
+};
+
+struct SubmitOptions {
+  bool truncate = false;  // cut what is longer than the model allows, instead of refusing it
+  Priority priority = Priority::kInteractive;
+  Admission admission = Admission::kRefuse;
+  int64_t timeout_us = 0;                        // 0: none
+  std::shared_ptr<CompletionQueue> completions;  // null: the caller uses wait()
+};
+
+class Engine {
+ public:
+  explicit Engine(const EngineOptions& options);
+  ~Engine();  // as close(false)
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Loads the model directory and makes it known as `name`. Throws what Encoder::load and
+  // Tokenizer::from_file throw, and kInvalidArgument when the name is taken or is not
+  // [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Other models keep running.
+  void add(const std::string& name, const std::string& directory);
+  // Requests still queued fail with kCancelled; a batch that runs is finished. Throws kNotFound.
+  void remove(const std::string& name);
+
+  std::vector<std::string> names() const;
+  ModelInfo info(const std::string& name) const;  // throws kNotFound
+  ModelMetrics metrics(const std::string& name) const;
+  int threads() const { return pool_.threads(); }
+
+  // Queues texts, or sequences of ids (which get no special tokens added). Throws kNotFound (no such model),
+  // kInvalidArgument (no sequences; an empty or over-long one, code "context_length_exceeded"; not UTF-8; an
+  // id outside the vocabulary), kOverloaded, kCancelled (the engine is closed).
+  std::shared_ptr<Ticket> submit(const std::string& name, std::span<const std::string_view> texts,
+                                 const SubmitOptions& options);
+  std::shared_ptr<Ticket> submit(const std::string& name, std::span<const std::vector<int32_t>> ids,
+                                 const SubmitOptions& options);
+
+  // Checks texts as submit without truncation would, and queues nothing: for callers about to send them in
+  // portions.
+  void check(const std::string& name, std::span<const std::string_view> texts) const;
+
+  // Withdraws a ticket: it fails with kCancelled, and what of it is queued never runs. No effect when it is
+  // finished.
+  void cancel(const std::string& name, uint64_t ticket);
+  // Waits until the ticket is finished or timeout_us passed; true if finished.
+  bool wait(const Ticket& ticket, int64_t timeout_us);
+
+  // Refuses new requests; with drain, finishes the queued ones first, else they fail with kCancelled.
+  // Idempotent.
+  void close(bool drain);
+
+ private:
+  struct Served;
+  struct RunningBatch;
+
+  std::shared_ptr<Served> find(const std::string& name) const;
+  std::shared_ptr<Ticket> start_ticket(const Served& served, const SubmitOptions& options) const;
+  std::shared_ptr<Ticket> enqueue(Served& served, std::shared_ptr<Ticket> ticket,
+                                  const SubmitOptions& options);
+  void loop();
+  std::shared_ptr<Served> next_served();
+  bool start_batch(Served& served, RunningBatch& running);
+  void run_batch(Served& served, RunningBatch& running);
+  void finish_batch(Served& served, RunningBatch& running);
+  void finish(const std::shared_ptr<Ticket>& ticket, std::optional<Error> error);
+  void fail_all(Served& served, const Error& error);
+  void wake_waiters();
+
+  const EngineOptions options_;
+  const int owner_pid_;  // threads do not survive fork(): a child must make its own engine
+  ThreadPool pool_;      // used by the loop thread only
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;      // the loop waits here
+  std::condition_variable finished_;  // wait() and close() wait here
+  // Guarded by mutex_, as is everything in Served but its tokenizer and model.
+  std::map<std::string, std::shared_ptr<Served>, std::less<>> served_;
+  std::string last_served_;  // whose turn it was
+  std::vector<std::shared_ptr<CompletionQueue>> to_wake_;
+  uint64_t next_ticket_ = 1;
+  bool closing_ = false;  // no new requests
+  bool stop_ = false;     // the loop ends
+  bool running_ = false;  // a batch is out
+  std::thread thread_;    // last: it starts when all else is there
+};
+
+}  // namespace headrace

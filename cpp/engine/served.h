@@ -1,0 +1,47 @@
+// What the engine keeps of each model, and of the batch it runs. Private to engine/.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "batch/batch.h"
+#include "batch/scheduler.h"
+#include "engine/engine.h"
+
+namespace headrace {
+
+inline int64_t now_us() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
+struct Engine::Served {
+  std::string name;
+  std::unique_ptr<Tokenizer> tokenizer;  // immutable: used without the lock
+  std::unique_ptr<Model> model;          // forward: loop thread only
+  Scheduler scheduler;
+  ModelMetrics metrics;
+  std::unordered_map<uint64_t, std::shared_ptr<Ticket>> tickets;  // queued or running
+  bool removed = false;
+
+  Served(std::string model_name, const SchedulerLimits& limits)
+      : name(std::move(model_name)), scheduler(limits) {}
+};
+
+// The loop's working memory; kept from batch to batch, so a steady state allocates nothing.
+struct Engine::RunningBatch {
+  Batch batch;
+  std::vector<uint64_t> expired, completed;
+  std::vector<std::shared_ptr<Ticket>>
+      tickets;  // by slot: outputs stay valid if a ticket is cancelled meanwhile
+  std::vector<int32_t> ids, cu_lengths;
+  std::vector<float*> outputs;
+  int64_t start_us = 0;
+  std::optional<Error> error;
+};
+
+}  // namespace headrace

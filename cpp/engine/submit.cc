@@ -1,0 +1,144 @@
+// The way in: checks, tokenising on the caller's thread, admission.
+#include <unistd.h>
+
+#include "engine/served.h"
+
+namespace headrace {
+
+std::shared_ptr<Ticket> Engine::start_ticket(const Served& served, const SubmitOptions& options) const {
+  if (owner_pid_ != getpid())
+    throw Error(ErrorKind::kUnsupported,
+                "this engine was made before fork(); make a new one in the child process");
+  auto ticket = std::make_shared<Ticket>();
+  ticket->dimensions_ = served.model->info().dimensions;
+  ticket->completions_ = options.completions;
+  return ticket;
+}
+
+namespace {
+
+[[noreturn]] void refuse_length(size_t index, int64_t tokens, int64_t limit) {
+  throw Error(ErrorKind::kInvalidArgument,
+              concat("input[", index, "] has ", tokens, " tokens; this model takes at most ", limit,
+                     ". Shorten it, or pass truncate=true to cut it"),
+              "context_length_exceeded");
+}
+
+void check_total(size_t tokens, int64_t limit) {
+  if (static_cast<int64_t>(tokens) > limit)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the request has over ", limit, " tokens; send it in several requests"),
+                "request_too_large");
+}
+
+// Appends the ids of one text, at most max_tokens of them; true when it was cut, which only truncate allows.
+// Special tokens spelled out in a text stay text: no author of content can forge one.
+bool encode_text(const Tokenizer& tokenizer, size_t index, std::string_view text, int64_t max_tokens,
+                 bool truncate, std::vector<int32_t>& ids) {
+  if (text.empty())
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("input[", index, "] is an empty string; every text needs a character"));
+  int64_t tokens = 0;
+  try {
+    tokens = tokenizer.encode_ids(
+        text, {.add_special_tokens = true, .allow_special = false, .max_tokens = max_tokens}, ids);
+  } catch (const Error& error) {
+    throw Error(error.kind(), concat("input[", index, "]: ", error.message()), error.code());
+  }
+  if (tokens > max_tokens && !truncate) refuse_length(index, tokens, max_tokens);
+  return tokens > max_tokens;
+}
+
+}  // namespace
+
+void Engine::check(const std::string& name, std::span<const std::string_view> texts) const {
+  const std::shared_ptr<Served> served = find(name);
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    ids.clear();
+    encode_text(*served->tokenizer, i, texts[i], served->model->info().max_tokens, false, ids);
+  }
+}
+
+std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const std::string_view> texts,
+                                       const SubmitOptions& options) {
+  const std::shared_ptr<Served> served = find(name);
+  std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
+  const int64_t limit = served->model->info().max_tokens;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const size_t start = ticket->ids_.size();
+    if (encode_text(*served->tokenizer, i, texts[i], limit, options.truncate, ticket->ids_))
+      ++ticket->truncated_;
+    check_total(ticket->ids_.size(), options_.max_request_tokens);
+    ticket->starts_.push_back(static_cast<int64_t>(start));
+    ticket->lengths_.push_back(static_cast<int32_t>(ticket->ids_.size() - start));
+  }
+  return enqueue(*served, std::move(ticket), options);
+}
+
+std::shared_ptr<Ticket> Engine::submit(const std::string& name,
+                                       std::span<const std::vector<int32_t>> sequences,
+                                       const SubmitOptions& options) {
+  const std::shared_ptr<Served> served = find(name);
+  std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
+  const ModelInfo& info = served->model->info();
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const std::vector<int32_t>& ids = sequences[i];
+    auto length = static_cast<int64_t>(ids.size());
+    if (length == 0)
+      throw Error(ErrorKind::kInvalidArgument,
+                  concat("input[", i, "] has no token ids; every input needs one"));
+    for (const int32_t id : ids)
+      if (id < 0 || id >= info.vocabulary)
+        throw Error(ErrorKind::kInvalidArgument,
+                    concat("input[", i, "]: the token id ", id, " is outside the vocabulary, [0, ",
+                           info.vocabulary - 1, "]"));
+    if (length > info.max_tokens) {
+      if (!options.truncate) refuse_length(i, length, info.max_tokens);
+      length = info.max_tokens;
+      ++ticket->truncated_;
+    }
+    ticket->starts_.push_back(static_cast<int64_t>(ticket->ids_.size()));
+    ticket->ids_.insert(ticket->ids_.end(), ids.begin(), ids.begin() + length);
+    ticket->lengths_.push_back(static_cast<int32_t>(length));
+    check_total(ticket->ids_.size(), options_.max_request_tokens);
+  }
+  return enqueue(*served, std::move(ticket), options);
+}
+
+std::shared_ptr<Ticket> Engine::enqueue(Served& served, std::shared_ptr<Ticket> ticket,
+                                        const SubmitOptions& options) {
+  if (ticket->lengths_.empty())
+    throw Error(ErrorKind::kInvalidArgument, "the input is an empty list; give at least one text");
+  // Row addresses go into a batch while it runs, so the answer's place must exist before the request is
+  // queued.
+  ticket->vectors_ =
+      std::make_unique_for_overwrite<float[]>(static_cast<size_t>(ticket->sequences() * ticket->dimensions_));
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_ || served.removed)
+      throw Error(ErrorKind::kCancelled, closing_ ? std::string("the engine is closed; make a new one")
+                                                  : concat("the model '", served.name, "' was removed"));
+    ticket->id_ = next_ticket_++;
+    ticket->arrival_us_ = now_us();
+    try {
+      served.scheduler.submit({
+          .id = ticket->id_,
+          .lengths = ticket->lengths_,
+          .priority = options.priority,
+          .admission = options.admission,
+          .arrival_us = ticket->arrival_us_,
+          .deadline_us = options.timeout_us > 0 ? ticket->arrival_us_ + options.timeout_us : 0,
+      });
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kOverloaded) ++served.metrics.refused;
+      throw;
+    }
+    served.tickets.emplace(ticket->id_, ticket);
+    ++served.metrics.requests;
+  }
+  work_.notify_one();
+  return ticket;
+}
+
+}  // namespace headrace

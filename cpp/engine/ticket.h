@@ -1,0 +1,72 @@
+// One submitted request, from its ids to its answer; and the queue through which an event loop hears of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+
+namespace headrace {
+
+class Ticket;
+
+// Finished tickets on their way to one event loop. The engine pushes all that a batch finished and then
+// writes to the eventfd once, so a loop wakes once per batch and not once per request.
+class CompletionQueue {
+ public:
+  CompletionQueue();
+  ~CompletionQueue();
+  CompletionQueue(const CompletionQueue&) = delete;
+  CompletionQueue& operator=(const CompletionQueue&) = delete;
+
+  // Readable while finished tickets wait. Owned by the queue.
+  int fd() const { return fd_; }
+  // The ids of finished tickets, in order of completion; clears the eventfd.
+  std::vector<uint64_t> drain();
+
+  void push(uint64_t ticket);  // any thread; the waker must follow
+  void wake();
+
+ private:
+  int fd_;
+  std::mutex mutex_;
+  std::vector<uint64_t> finished_;  // guarded by mutex_
+};
+
+class Ticket {
+ public:
+  enum class State : int { kPending, kDone, kFailed };
+
+  uint64_t id() const { return id_; }
+  State state() const { return state_.load(std::memory_order_acquire); }
+  int64_t sequences() const { return static_cast<int64_t>(lengths_.size()); }
+  int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }  // special tokens included
+  int64_t truncated() const { return truncated_; }                      // sequences that were cut
+  int64_t dimensions() const { return dimensions_; }
+  // [sequences, dimensions], row-major; complete once state() is kDone and never changed after.
+  const float* vectors() const { return vectors_.get(); }
+  // Set once state() is kFailed.
+  const Error& error() const { return *error_; }
+
+ private:
+  friend class Engine;
+
+  uint64_t id_ = 0;
+  std::vector<int32_t> ids_;      // all sequences, end to end
+  std::vector<int32_t> lengths_;  // tokens of each
+  std::vector<int64_t> starts_;   // of each in ids_
+  int64_t truncated_ = 0;
+  int64_t dimensions_ = 0;
+  int64_t arrival_us_ = 0;
+  std::unique_ptr<float[]> vectors_;
+  std::optional<Error> error_;
+  std::atomic<State> state_{State::kPending};     // the last thing written: it publishes vectors_ and error_
+  std::shared_ptr<CompletionQueue> completions_;  // may be null: someone waits in Engine::wait
+};
+
+}  // namespace headrace

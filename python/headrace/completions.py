@@ -1,0 +1,52 @@
+"""Finished requests on their way into asyncio: one eventfd per event loop, one wake per batch."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import _core
+
+
+class LoopCompletions:
+    """The futures of one event loop that wait for tickets. Used on that loop's thread only."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        from . import _core
+
+        self.queue = _core.CompletionQueue()
+        self._loop = weakref.ref(loop)
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        loop.add_reader(self.queue.fileno(), self._on_ready)
+
+    def _on_ready(self) -> None:
+        for ticket_id in self.queue.drain():
+            future = self._waiting.pop(ticket_id, None)
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    async def wait(self, ticket: _core.Ticket) -> None:
+        """Returns when the ticket is finished, well or not."""
+        if ticket.done:
+            return
+        # Nothing can be lost in between: _on_ready runs on this thread, so only after the future is in place.
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket.id] = future
+        try:
+            await future
+        finally:
+            self._waiting.pop(ticket.id, None)
+
+
+_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopCompletions] = weakref.WeakKeyDictionary()
+
+
+def completions_of_running_loop() -> LoopCompletions:
+    """The running loop's own queue; made on first use."""
+    loop = asyncio.get_running_loop()
+    found = _by_loop.get(loop)
+    if found is None:
+        found = _by_loop[loop] = LoopCompletions(loop)
+    return found

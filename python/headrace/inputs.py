@@ -1,0 +1,51 @@
+"""What people pass as texts -> a list that the core takes, checked before any work starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import InvalidArgumentError
+
+
+def as_texts(texts: Any) -> list[str]:
+    """`texts` as a list of str: a str, a list or tuple, a numpy array, a pandas or polars Series, any iterable.
+
+    Raises:
+        InvalidArgumentError: nothing in it, or an item that is not a non-empty str; the message says which.
+    """
+    if isinstance(texts, str):
+        items: list[Any] = [texts]
+    elif isinstance(texts, list):
+        items = texts
+    elif isinstance(texts, (bytes, bytearray, dict)):
+        raise InvalidArgumentError(f"texts is of type {type(texts).__name__}; give a str or a sequence of str")
+    elif getattr(texts, "ndim", 1) != 1:
+        raise InvalidArgumentError(f"texts has {texts.ndim} dimensions; give one column of texts")
+    elif hasattr(texts, "to_list"):  # pandas and polars
+        items = texts.to_list()
+    elif hasattr(texts, "tolist"):  # numpy
+        items = texts.tolist()
+    elif hasattr(texts, "__iter__"):
+        items = list(texts)
+    else:
+        raise InvalidArgumentError(f"texts is of type {type(texts).__name__}; give a str or a sequence of str")
+    if not items:
+        raise InvalidArgumentError("the input is an empty list; give at least one text")
+    for i, item in enumerate(items):
+        if not isinstance(item, str):
+            raise InvalidArgumentError(f"input[{i}] is of type {type(item).__name__}; every text must be a str")
+        if not item:
+            raise InvalidArgumentError(f"input[{i}] is an empty string; every text needs a character")
+    return items
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raises InvalidArgumentError or UnsupportedError unless this build can run that combination."""
+    from .errors import UnsupportedError
+
+    if precision in ("bf16", "int8") or device.startswith("cuda"):
+        raise UnsupportedError(f"precision={precision!r}, device={device!r}: this build runs f32 on the CPU")
+    if precision not in ("auto", "f32"):
+        raise InvalidArgumentError(f"precision={precision!r}: must be 'auto' or 'f32'")
+    if device not in ("auto", "cpu"):
+        raise InvalidArgumentError(f"device={device!r}: must be 'auto' or 'cpu'")
