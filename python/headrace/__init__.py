@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .errors import (
     CancelledError,
     CorruptFileError,
@@ -14,14 +16,31 @@ from .errors import (
     UnsupportedError,
 )
 
+if TYPE_CHECKING:
+    from ._core import Encoding, Ragged, Tokenizer
+
 __all__ = [
     "CancelledError",
     "CorruptFileError",
     "DeadlineError",
+    "Encoding",
     "Error",
     "InternalError",
     "InvalidArgumentError",
     "ModelNotFoundError",
     "OverloadedError",
+    "Ragged",
+    "Tokenizer",
     "UnsupportedError",
 ]
+
+_CORE_NAMES = frozenset({"Encoding", "Ragged", "Tokenizer"})
+
+
+def __getattr__(name: str) -> object:
+    """Loads the C++ core when one of its classes is first asked for."""
+    if name in _CORE_NAMES:
+        from . import _core
+
+        return getattr(_core, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
