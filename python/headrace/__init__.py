@@ -23,11 +23,10 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._core import __version__
+    from ._core import Encoding, Ragged, Tokenizer, __version__
     from .client import AsyncClient, Client
     from .engine import Embeddings, Engine, Model, ModelInfo, info, isa, load
-    from .tokenizer import Encoding, Ragged, Tokenizer
-
+    
 __all__ = [
     "AsyncClient",
     "CancelledError",
@@ -59,12 +58,12 @@ _LAZY = {
     "AsyncClient": "client",
     "Client": "client",
     "Embeddings": "engine",
-    "Encoding": "tokenizer",
+    "Encoding": "_core",
     "Engine": "engine",
     "Model": "engine",
     "ModelInfo": "engine",
-    "Ragged": "tokenizer",
-    "Tokenizer": "tokenizer",
+    "Ragged": "_core",
+    "Tokenizer": "_core",
     "info": "engine",
     "isa": "engine",
     "load": "engine",

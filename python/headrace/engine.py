@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from .tokenizer import Tokenizer
-
 Priority = Literal["interactive", "normal", "batch"]
 Admission = Literal["refuse", "wait"]
 _PRIORITIES = {"interactive": 0, "normal": 1, "batch": 2}
@@ -75,11 +73,9 @@ class Model:
         return self.info.name
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> _core.Tokenizer:
         """The model's tokenizer, loaded anew on first use."""
-        from .tokenizer import Tokenizer
-
-        return Tokenizer.from_model(self.info.path)
+        return _core.Tokenizer.from_model(self.info.path)
 
     def embed(
         self,
