@@ -70,7 +70,7 @@ def our_verdict(path: Path, content: bytes) -> str:
 
 
 def compare(path: Path, content: bytes) -> str:
-    """The verdict: "accepted", "refused" or "stricter"; fails when headrace is laxer, or stricter unlisted."""
+    """The verdict: "accepted", "refused" or "stricter"; fails when laxer, or stricter unlisted."""
     reference = reference_verdict(content)
     ours = our_verdict(path, content)
     if not ours:
