@@ -146,7 +146,8 @@ class JsonParser {
     } else {
       digits();
     }
-    bool integral = true;
+    // "-0" is a fraction: no integer has that value, and readers that expect a size must not take it for 0.
+    bool integral = text_.substr(start, at_ - start) != "-0";
     if (at_ < text_.size() && text_[at_] == '.') {
       integral = false;
       ++at_;

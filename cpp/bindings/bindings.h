@@ -7,6 +7,7 @@ namespace headrace {
 
 void register_errors(pybind11::module_& module);
 void register_info(pybind11::module_& module);
+void register_safetensors(pybind11::module_& module);
 void register_tokenizer(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
 

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_info(module);
   headrace::register_engine(module);
   headrace::register_tokenizer(module);
+  headrace::register_safetensors(module);
 }

@@ -131,6 +131,7 @@ TEST(Safetensors, refuses_numbers_that_lie) {
   EXPECT_REFUSED(file_of(one("F32", "[-1]", "[0,4]"), 4), "must be 0 or more");
   EXPECT_REFUSED(file_of(one("F32", "[1]", "[-4,0]"), 4), "must be 0 or more");
   EXPECT_REFUSED(file_of(one("F32", "[1.0]", "[0,4]"), 4), "expected an integer");
+  EXPECT_REFUSED(file_of(one("F32", "[-0]", "[0,0]"), 0), "expected an integer");
   EXPECT_REFUSED(file_of(one("F32", "[\"1\"]", "[0,4]"), 4), "expected an integer");
   EXPECT_REFUSED(file_of(one("F32", "4", "[0,4]"), 4), "not an array");
   EXPECT_REFUSED(file_of(one("F32", "[1]", "[0,4,4]"), 4), "must be [begin, end]");

@@ -1,0 +1,150 @@
+"""Texts a second when embedding a list in arrival order: headrace, sentence-transformers, ONNX Runtime.
+
+python benchmarks/bench_embed.py                     # both workloads, 1 and 2 threads, 5 rounds
+python benchmarks/bench_embed.py --limit 300 --rounds 3 --engines sentence-transformers onnxruntime
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import harness
+import workloads
+from turns import Worker
+
+REFERENCE = "sentence-transformers"
+# Largest difference from the reference in any number of any vector before an engine may be timed.
+TOLERANCE = {"headrace": 2e-5, "onnxruntime": 1e-4, REFERENCE: 0.0}
+
+
+def count_tokens(model: Path, texts: list[str]) -> list[int]:
+    """Tokens of each text, specials included, cut at 256 as every engine here does."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(256)
+    return [len(one.ids) for one in tokenizer.encode_batch(texts)]
+
+
+def gigaflops(model: Path, lengths: list[int]) -> float:
+    """Multiplications and additions that the forward needs without padding, in units of 10^9.
+
+    A layer: 2 (4 C^2 + 2 C F) for each token, 4 L^2 C for the attention of a text of L tokens.
+    """
+    config = json.loads((model / "config.json").read_text())
+    c, f, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    linear = sum(lengths) * 2 * (4 * c * c + 2 * c * f)
+    attention = sum(4 * length * length * c for length in lengths)
+    return layers * (linear + attention) / 1e9
+
+
+def check(workers: list[Worker], texts: list[str]) -> dict[str, float]:
+    """Each engine's largest difference from the reference; ends the program when one is too large."""
+    import numpy as np
+
+    vectors = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for worker in workers:
+            if worker.engine in vectors:
+                continue
+            out = str(Path(folder) / "vectors.npy")
+            worker.turn(do="check", texts=texts, out=out)
+            vectors[worker.engine] = np.load(out)
+    reference = vectors.get(REFERENCE)
+    differences = {}
+    for engine, found in vectors.items():
+        if reference is None:
+            print(f"{engine}: not checked, {REFERENCE} is not among the engines")
+            continue
+        difference = float(np.abs(found - reference).max())
+        differences[engine] = difference
+        if not difference <= TOLERANCE[engine]:
+            raise SystemExit(
+                f"{engine}: differs from {REFERENCE} by {difference}; at most {TOLERANCE[engine]}"
+            )
+    return differences
+
+
+def run(arguments: argparse.Namespace, workload: str) -> list[dict[str, Any]]:
+    model = harness.model_path(arguments.model)
+    texts, source = workloads.load(workload)
+    texts = texts[: arguments.limit]
+    lengths = count_tokens(model, texts)
+    work = gigaflops(model, lengths)
+    available = sorted(os.sched_getaffinity(0))
+    if max(arguments.threads) > len(available):
+        raise SystemExit(f"--threads {max(arguments.threads)}: this process may run on {len(available)} CPUs")
+    workers = []
+    try:
+        for threads in arguments.threads:
+            for engine in arguments.engines:
+                workers.append(Worker(engine, model, available[-threads:]))
+        differences = check(workers, texts[:100])
+        for worker in workers:
+            worker.turn(do="time", texts=texts[: max(64, len(texts) // 5)])  # warm up
+        seconds: dict[Worker, list[float]] = {worker: [] for worker in workers}
+        cpu: dict[Worker, list[float]] = {worker: [] for worker in workers}
+        for number in range(arguments.rounds):
+            # Another starting point each round, so that nothing learns the order; and another first engine.
+            start = number * len(texts) // arguments.rounds
+            rotated = texts[start:] + texts[:start]
+            first = number % len(workers)
+            for worker in workers[first:] + workers[:first]:
+                answer = worker.turn(do="time", texts=rotated)
+                seconds[worker].append(answer["seconds"])
+                cpu[worker].append(answer["cpu_seconds"])
+    finally:
+        for worker in workers:
+            worker.close()
+    lines = []
+    for worker in workers:
+        rates = [len(texts) / one for one in seconds[worker]]
+        speed = harness.spread([work / one for one in seconds[worker]], 1)["median"]
+        line = {
+            "engine": worker.engine,
+            "workload": workload,
+            "source": source,
+            "texts": len(texts),
+            "tokens": sum(lengths),
+            "threads": worker.threads,
+            "unit": "texts/s",
+            **harness.spread(rates, 1),
+            "cpu_seconds": harness.spread(cpu[worker])["median"],
+            "gflops": speed,
+            "difference": differences.get(worker.engine),
+            **worker.about,
+        }
+        if worker.engine == "headrace":
+            peak = harness.peak_gflops(worker.about["isa"], worker.threads)
+            line["share_of_peak"] = None if peak is None else round(speed / peak, 3)
+        lines.append(line)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    engines = ["headrace", "sentence-transformers", "onnxruntime"]
+    parser.add_argument("--engines", nargs="+", default=engines, choices=engines)
+    parser.add_argument("--workloads", nargs="+", default=list(workloads.NAMES), choices=workloads.NAMES)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--limit", type=int, default=None, help="only the first LIMIT texts")
+    parser.add_argument("--model", help="a sentence-transformers folder; default: the demo model")
+    parser.add_argument(
+        "--out", type=Path, help="the file to append to; default: benchmarks/results/embed.jsonl"
+    )
+    arguments = parser.parse_args()
+    for workload in arguments.workloads:
+        harness.write("embed", run(arguments, workload), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
