@@ -9,5 +9,6 @@ void register_errors(pybind11::module_& module);
 void register_info(pybind11::module_& module);
 void register_tokenizer(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
+void register_vector_json(pybind11::module_& module);
 
 }  // namespace headrace

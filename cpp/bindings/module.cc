@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ core of headrace. Use the names in the package headrace; these may change.";
   headrace::register_errors(module);
   headrace::register_info(module);
+  headrace::register_vector_json(module);
 }
