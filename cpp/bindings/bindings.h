@@ -10,5 +10,6 @@ void register_info(pybind11::module_& module);
 void register_safetensors(pybind11::module_& module);
 void register_tokenizer(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
+void register_vector_json(pybind11::module_& module);
 
 }  // namespace headrace

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_engine(module);
   headrace::register_tokenizer(module);
   headrace::register_safetensors(module);
+  headrace::register_vector_json(module);
 }

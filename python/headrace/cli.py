@@ -1,0 +1,290 @@
+"""The command `headrace`. Everything heavy is imported by the command that needs it.
+
+Errors are one line on stderr and exit code 2; `--json` prints what a program can read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ipaddress
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .errors import Error, InvalidArgumentError
+from .loading import DEMO_MODELS, ModelLoader, parse_models
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_SERVE_HELP = """\
+examples:
+  headrace serve                               the demo model at http://127.0.0.1:8000
+  headrace serve models/e5-small               a folder of Hugging Face files, named e5-small
+  headrace serve fast=models/a best=models/b   two models, by names of your own
+  headrace serve --port 0 --json               any free port; the first line is JSON with the URL
+then:
+  curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' \\
+       -d '{"model": "minilm", "input": ["a mill wheel", "a water turbine"]}'
+"""
+_EMBED_HELP = """\
+examples:
+  headrace embed demo:minilm "a mill wheel" "a water turbine"
+  headrace embed demo:minilm --file lines.txt --format npy --out vectors.npy
+  sort -u names.txt | headrace embed demo:minilm --file - --format csv
+"""
+_BENCH_HELP = """\
+examples:
+  headrace bench                                      starts the demo model and measures it
+  headrace bench --connections 1,8,32 --seconds 5     one row for each number of connections
+  headrace bench --rate 200 --url http://host:8000    requests arrive at random, 200 a second
+  headrace bench --rate 100,200,400 --plot load.png   a curve of latency over rate
+Latency counts from the moment a request was due, not from when a slow server let it be sent.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except (Error, ImportError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # `headrace ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"headrace: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="headrace", description="AI models as a service, at native speed.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        found = commands.add_parser(
+            name,
+            help=text[0].lower() + text[1:].rstrip("."),
+            description=text,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        found.set_defaults(run=run)
+        return found
+
+    serve = command("serve", _serve, "Serve models over HTTP, in the shape of OpenAI's API.", _SERVE_HELP)
+    serve.add_argument(
+        "models", nargs="*", metavar="MODEL", help="folder, demo:minilm or NAME=either (default demo:minilm)"
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
+    serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+    serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
+                       help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
+    serve.add_argument(
+        "--max-body-mb", type=float, default=10, help="largest request, in MB (default %(default)s)"
+    )
+    serve.add_argument(
+        "--drain-seconds", type=int, default=30, help="limit for finishing at SIGTERM (default %(default)s)"
+    )
+    serve.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    serve.add_argument("--access-log", action="store_true", help="one line a request (with --log-level info)")
+    serve.add_argument(
+        "--insecure-allow-remote", action="store_true", help="listen beyond this machine without keys"
+    )
+    serve.add_argument("--json", action="store_true", help="print the ready line as JSON")
+
+    embed = command("embed", _embed, "Turn texts into vectors.", _EMBED_HELP)
+    embed.add_argument("model", metavar="MODEL", help="folder or demo:minilm")
+    embed.add_argument("texts", nargs="*", metavar="TEXT")
+    embed.add_argument("--file", help="a text a line; - reads standard input")
+    embed.add_argument("--format", choices=["json", "npy", "csv"], default="json")
+    embed.add_argument("--out", help="file to write (default: standard output)")
+    embed.add_argument("--dimensions", type=int, help="keep the first so many numbers and normalise again")
+    embed.add_argument(
+        "--truncate", action="store_true", help="cut texts that are too long, else they are an error"
+    )
+    embed.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+
+    info = command("info", _info, "Show the version, the processor and the instruction set in use.")
+    info.add_argument("--json", action="store_true")
+
+    models = command("models", _models, "List the demo models, or those of a running server.")
+    models.add_argument("--url", help="server to ask, such as http://127.0.0.1:8000")
+    models.add_argument("--json", action="store_true")
+
+    bench = command("bench", _bench, "Measure a server under load.", _BENCH_HELP)
+    bench.add_argument("--url", help="server to measure (default: one of its own with the demo model)")
+    bench.add_argument("--model", help="default: the server's first")
+    bench.add_argument(
+        "--connections",
+        default="32",
+        help="closed loop: each sends again when answered (default %(default)s)",
+    )
+    bench.add_argument("--rate", help="open loop instead: requests a second, at random (Poisson) times")
+    bench.add_argument(
+        "--seconds", type=float, default=10, help="length of one measurement (default %(default)s)"
+    )
+    bench.add_argument("--texts", metavar="FILE", help="a text a line (default: short English sentences)")
+    bench.add_argument("--batch", type=int, default=1, help="texts a request (default %(default)s)")
+    bench.add_argument("--json", action="store_true", help="a JSON line for each measurement")
+    bench.add_argument("--plot", metavar="FILE.png", help="draw the latencies (needs matplotlib)")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    _check_host(options.host, options.insecure_allow_remote)
+    models = parse_models(options.models)
+    from .engine import Engine
+
+    engine = Engine(threads=options.threads, queue_budget=options.queue_budget)
+    loader = ModelLoader(engine, models)
+    loader.start()  # weights are read while the web framework is imported
+    from .serve.run import Options, run
+
+    def on_ready(url: str, app: FastAPI) -> None:
+        seconds = time.perf_counter() - start
+        infos = engine.models()
+        isa = infos[0].isa
+        if options.json:
+            line = {
+                "url": url,
+                "models": [info.name for info in infos],
+                "isa": isa,
+                "seconds": round(seconds, 3),
+            }
+            print(json.dumps(line), flush=True)
+            return
+        names = ", ".join(info.name for info in infos)
+        print(
+            f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs)\n"
+            f"try: curl {url}/v1/embeddings -H 'content-type: application/json' "
+            f'-d \'{{"model": "{infos[0].name}", "input": "a mill wheel"}}\'',
+            flush=True,
+        )
+
+    run(
+        engine,
+        loader,
+        Options(
+            host=options.host,
+            port=options.port,
+            max_body_bytes=int(options.max_body_mb * 1e6),
+            drain_seconds=options.drain_seconds,
+            log_level=options.log_level,
+            access_log=options.access_log,
+        ),
+        on_ready,
+    )
+    return 0
+
+
+def _check_host(host: str, insecure_allow_remote: bool) -> None:
+    """Refuses an address that other machines reach, unless that was asked for by name."""
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host.strip("[]")).is_loopback:
+            return
+    if host == "localhost":
+        return
+    if not insecure_allow_remote:
+        raise InvalidArgumentError(
+            f"host={host}: anyone who reaches this address could use the service, since it has no keys yet; "
+            "listen on 127.0.0.1 (behind a proxy that authenticates), or add --insecure-allow-remote where "
+            "the network is trusted"
+        )
+    print(
+        f"headrace: WARNING: anyone who reaches {host} can use this service: it has no keys", file=sys.stderr
+    )
+
+
+def _embed(options: argparse.Namespace) -> int:
+    texts = list(options.texts)
+    if options.file is not None:
+        with contextlib.ExitStack() as stack:
+            file = (
+                sys.stdin
+                if options.file == "-"
+                else stack.enter_context(open(options.file, encoding="utf-8"))
+            )
+            try:
+                texts += [line.rstrip("\r\n") for line in file]
+            except UnicodeDecodeError as error:
+                raise InvalidArgumentError(f"{options.file} is not UTF-8: {error}") from None
+    if not texts:
+        raise InvalidArgumentError("no text: give texts as arguments, or --file with one a line")
+    if options.format == "npy" and options.out is None and sys.stdout.isatty():
+        raise InvalidArgumentError("npy is binary: give --out FILE or pipe the output")
+    import numpy
+
+    from ._core import embedding_objects_json
+    from .engine import load
+
+    with load(options.model, threads=options.threads) as model, contextlib.ExitStack() as stack:
+        vectors = model.embed(texts, truncate=options.truncate, dimensions=options.dimensions)
+        out = sys.stdout.buffer if options.out is None else stack.enter_context(open(options.out, "wb"))
+        if options.format == "npy":
+            numpy.save(out, vectors)
+        elif options.format == "csv":
+            numpy.savetxt(out, vectors, fmt="%.9g", delimiter=",")
+        else:
+            out.write(b'{"object":"list","data":%b}\n' % embedding_objects_json(vectors, False))
+        out.flush()
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from . import info
+
+    _print_table(info(), options.json)
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    if options.url is not None:
+        from .client import Client
+
+        with Client(options.url) as client:
+            rows = client.models()
+    else:
+        from importlib.util import find_spec
+
+        rows = [
+            {"id": name, "description": text, "installed": find_spec(package) is not None}
+            for name, (package, text) in DEMO_MODELS.items()
+        ]
+    if options.json:
+        print(json.dumps(rows))
+        return 0
+    for row in rows:
+        about = ", ".join(f"{key} {value}" for key, value in row.items() if key not in ("id", "object"))
+        print(f"{row['id']:<16} {about}")
+    if options.url is None and not all(row["installed"] for row in rows):
+        print("install the demo model by: pip install 'headrace[demo]'")
+    return 0
+
+
+def _print_table(values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values))
+        return
+    for key, value in values.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        print(f"{key:<16} {shown}")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from .bench import run
+
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

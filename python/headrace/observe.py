@@ -1,0 +1,138 @@
+"""What the service counts, for Prometheus.
+
+`EngineCollector(engine)` can be registered in any prometheus_client registry, so that an application which
+mounts `headrace.serve.router` shows the engine's figures beside its own:
+
+    prometheus_client.REGISTRY.register(headrace.observe.EngineCollector(engine))
+
+Labels are bounded: models are those loaded, routes those declared, so no request can make a new series.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+
+    from .engine import Engine
+
+_COUNTERS = {
+    "requests": "Requests answered",
+    "sequences": "Texts answered",
+    "tokens": "Tokens computed",
+    "batches": "Batches run",
+    "refused": "Requests refused because the queue was full",
+    "expired": "Requests whose deadline passed",
+    "cancelled": "Requests withdrawn, such as by a client that left",
+    "failed": "Requests that ended in an internal error",
+}
+_GAUGES = {
+    "queued_tokens": "Tokens that wait for a batch",
+    "running_tokens": "Tokens in the batch that runs",
+    "tokens_per_second": "Speed by which the queue's wait is estimated",
+}
+_HISTOGRAMS = {
+    "queue_seconds": "Time from a request's submission to its first batch",
+    "forward_seconds": "Time of one batch in the model",
+    "batch_tokens": "Tokens in a batch",
+    "batch_sequences": "Texts in a batch",
+}
+# From a refusal's fraction of a millisecond to a patient client's limit; about two bounds an octave.
+_LATENCY_BOUNDS = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
+    *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0),
+)
+
+
+class EngineCollector:
+    """Reads `engine.stats()` when Prometheus asks; costs nothing in between."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        models: dict[str, dict[str, Any]] = self._engine.stats()["models"]
+        for name, text in _COUNTERS.items():
+            counter = CounterMetricFamily(f"headrace_{name}", text, labels=["model"])
+            for model, stats in models.items():
+                counter.add_metric([model], stats[name])
+            yield counter
+        for name, text in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"headrace_{name}", text, labels=["model"])
+            for model, stats in models.items():
+                gauge.add_metric([model], stats[name])
+            yield gauge
+        for name, text in _HISTOGRAMS.items():
+            histogram = HistogramMetricFamily(f"headrace_{name}", text, labels=["model"])
+            for model, stats in models.items():
+                values = stats[name]
+                buckets = _cumulative(values["bounds"], values["counts"])
+                histogram.add_metric([model], buckets, sum_value=values["sum"])
+            yield histogram
+
+
+class HttpMetrics:
+    """Counts of HTTP answers. Written by the event loop's thread only, so plain integers suffice."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str, int], int] = {}
+        self._latency: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """One answer: `route` is a declared path, never the client's own."""
+        key = (route, status)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        counts = self._latency.get(route)
+        if counts is None:
+            counts = self._latency[route] = [0] * (len(_LATENCY_BOUNDS) + 1)
+            self._seconds[route] = 0.0
+        counts[bisect.bisect_left(_LATENCY_BOUNDS, seconds)] += 1
+        self._seconds[route] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+
+        requests = CounterMetricFamily("headrace_http_requests", "HTTP answers", labels=["route", "status"])
+        for (route, status), count in list(self._requests.items()):
+            requests.add_metric([route, str(status)], count)
+        yield requests
+        latency = HistogramMetricFamily("headrace_http_seconds", "Time from body to answer", labels=["route"])
+        for route, counts in list(self._latency.items()):
+            latency.add_metric([route], _cumulative(_LATENCY_BOUNDS, counts), sum_value=self._seconds[route])
+        yield latency
+
+
+def _cumulative(bounds: Iterable[float], counts: Iterable[int]) -> list[tuple[str, float]]:
+    """Prometheus buckets hold everything at or below their bound."""
+    from prometheus_client.utils import floatToGoString
+
+    buckets: list[tuple[str, float]] = []
+    total = 0
+    for bound, count in zip([*bounds, float("inf")], counts, strict=True):
+        total += count
+        buckets.append((floatToGoString(bound), total))
+    return buckets
+
+
+def registry(engine: Engine, http: HttpMetrics) -> CollectorRegistry:
+    """A registry of its own with the engine, the HTTP answers, this process and the build."""
+    from prometheus_client import CollectorRegistry, Info, ProcessCollector
+
+    from ._core import __version__
+
+    found = CollectorRegistry()
+    found.register(EngineCollector(engine))
+    found.register(http)
+    ProcessCollector(registry=found)
+    Info("headrace_build", "What runs here", registry=found).info({"version": __version__})
+    return found

@@ -1,0 +1,162 @@
+"""router(engine) for an application of your own; create_app(engine) for one that needs nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from . import openapi
+from .errors import HttpError, error_response
+from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
+from .service import DEFAULT_MAX_BODY_BYTES, Service, request_id
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+_NO_STORE = {"cache-control": "no-store"}
+
+
+def router(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> APIRouter:
+    """The OpenAI routes of `engine`, to be included in a FastAPI application with any prefix.
+
+    Dependencies of the application or of `include_router` (authentication, say) apply to every route.
+
+        app = fastapi.FastAPI()
+        app.include_router(headrace.serve.router(engine), prefix="/ai", dependencies=[Depends(check_key)])
+    """
+    return _router(Service(engine, max_body_bytes=max_body_bytes))
+
+
+def _router(service: Service) -> APIRouter:
+    routes = APIRouter()
+
+    def add(path: str, endpoint: object, method: str, described: dict[str, object], name: str) -> None:
+        routes.add_api_route(
+            path,
+            endpoint,  # type: ignore[arg-type]
+            methods=[method],
+            name=name,
+            response_class=Response,
+            response_model=None,
+            openapi_extra=described,
+            tags=["OpenAI"],
+        )
+
+    add("/v1/embeddings", embeddings_endpoint(service), "POST", openapi.EMBEDDINGS, "create_embeddings")
+    add("/v1/models", list_models_endpoint(service), "GET", openapi.MODELS, "list_models")
+    add("/v1/models/{id:path}", get_model_endpoint(service), "GET", openapi.MODEL, "get_model")
+    return routes
+
+
+def create_app(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> FastAPI:
+    """An application with the OpenAI routes, /livez, /readyz, /metrics and /docs; any ASGI server runs it.
+
+        app = headrace.serve.create_app(engine)      # uvicorn module:app
+
+    `app.state.headrace` is the Service: its `draining` and `loading` decide what /readyz says.
+    """
+    service = Service(engine, max_body_bytes=max_body_bytes)
+    app = FastAPI(
+        title="headrace",
+        description=openapi.DESCRIPTION,
+        openapi_url=None,  # ours is below: FastAPI's page loads its script from a CDN
+        exception_handlers={HTTPException: _http_exception, Exception: _exception},
+    )
+    app.state.headrace = service
+    # FastAPI's dependency machinery costs 37 of the 54 microseconds that an empty answer takes. This app
+    # has no dependencies, so its hot route also stands, first, as a plain one; the router's describes it.
+    hot = Route("/v1/embeddings", embeddings_endpoint(service), methods=["POST"], include_in_schema=False)
+    app.router.routes.insert(0, hot)
+    app.include_router(_router(service))
+    _add_operations(app, service)
+    return app
+
+
+def _add_operations(app: FastAPI, service: Service) -> None:
+    def add(path: str, endpoint: object, summary: str, *, schema: bool = True) -> None:
+        app.add_api_route(
+            path,
+            endpoint,  # type: ignore[arg-type]
+            summary=summary,
+            response_class=Response,
+            response_model=None,
+            include_in_schema=schema,
+            tags=["Operations"],
+        )
+
+    @service.endpoint("/livez")
+    async def livez(request: Request) -> Response:
+        return Response("ok\n", headers=_NO_STORE, media_type="text/plain")
+
+    @service.endpoint("/readyz")
+    async def readyz(request: Request) -> Response:
+        if service.draining:
+            raise HttpError(503, "draining: this server is about to stop", code="draining")
+        if service.loading:
+            raise HttpError(503, f"loading: {', '.join(sorted(service.loading))}", code="loading")
+        return Response("ok\n", headers=_NO_STORE, media_type="text/plain")
+
+    @service.endpoint("/metrics")
+    async def metrics(request: Request) -> Response:
+        text, content_type = await asyncio.to_thread(_exposition, service)
+        return Response(text, headers={**_NO_STORE, "content-type": content_type})
+
+    @service.endpoint("/openapi.json")
+    async def description(request: Request) -> Response:
+        return JSONResponse(app.openapi())
+
+    @service.endpoint("/docs")
+    async def docs(request: Request) -> Response:
+        page, policy = openapi.page()
+        return Response(page, media_type="text/html", headers={"content-security-policy": policy})
+
+    add("/livez", livez, "200 while the process runs")
+    add("/readyz", readyz, "200 when requests are welcome, 503 while loading or draining")
+    add("/metrics", metrics, "Prometheus text")
+    add("/openapi.json", description, "This description", schema=False)
+    add("/docs", docs, "This page", schema=False)
+
+
+def _exposition(service: Service) -> tuple[bytes, str]:
+    """Renders the metrics; runs in a thread, since the first call imports prometheus_client."""
+    from prometheus_client import generate_latest
+
+    from ..observe import registry
+
+    if service.registry is None:
+        service.registry = registry(service.engine, service.metrics)
+    return generate_latest(service.registry), "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """404 and 405 from the routing, in the shape of every other error."""
+    assert isinstance(error, HTTPException)
+    path = request.scope["path"][:200]
+    known = {
+        404: f"there is no {path!r} here: see /docs for what there is",
+        405: f"{request.method} is not allowed on {path!r}: see /docs for what is",
+    }
+    answer = HttpError(
+        error.status_code, known.get(error.status_code, str(error.detail)), code="no_such_route"
+    )
+    answer.headers.update(error.headers or {})
+    return _finished(request, answer)
+
+
+async def _exception(request: Request, error: Exception) -> Response:
+    return _finished(request, error)
+
+
+def _finished(request: Request, error: Exception) -> Response:
+    service: Service = request.app.state.headrace
+    identity = request_id(request)
+    response = error_response(error, identity)
+    service.finish(response, identity)
+    service.metrics.observe("other", response.status_code, 0.0)
+    return response

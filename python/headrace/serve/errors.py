@@ -1,0 +1,93 @@
+"""One table from the kinds of error to HTTP, and the one body that every error has.
+
+{"error": {"message": ..., "type": ..., "param": ..., "code": ...}}: the shape of OpenAI's API, so that its
+clients raise their own exceptions.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+
+import msgspec
+from starlette.responses import Response
+
+from .. import errors
+
+logger = logging.getLogger("headrace.serve")
+
+CLIENT_GONE = 499  # nobody reads it; it keeps such requests apart in the metrics
+STATUS: dict[type[errors.Error], int] = {
+    errors.InvalidArgumentError: 400,
+    errors.ModelNotFoundError: 404,
+    errors.CorruptFileError: 500,
+    errors.UnsupportedError: 501,
+    errors.OverloadedError: 429,
+    errors.DeadlineError: 504,
+    errors.CancelledError: CLIENT_GONE,
+    errors.InternalError: 500,
+}
+_TYPES = {429: "overloaded_error", 500: "server_error", 501: "unsupported_error", 504: "timeout_error"}
+_TYPES[503] = _TYPES[500]
+_CODES = {
+    404: "model_not_found",
+    413: "request_too_large",
+    429: "overloaded",
+    500: "internal_error",
+    501: "unsupported",
+    504: "deadline_exceeded",
+}
+_MAX_MESSAGE = 1000  # a message may quote the request, which may be megabytes
+_LEADING_NAME = re.compile(r"([a-z_]+)(?:\[\d+\])*[=: ]")  # "input[3]: ...", "dimensions=0: ..."
+
+
+class HttpError(Exception):
+    """An answer that only HTTP knows of, such as 413; `param` names the field that is wrong, if one is."""
+
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.headers: dict[str, str] = {}
+
+
+def invalid(message: str, *, param: str | None = None, code: str | None = None) -> HttpError:
+    """A 400 about the field `param`."""
+    return HttpError(400, message, code=code, param=param)
+
+
+def error_response(error: BaseException, request_id: str) -> Response:
+    """The answer for `error`. What is not ours to explain is logged, and told as a bare 500."""
+    if isinstance(error, HttpError):
+        return _response(error.status, str(error), error.code, error.param, error.headers)
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    if status == 500:
+        logger.error("request %s failed", request_id, exc_info=error)
+        return _response(
+            500, f"internal error; the server's log has it under request {request_id}", None, None, {}
+        )
+    message, headers = str(error), {}
+    if isinstance(error, errors.OverloadedError):
+        headers = {
+            "retry-after": str(max(1, math.ceil(error.retry_after))),
+            "retry-after-ms": str(max(1, math.ceil(error.retry_after * 1000))),
+        }
+    name = _LEADING_NAME.match(message)
+    param = "model" if status == 404 else name and name[1]
+    return _response(status, message, getattr(error, "code", None), param, headers)
+
+
+def _response(
+    status: int, message: str, code: str | None, param: str | None, headers: dict[str, str]
+) -> Response:
+    error = {
+        "message": message[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode(),
+        "type": _TYPES.get(status, "invalid_request_error"),
+        "param": param,
+        "code": code or _CODES.get(status),
+    }
+    return Response(msgspec.json.encode({"error": error}), status, headers, "application/json")

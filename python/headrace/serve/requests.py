@@ -1,0 +1,164 @@
+"""Request bodies: read under a limit, decoded to typed values, refused with the field's name.
+
+No pydantic and no dict in between: msgspec decodes the bytes into the one struct that the route needs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from starlette.requests import Request
+
+from .errors import HttpError, invalid
+
+MAX_INPUTS = 2048
+MAX_NAME = 256
+_DISCARD_FACTOR = 4  # a body over the limit is read up to this multiple, so that its client sees the 413
+
+_Token = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+
+
+class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /v1/embeddings; `truncate` is the one field that OpenAI does not have."""
+
+    model: _Name
+    input: str | list[str | int | list[_Token]]
+    encoding_format: str | None = None
+    dimensions: int | None = None
+    user: str | None = None
+    truncate: bool = False
+
+    def inputs(self) -> list[str] | list[list[int]]:
+        """`input` as a list of texts or a list of lists of token ids; HttpError 400 for a mixture."""
+        value = self.input
+        if isinstance(value, str):
+            return [_checked_text(value, "input")]
+        if not value:
+            raise invalid("input is an empty list: give at least one text", param="input")
+        kind = type(value[0])
+        if kind is int:
+            return [_checked_ids(value)]
+        if len(value) > MAX_INPUTS:
+            raise invalid(
+                f"input has {len(value)} items; at most {MAX_INPUTS} are allowed: send several requests",
+                param="input",
+            )
+        for i, item in enumerate(value):
+            if type(item) is not kind:
+                raise invalid(
+                    f"input[{i}] is of another type than input[0]: give all texts or all ids", param="input"
+                )
+            if kind is str:
+                _checked_text(item, f"input[{i}]")
+            elif not item:
+                raise invalid(f"input[{i}] is an empty list: give at least one token id", param="input")
+        return value  # type: ignore[return-value]
+
+
+_decode_embeddings = msgspec.json.Decoder(EmbeddingsRequest).decode
+
+
+def _checked_text(text: Any, name: str) -> str:
+    if not text:
+        raise invalid(f"{name} is an empty string: an embedding needs at least one character", param="input")
+    return text  # type: ignore[no-any-return]
+
+
+def _checked_ids(value: list[Any]) -> list[int]:
+    for i, item in enumerate(value):
+        if type(item) is not int or not 0 <= item < 2**31:
+            raise invalid(f"input[{i}] is not a token id like input[0]: ids are integers >= 0", param="input")
+    return value
+
+
+def decode_embeddings(body: bytes) -> EmbeddingsRequest:
+    """The typed request; HttpError 400 that names the field for anything else."""
+    try:
+        request = _decode_embeddings(body)
+    except msgspec.ValidationError as error:
+        raise _invalid_fields(body, str(error)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise _malformed(error) from None
+    if request.encoding_format not in ("float", "base64", None):
+        raise invalid(
+            f"encoding_format={request.encoding_format!r}: must be 'float' or 'base64'",
+            param="encoding_format",
+        )
+    return request
+
+
+def _malformed(error: Exception) -> HttpError:
+    reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return invalid(f"the body is not valid JSON in UTF-8: {reason}", code="malformed_json")
+
+
+def _invalid_fields(body: bytes, message: str) -> HttpError:
+    """The slow way to a good message, taken only once the request is known to be wrong."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        return _malformed(error)
+    known = EmbeddingsRequest.__struct_fields__
+    unknown = [name for name in fields if name not in known] if isinstance(fields, dict) else []
+    if unknown:
+        names = ", ".join(name[:50] for name in unknown[:10])
+        return invalid(f"unknown fields: {names}; known are {', '.join(known)}", param=unknown[0][:50])
+    missing = re.search("missing required field `(.*)`", message)
+    if missing:
+        return invalid(f"{missing[1]} is missing", param=missing[1])
+    what, _, path = message.partition(" - at `$.")
+    path = path.rstrip("`")
+    param = re.split(r"[.\[]", path)[0] or None
+    return invalid(f"{path}: {what}" if path else what, param=param)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body of a JSON request; HttpError 400 for another content type, 413 beyond `limit` bytes."""
+    headers = request.headers
+    content_type = headers.get("content-type", "")
+    if content_type != "application/json":
+        _check_content_type(content_type)
+    if headers.get("content-encoding", "identity") != "identity":
+        raise invalid("a compressed body is not accepted: send it without content-encoding")
+    declared = headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit and "expect" in headers:
+        raise _too_large(limit)  # the client asks first: nothing was sent yet
+    receive = request.receive
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= limit and message["type"] == "http.request":
+        return body  # nearly every request
+    chunks, size = [body], len(body)
+    while message["type"] == "http.request" and message.get("more_body", False):
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+        if size > limit * _DISCARD_FACTOR:
+            break
+    if size > limit:
+        raise _too_large(limit)
+    if message["type"] != "http.request":
+        raise HttpError(499, "the client left before its request was complete")
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> HttpError:
+    error = HttpError(413, f"the body is larger than {limit} bytes: send fewer texts a request")
+    error.headers["connection"] = "close"
+    return error
+
+
+def _check_content_type(value: str) -> None:
+    kind, _, parameters = value.lower().partition(";")
+    if kind.strip() != "application/json" or ("charset" in parameters and "utf-8" not in parameters):
+        raise invalid(
+            f"content-type is {value[:100]!r}: must be application/json; with curl, "
+            "-H 'content-type: application/json'"
+        )

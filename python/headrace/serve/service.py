@@ -1,0 +1,120 @@
+"""What every route needs: the engine, the state of the service, and one wrapper that times and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..engine import Engine
+from ..errors import CancelledError
+from ..observe import HttpMetrics
+from .errors import error_response
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+DEFAULT_MAX_BODY_BYTES = 10_000_000
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class Service:
+    """An engine and its state as seen from HTTP.
+
+    `loading` names the models that are not there yet and `draining` says that the end has begun; while either
+    holds, /readyz answers 503. Everything here belongs to the event loop's thread.
+    """
+
+    def __init__(self, engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> None:
+        self.engine = engine
+        self.max_body_bytes = max_body_bytes
+        self.metrics = HttpMetrics()
+        self.loading: set[str] = set()
+        self.draining = False
+        self.registry: CollectorRegistry | None = None  # made by the first /metrics
+
+    def endpoint(self, route: str) -> Callable[[Endpoint], Endpoint]:
+        """Makes a function an endpoint that always answers, is counted as `route` and names its request."""
+
+        def wrap(function: Endpoint) -> Endpoint:
+            @functools.wraps(function)
+            async def answer(request: Request) -> Response:
+                start = time.perf_counter()
+                identity = request_id(request)
+                try:
+                    response = await function(request)
+                except Exception as error:
+                    response = error_response(error, identity)
+                self.finish(response, identity)
+                self.metrics.observe(route, response.status_code, time.perf_counter() - start)
+                return response
+
+            return answer
+
+        return wrap
+
+    def finish(self, response: Response, identity: str) -> None:
+        """The headers of every answer."""
+        response.raw_headers.append((b"x-request-id", identity.encode()))
+        if self.draining:
+            response.raw_headers.append((b"connection", b"close"))
+
+
+def request_id(request: Request) -> str:
+    """The client's own x-request-id when it is short and printable, else a new one."""
+    given = request.headers.get("x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return secrets.token_hex(12)
+
+
+class DisconnectWatch:
+    """Cancels the current task when its client goes away, and tells so by a CancelledError of ours.
+
+        with DisconnectWatch(request):
+            result = await work()          # cancelled, and with it the work in the core
+
+    Most answers are ready sooner than a client can change its mind, so the watch costs one timer until
+    `DELAY` has passed; only then does a task wait for the message that ASGI sends.
+    """
+
+    DELAY = 0.02
+
+    def __init__(self, request: Request) -> None:
+        self._receive = request.receive
+        self._gone = False
+        self._watcher: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(self.DELAY, self._start)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._gone and kind is asyncio.CancelledError:
+            if hasattr(self._task, "uncancel"):  # since Python 3.11
+                self._task.uncancel()
+            raise CancelledError("the client left before its answer was ready") from None
+
+    def _start(self) -> None:
+        self._watcher = self._loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._task.cancel()
