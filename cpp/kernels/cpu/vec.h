@@ -37,10 +37,6 @@ inline Vec nearest(Vec a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST
 inline Vec times_power_of_two(Vec a, Vec n) {
   return _mm512_scalef_ps(a, n);
 }  // a * 2^n, n integral, in range
-// x where x >= 0, else y, lane by lane; the sign bit decides.
-inline Vec by_sign(Vec sign, Vec positive, Vec negative) {
-  return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(sign)), positive, negative);
-}
 // a in the first count lanes, fill in the others.
 inline Vec keep_first(Vec a, int64_t count, Vec fill) { return _mm512_mask_blend_ps(first(count), fill, a); }
 inline float sum_lanes(Vec a) { return _mm512_reduce_add_ps(a); }
@@ -74,9 +70,6 @@ inline Vec nearest(Vec a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT 
 inline Vec times_power_of_two(Vec a, Vec n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
   return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
-}
-inline Vec by_sign(Vec sign, Vec positive, Vec negative) {
-  return _mm256_blendv_ps(positive, negative, sign);
 }
 inline Vec keep_first(Vec a, int64_t count, Vec fill) {
   return _mm256_blendv_ps(fill, a, _mm256_castsi256_ps(first(count)));
@@ -125,8 +118,8 @@ inline Vec gelu(Vec x) {
   q = mul_add(q, a, splat(-0.4591546356678009f));
   q = mul_add(q, a, splat(-1.1511123180389404f));
   q = mul_add(q, a, splat(-1.0f));
-  const Vec tail = mul(x, exp2_nonpositive(q));
-  return by_sign(x, sub(x, tail), tail);
+  // larger() gives its second argument when one is NaN.
+  return sub(larger(splat(0.0f), x), mul(a, exp2_nonpositive(q)));
 }
 
 }  // namespace

@@ -1,0 +1,51 @@
+#include "kernels/dispatch.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/cpu.h"
+#include "base/error.h"
+
+namespace headrace {
+namespace {
+
+TEST(Dispatch, the_reference_is_last_and_always_there) {
+  ASSERT_FALSE(runnable_kernels().empty());
+  EXPECT_STREQ(runnable_kernels().back()->name, "reference");
+}
+
+TEST(Dispatch, the_best_is_the_default) {
+  EXPECT_EQ(&kernels_by_name(""), runnable_kernels().front());
+  EXPECT_EQ(&kernels_by_name("auto"), runnable_kernels().front());
+}
+
+TEST(Dispatch, every_runnable_table_can_be_forced) {
+  for (const Kernels* table : runnable_kernels()) EXPECT_EQ(&kernels_by_name(table->name), table);
+}
+
+TEST(Dispatch, an_unknown_name_is_refused_with_the_known_ones) {
+  try {
+    kernels_by_name("sse9");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+    EXPECT_NE(error.message().find("sse9"), std::string::npos);
+    EXPECT_NE(error.message().find("reference"), std::string::npos);
+  }
+}
+
+TEST(Dispatch, what_the_processor_lacks_is_refused) {
+  for (const std::string& name : known_kernel_names()) {
+    const bool runs = std::any_of(runnable_kernels().begin(), runnable_kernels().end(),
+                                  [&](const Kernels* table) { return name == table->name; });
+    if (runs) {
+      EXPECT_NO_THROW(kernels_by_name(name));
+    } else {
+      EXPECT_THROW(kernels_by_name(name), Error);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace headrace

@@ -1,0 +1,140 @@
+// The tiny golden model (tests/golden/make_golden.py) against what transformers computed, on every table.
+#include "models/encoder.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <sstream>
+
+#include "base/error.h"
+#include "kernels/dispatch.h"
+
+namespace {
+std::atomic<int64_t> allocations{0};
+}  // namespace
+
+// Counted for one test below: a forward pass in steady state must not allocate. Sanitizers bring their own
+// operators.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+__attribute__((noinline)) void* operator new(size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* p = std::malloc(size)) return p;
+  throw std::bad_alloc();
+}
+__attribute__((noinline)) void operator delete(void* p) noexcept { std::free(p); }
+__attribute__((noinline)) void operator delete(void* p, size_t) noexcept { std::free(p); }
+#endif
+
+namespace headrace {
+namespace {
+
+const std::string kDirectory = std::string(HEADRACE_GOLDEN) + "/tiny_bert";
+
+struct Golden {
+  std::vector<int32_t> ids;
+  std::vector<float> vector;
+};
+
+std::vector<Golden> read_golden() {
+  std::ifstream file(kDirectory + "/expected.txt");
+  std::vector<Golden> all;
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(':');
+    Golden golden;
+    std::istringstream ids(line.substr(0, colon)), vector(line.substr(colon + 1));
+    for (int32_t id; ids >> id;) golden.ids.push_back(id);
+    for (float value; vector >> value;) golden.vector.push_back(value);
+    all.push_back(std::move(golden));
+  }
+  return all;
+}
+
+// All sequences of `order` as one batch.
+std::vector<std::vector<float>> run(Encoder& model, const std::vector<Golden>& golden,
+                                    std::vector<size_t> order, ThreadPool& pool) {
+  std::vector<int32_t> ids, cu_lengths{0};
+  std::vector<std::vector<float>> vectors(order.size(), std::vector<float>(model.info().dimensions));
+  std::vector<float*> outputs;
+  for (size_t i = 0; i < order.size(); ++i) {
+    ids.insert(ids.end(), golden[order[i]].ids.begin(), golden[order[i]].ids.end());
+    cu_lengths.push_back(static_cast<int32_t>(ids.size()));
+    outputs.push_back(vectors[i].data());
+  }
+  model.forward({ids, cu_lengths}, outputs, pool);
+  return vectors;
+}
+
+class EncoderOnEachTable : public testing::TestWithParam<const Kernels*> {};
+INSTANTIATE_TEST_SUITE_P(Models, EncoderOnEachTable,
+                         testing::ValuesIn(runnable_kernels().begin(), runnable_kernels().end()),
+                         [](const auto& table) { return std::string(table.param->name); });
+
+TEST_P(EncoderOnEachTable, equals_transformers_within_the_bound) {
+  const std::vector<Golden> golden = read_golden();
+  ASSERT_GE(golden.size(), 5u);
+  const auto model = Encoder::load(kDirectory, *GetParam());
+  ThreadPool pool(2);
+  model->reserve(128, pool.threads());
+  const auto vectors = run(*model, golden, {0, 1, 2, 3, 4, 5}, pool);
+  for (size_t i = 0; i < golden.size(); ++i)
+    for (size_t d = 0; d < golden[i].vector.size(); ++d)
+      ASSERT_NEAR(vectors[i][d], golden[i].vector[d], 2e-5) << "sequence " << i << " dimension " << d;
+}
+
+TEST_P(EncoderOnEachTable, gives_the_same_bits_alone_and_in_any_batch) {
+  const std::vector<Golden> golden = read_golden();
+  const auto model = Encoder::load(kDirectory, *GetParam());
+  std::vector<std::vector<float>> alone;
+  {
+    ThreadPool one(1);
+    model->reserve(256, 1);
+    for (size_t i = 0; i < golden.size(); ++i) alone.push_back(run(*model, golden, {i}, one)[0]);
+  }
+  ThreadPool pool(3);
+  model->reserve(256, pool.threads());
+  for (const std::vector<size_t>& order :
+       {std::vector<size_t>{5, 4, 3, 2, 1, 0}, {3, 3, 3, 0}, {0, 1, 0, 1, 2, 5, 5, 4, 3, 3}}) {
+    const auto vectors = run(*model, golden, order, pool);
+    for (size_t i = 0; i < order.size(); ++i)
+      ASSERT_EQ(vectors[i], alone[order[i]]) << "sequence " << order[i];
+  }
+}
+
+TEST(Encoder, allocates_nothing_in_a_steady_forward) {
+  const std::vector<Golden> golden = read_golden();
+  const auto model = Encoder::load(kDirectory, kernels());
+  ThreadPool pool(2);
+  model->reserve(64, pool.threads());
+  std::vector<float> out(24);
+  float* outputs[] = {out.data()};
+  const std::vector<int32_t> cu_lengths{0, static_cast<int32_t>(golden[3].ids.size())};
+  const TokenBatch batch{golden[3].ids, cu_lengths};
+  model->forward(batch, outputs, pool);
+  const int64_t before = allocations.load();
+  for (int i = 0; i < 10; ++i) model->forward(batch, outputs, pool);
+  EXPECT_EQ(allocations.load(), before);
+}
+
+TEST(Encoder, says_what_it_is) {
+  const auto model = Encoder::load(kDirectory, kernels());
+  EXPECT_EQ(model->info().task, "embed");
+  EXPECT_EQ(model->info().dimensions, 24);
+  EXPECT_EQ(model->info().max_tokens, 24);
+  EXPECT_EQ(model->info().precision, "f32");
+}
+
+TEST(Encoder, a_missing_directory_is_not_found) {
+  try {
+    Encoder::load("/nonexistent/model", kernels());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+    EXPECT_NE(error.message().find("/nonexistent/model"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace headrace
