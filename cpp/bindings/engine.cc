@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.h"
+#include "bindings/text_arguments.h"
 
 namespace py = pybind11;
 
@@ -22,28 +23,6 @@ py::tuple frozen(const py::list& items) {
   auto copy = py::reinterpret_steal<py::tuple>(PyList_AsTuple(items.ptr()));
   if (!copy) throw py::error_already_set();
   return copy;
-}
-
-// Views into the strings' own UTF-8 (CPython keeps it with the string), valid while `items` lives.
-std::vector<std::string_view> text_views(const py::tuple& items) {
-  std::vector<std::string_view> views;
-  views.reserve(items.size());
-  for (size_t i = 0; i < items.size(); ++i) {
-    PyObject* item = PyTuple_GET_ITEM(items.ptr(), static_cast<Py_ssize_t>(i));
-    if (!PyUnicode_Check(item))
-      throw Error(ErrorKind::kInvalidArgument,
-                  concat("input[", i, "] is of type ", type_name(item), "; every text must be a str"));
-    Py_ssize_t size = 0;
-    const char* data = PyUnicode_AsUTF8AndSize(item, &size);
-    if (!data) {
-      PyErr_Clear();
-      throw Error(
-          ErrorKind::kInvalidArgument,
-          concat("input[", i, "] has a lone surrogate and is no valid text; decode the bytes as UTF-8"));
-    }
-    views.emplace_back(data, static_cast<size_t>(size));
-  }
-  return views;
 }
 
 std::vector<std::vector<int32_t>> id_sequences(const py::tuple& items) {
@@ -175,8 +154,8 @@ void register_engine(py::module_& module) {
            }),
            py::kw_only(), py::arg("threads") = 0, py::arg("queue_budget_us") = 500'000,
            py::arg("max_batch_tokens") = EngineOptions{}.max_batch_tokens)
-      .def("add", &Engine::add, py::arg("name"), py::arg("directory"),
-           py::call_guard<py::gil_scoped_release>())
+      .def("add", py::overload_cast<const std::string&, const std::string&>(&Engine::add), py::arg("name"),
+           py::arg("directory"), py::call_guard<py::gil_scoped_release>())
       .def("remove", &Engine::remove, py::arg("name"), py::call_guard<py::gil_scoped_release>())
       .def("names", &Engine::names)
       .def("info", &info, py::arg("name"))
@@ -186,12 +165,11 @@ void register_engine(py::module_& module) {
           "submit_texts",
           [](Engine& engine, const std::string& model, const py::list& texts, bool truncate, int priority,
              bool wait, int64_t timeout_us, std::shared_ptr<CompletionQueue> completions) {
-            const py::tuple items = frozen(texts);
-            const std::vector<std::string_view> views = text_views(items);
+            const TextsArgument items(texts, "input");
             const SubmitOptions options =
                 submit_options(truncate, priority, wait, timeout_us, std::move(completions));
             const py::gil_scoped_release unlocked;
-            return engine.submit(model, views, options);
+            return engine.submit(model, items.views(), options);
           },
           py::arg("model"), py::arg("texts"), py::arg("truncate"), py::arg("priority"), py::arg("wait"),
           py::arg("timeout_us"), py::arg("completions").none(true))
@@ -210,10 +188,9 @@ void register_engine(py::module_& module) {
       .def(
           "check_texts",
           [](const Engine& engine, const std::string& model, const py::list& texts) {
-            const py::tuple items = frozen(texts);
-            const std::vector<std::string_view> views = text_views(items);
+            const TextsArgument items(texts, "input");
             const py::gil_scoped_release unlocked;
-            engine.check(model, views);
+            engine.check(model, items.views());
           },
           py::arg("model"), py::arg("texts"), "Raises what submitting these texts would.")
       .def("cancel", &Engine::cancel, py::arg("model"), py::arg("ticket"),

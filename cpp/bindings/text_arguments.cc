@@ -9,6 +9,11 @@ namespace {
 
 std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
+// "text" or "texts[3]"; made only when something is wrong with it.
+std::string name_of(const char* what, int64_t index) {
+  return index < 0 ? std::string(what) : concat(what, "[", index, "]");
+}
+
 [[noreturn]] void fail_surrogate(py::handle text, const std::string& what) {
   PyErr_Clear();
   const Py_ssize_t length = PyUnicode_GetLength(text.ptr());
@@ -21,19 +26,19 @@ std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name
 
 }  // namespace
 
-std::string_view text_argument(py::handle object, const std::string& what) {
+std::string_view text_argument(py::handle object, const char* what, int64_t index) {
   if (PyUnicode_Check(object.ptr())) {
     Py_ssize_t size = 0;
     const char* const data = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
-    if (data == nullptr) fail_surrogate(object, what);
+    if (data == nullptr) fail_surrogate(object, name_of(what, index));
     return {data, static_cast<size_t>(size)};
   }
   if (PyBytes_Check(object.ptr()))
     return {PyBytes_AS_STRING(object.ptr()), static_cast<size_t>(PyBytes_GET_SIZE(object.ptr()))};
-  throw py::type_error(concat(what, " must be a str, not ", type_name(object)));
+  throw py::type_error(concat(name_of(what, index), " must be a str, not ", type_name(object)));
 }
 
-TextsArgument::TextsArgument(py::handle iterable, const std::string& what) {
+TextsArgument::TextsArgument(py::handle iterable, const char* what) {
   if (PyUnicode_Check(iterable.ptr()) || PyBytes_Check(iterable.ptr()))
     throw py::type_error(
         concat(what, " must be several texts, such as a list of str, not one ", type_name(iterable)));
@@ -47,7 +52,7 @@ TextsArgument::TextsArgument(py::handle iterable, const std::string& what) {
   views_.reserve(objects_.size());
   for (size_t i = 0; i < objects_.size(); ++i)
     views_.push_back(
-        text_argument(PyTuple_GET_ITEM(objects, static_cast<Py_ssize_t>(i)), concat(what, "[", i, "]")));
+        text_argument(PyTuple_GET_ITEM(objects, static_cast<Py_ssize_t>(i)), what, static_cast<int64_t>(i)));
 }
 
 }  // namespace headrace

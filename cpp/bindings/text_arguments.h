@@ -3,22 +3,23 @@
 
 #include <pybind11/pybind11.h>
 
-#include <string>
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
 namespace headrace {
 
-// The UTF-8 form of a str or bytes object, owned by that object. `what` names the argument in messages.
+// The UTF-8 form of a str or bytes object, owned by that object. `what` names the argument in messages, and
+// index, unless negative, its item.
 // Throws py::type_error for other types and kInvalidArgument for a str with a lone surrogate, which no UTF-8
 // has.
-std::string_view text_argument(pybind11::handle object, const std::string& what);
+std::string_view text_argument(pybind11::handle object, const char* what, int64_t index = -1);
 
 // Several texts. The objects are kept alive, so the views stay valid without the GIL.
 class TextsArgument {
  public:
   // Any iterable of str but a str itself.
-  TextsArgument(pybind11::handle iterable, const std::string& what);
+  TextsArgument(pybind11::handle iterable, const char* what);
   const std::vector<std::string_view>& views() const { return views_; }
 
  private:

@@ -45,15 +45,9 @@ Engine::~Engine() {
 }
 
 void Engine::add(const std::string& name, const std::string& directory) {
-  if (!is_model_name(name))
-    throw Error(ErrorKind::kInvalidArgument,
-                concat("the model name '", name,
-                       "': use 1 to 128 letters, digits, '.', '_' or '-', the first a letter or digit"));
   {
     const std::lock_guard lock(mutex_);
-    if (served_.contains(name))
-      throw Error(ErrorKind::kInvalidArgument,
-                  concat("the model name '", name, "' is taken; remove it first"));
+    check_name(name);  // before the work of loading
   }
   auto model = Encoder::load(directory, kernels());
   auto tokenizer = Tokenizer::from_file(directory + "/tokenizer.json");
@@ -61,14 +55,29 @@ void Engine::add(const std::string& name, const std::string& directory) {
     throw Error(ErrorKind::kCorruptFile,
                 concat(directory, ": tokenizer.json has ids up to ", tokenizer->vocab_size() - 1,
                        ", config.json a vocab_size of ", model->info().vocabulary));
+  add(name, std::move(tokenizer), std::move(model));
+}
+
+void Engine::add(const std::string& name, std::unique_ptr<Tokenizer> tokenizer,
+                 std::unique_ptr<Model> model) {
   SchedulerLimits limits;
   limits.max_batch_tokens = std::max(options_.max_batch_tokens, model->info().max_tokens);
-  auto served = std::make_shared<Served>(name, limits);
   model->reserve(limits.max_batch_tokens, pool_.threads());
+  auto served = std::make_shared<Served>(name, limits);
   served->model = std::move(model);
   served->tokenizer = std::move(tokenizer);
   const std::lock_guard lock(mutex_);
-  if (!served_.emplace(name, std::move(served)).second)
+  check_name(name);
+  served_.emplace(name, std::move(served));
+}
+
+// mutex_ is held.
+void Engine::check_name(const std::string& name) const {
+  if (!is_model_name(name))
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the model name '", name,
+                       "': use 1 to 128 letters, digits, '.', '_' or '-', the first a letter or digit"));
+  if (served_.contains(name))
     throw Error(ErrorKind::kInvalidArgument, concat("the model name '", name, "' is taken; remove it first"));
 }
 

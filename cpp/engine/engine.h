@@ -53,6 +53,8 @@ class Engine {
   // Tokenizer::from_file throw, and kInvalidArgument when the name is taken or is not
   // [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Other models keep running.
   void add(const std::string& name, const std::string& directory);
+  // The same for a model made otherwise; it answers to `name` with that tokenizer.
+  void add(const std::string& name, std::unique_ptr<Tokenizer> tokenizer, std::unique_ptr<Model> model);
   // Requests still queued fail with kCancelled; a batch that runs is finished. Throws kNotFound.
   void remove(const std::string& name);
 
@@ -87,6 +89,7 @@ class Engine {
   struct Served;
   struct RunningBatch;
 
+  void check_name(const std::string& name) const;
   std::shared_ptr<Served> find(const std::string& name) const;
   std::shared_ptr<Ticket> start_ticket(const Served& served, const SubmitOptions& options) const;
   std::shared_ptr<Ticket> enqueue(Served& served, std::shared_ptr<Ticket> ticket,
