@@ -128,19 +128,13 @@ def run(arguments: argparse.Namespace, workload: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = harness.parser("embed", __doc__)
     engines = ["headrace", "sentence-transformers", "onnxruntime"]
     parser.add_argument("--engines", nargs="+", default=engines, choices=engines)
     parser.add_argument("--workloads", nargs="+", default=list(workloads.NAMES), choices=workloads.NAMES)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=int, default=None, help="only the first LIMIT texts")
-    parser.add_argument("--model", help="a sentence-transformers folder; default: the demo model")
-    parser.add_argument(
-        "--out", type=Path, help="the file to append to; default: benchmarks/results/embed.jsonl"
-    )
     arguments = parser.parse_args()
     for workload in arguments.workloads:
         harness.write("embed", run(arguments, workload), arguments.out)

@@ -5,6 +5,7 @@ A result is one line of JSON in benchmarks/results/NAME.jsonl, written only afte
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -18,6 +19,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 CACHE = ROOT / "build" / "bench"  # exported rivals; not in git
+
+
+def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark of a model has."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--model", help="a sentence-transformers folder; default: the demo model")
+    made.add_argument("--out", type=Path, help=f"file to append to; default: benchmarks/results/{name}.jsonl")
+    return made
 
 
 def model_path(argument: str | None) -> Path:
@@ -115,4 +124,4 @@ def core() -> Any:
 def peak_gflops(isa: str, threads: int) -> float | None:
     """The machine's measured multiply-add peak in f32, registers only; None when the build cannot tell."""
     measure = getattr(core(), "measure_peak_gflops", None)
-    return None if measure is None else float(measure(isa)) * threads
+    return None if measure is None else round(max(float(measure(isa, threads)) for _ in range(5)), 1)
