@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.load import Result, closed_loop, run_fast
-
 import harness
 import workloads
+from headrace.load import Result, closed_loop, run_fast
 from servers import SERVERS, Server
 
 TOLERANCE = 2e-5

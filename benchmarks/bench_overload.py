@@ -12,10 +12,9 @@ from __future__ import annotations
 import re
 import time
 
-from headrace.load import closed_loop, open_loop, run_fast
-
 import harness
 import workloads
+from headrace.load import closed_loop, open_loop, run_fast
 from servers import HeadraceServer, Server
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$")

@@ -1,6 +1,6 @@
 """The engines that bench_embed.py compares. Each has encode(texts) -> float32 [n, dimensions], normalised.
 
-All use the same weights in f32 and cut texts at the model's own 256 tokens. None may cache answers.
+All use the same weights in f32. None may cache answers.
 """
 
 from __future__ import annotations
