@@ -155,13 +155,18 @@ def test_import_loads_no_heavy_module() -> None:
     assert json.loads(result.stdout) == []
 
 
+def program(name: str) -> str:
+    """The path of a program: of the environment that runs the tests, or else of the system."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    assert found, f"{name} is missing: cmake and ninja come with pip install '.[test]', nm with the compiler"
+    return found
+
+
 @pytest.mark.parametrize("build_type", ["Release", "Debug"])
 def test_each_isa_object_exports_one_symbol_and_runs_nothing_at_start(
     build_type: str, tmp_path: Path
 ) -> None:
-    cmake, nm = shutil.which("cmake"), shutil.which("nm")
-    assert cmake, "cmake comes with the test extra: pip install '.[test]'"
-    assert nm, "nm comes with the compiler's binutils"
+    cmake, ninja, nm = program("cmake"), program("ninja"), program("nm")
     # Only configures, for the very commands that CMake would run. Flags of the caller's environment stay out.
     environment = {name: value for name, value in os.environ.items() if not name.endswith("FLAGS")}
     options = [
@@ -169,8 +174,8 @@ def test_each_isa_object_exports_one_symbol_and_runs_nothing_at_start(
         "-DHEADRACE_PYTHON=OFF",
         "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
     ]
-    configure = [cmake, "-S", str(ROOT), "-B", str(tmp_path), *options]
-    subprocess.run(configure, check=True, capture_output=True, env=environment)
+    configure = [cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-S", str(ROOT), "-B", str(tmp_path)]
+    subprocess.run([*configure, *options], check=True, capture_output=True, env=environment)
     commands = json.loads((tmp_path / "compile_commands.json").read_text())
     kernels = [entry for entry in commands if Path(entry["file"]).match("cpp/kernels/cpu/kernels.cc")]
     assert kernels, "no ISA object is built on this machine"
