@@ -8,7 +8,7 @@ namespace headrace {
 namespace {
 
 // A bound on all failure links together; all-MiniLM needs 60 thousand.
-constexpr size_t kMaxPieces = size_t{1} << 26;
+constexpr size_t kMaxPieces = size_t{1} << 24;
 
 size_t count_characters(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(),
