@@ -161,7 +161,10 @@ TEST(JsonTest, DepthIsLimited) {
 
 TEST(JsonTest, LargeArraysAreWalkedInOrder) {
   std::string text = "[";
-  for (int i = 0; i < 10000; ++i) text += (i ? "," : "") + std::string("{\"i\":") + std::to_string(i) + "}";
+  for (int i = 0; i < 10000; ++i) {
+    if (i > 0) text.push_back(',');
+    text.append("{\"i\":").append(std::to_string(i)).append("}");
+  }
   text += "]";
   const JsonDocument document(text, "t");
   int64_t expected = 0;
