@@ -69,56 +69,108 @@ class Tokenizer::Run {
   }
 
   // Text without added tokens, from byte begin to end. Words of ASCII letters and digits are looked up where
-  // they stand. A word with anything else in it is normalized together with what follows, as far as the next
-  // ASCII space or punctuation: that ends a word whatever is before it.
+  // they stand. Anything else is taken up to the next character that ends a word whatever is before it.
   void split_raw(size_t begin, size_t end, int64_t first_character) {
-    const auto& classes = owner_.normalizer_.ascii_class();
-    const bool lowercase = owner_.normalizer_.config().lowercase;
-    const auto class_at = [&](size_t at) { return classes[static_cast<uint8_t>(text_[at])]; };
     int64_t to_character = first_character - static_cast<int64_t>(begin);
     size_t at = begin;
+    size_t length = 0;
     while (at < end) {
       const size_t from = at;
-      const Ascii first = class_at(at);
       const auto origin = [&](size_t byte) {
         return static_cast<int32_t>(static_cast<int64_t>(from + byte) + to_character);
       };
-      if (first == Ascii::kSpace || first == Ascii::kDropped) {
-        ++at;
-        continue;
-      }
-      if (first == Ascii::kPunctuation) {
-        *ids_.reserve(1) = owner_.ascii_ids_[static_cast<uint8_t>(text_[at++])];
-        finish_word(1, 1, origin);
-        continue;
-      }
-      Ascii next = first;
-      if (first == Ascii::kWord) {
-        const WordKey key = ascii_word_key(text_.data() + at, end - at, lowercase);
-        at += key.size;
-        next = at < end ? class_at(at) : Ascii::kSpace;
-        if (key.size < WordKey::kMaxBytes && (next == Ascii::kSpace || next == Ascii::kPunctuation)) {
-          look_up(text_.substr(from, key.size), key, owner_.normalizer_.ascii_map(), origin);
+      switch (class_at(at)) {
+        case Ascii::kSpace:
+        case Ascii::kDropped:
+          ++at;
           continue;
+        case Ascii::kPunctuation:
+          *ids_.reserve(1) = owner_.ascii_ids_[static_cast<uint8_t>(text_[at++])];
+          finish_word(1, 1, origin);
+          continue;
+        case Ascii::kWord: {
+          const WordKey key =
+              ascii_word_key(text_.data() + at, end - at, owner_.normalizer_.config().lowercase);
+          at += key.size;
+          if (key.size < WordKey::kMaxBytes && (at == end || is_boundary(at, &length))) {
+            look_up(text_.substr(from, key.size), key, owner_.normalizer_.ascii_map(), origin);
+            continue;
+          }
+          break;
         }
+        case Ascii::kNotAscii:
+          break;
       }
-      while (next == Ascii::kWord) next = ++at < end ? class_at(at) : Ascii::kSpace;
-      if (next == Ascii::kSpace || next == Ascii::kPunctuation) {
+      const bool only_ascii_words = skip_to_boundary(&at, end);
+      if (at == from) {
+        to_character += boundary(&at, origin);
+      } else if (only_ascii_words) {
         look_up(text_.substr(from, at - from), owner_.normalizer_.ascii_map(), origin);
       } else {
-        while (at < end && class_at(at) != Ascii::kSpace && class_at(at) != Ascii::kPunctuation) ++at;
-        to_character += normalize_and_split(from, at, to_character);
+        to_character += stretch(from, at, to_character);
       }
     }
   }
 
-  // Returns by how much the distance from byte to character grows: characters less bytes.
-  int64_t normalize_and_split(size_t from, size_t to, int64_t to_character) {
+  Ascii class_at(size_t at) const {
+    return owner_.normalizer_.ascii_class()[static_cast<uint8_t>(text_[at])];
+  }
+
+  const CharInfo& info_at(size_t at, size_t* length) const {
+    const auto byte = static_cast<uint8_t>(text_[at]);
+    *length = byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+    return char_info(utf8_decode(text_.data() + at, *length));
+  }
+
+  // Whether text may be cut on both sides of the character at a byte. *length: its bytes.
+  bool is_boundary(size_t at, size_t* length) const {
+    *length = 1;
+    const Ascii ascii = class_at(at);
+    if (ascii != Ascii::kNotAscii) return ascii == Ascii::kSpace || ascii == Ascii::kPunctuation;
+    return owner_.normalizer_.is_boundary(info_at(at, length));
+  }
+
+  // Moves *at to the next boundary. Returns whether all that was passed is in the class kWord.
+  bool skip_to_boundary(size_t* at, size_t end) const {
+    bool only_ascii_words = true;
+    for (size_t length = 0; *at < end && !is_boundary(*at, &length); *at += length)
+      only_ascii_words = only_ascii_words && class_at(*at) == Ascii::kWord;
+    return only_ascii_words;
+  }
+
+  // A boundary beyond ASCII, behind which *at is moved. Like stretch, returns how far characters fall behind
+  // bytes.
+  template <typename Origin>
+  int64_t boundary(size_t* at, const Origin& origin) {
+    size_t length = 0;
+    const size_t from = *at;
+    const bool is_word = !info_at(from, &length).has(CharInfo::kSpace);
+    *at += length;
+    const std::string_view word = text_.substr(from, length);
+    if (is_word) look_up(word, word_key(word), kIdentityMap.data(), [&](size_t) { return origin(0); });
+    return 1 - static_cast<int64_t>(length);
+  }
+
+  // Text between boundaries that has to be normalized. Returns by how much the distance from byte to
+  // character grows: characters less bytes.
+  int64_t stretch(size_t from, size_t to, int64_t to_character) {
+    const std::string_view raw = text_.substr(from, to - from);
+    const bool is_cached = !kOffsets && raw.size() <= WordKey::kMaxBytes;
+    WordKey key{};
+    if (is_cached) {
+      key = word_key(raw, true);
+      if (const size_t num_ids = cache_.find(key, ids_.reserve(WordCache::kMaxPieces))) {
+        ids_.added(num_ids);
+        return 0;  // characters are not counted
+      }
+    }
+    const size_t first = ids_.size();
     normalized_.clear();
-    const int64_t characters = owner_.normalizer_.append(
-        text_.substr(from, to - from), kOffsets, static_cast<int64_t>(from) + to_character, normalized_);
+    const int64_t characters =
+        owner_.normalizer_.append(raw, kOffsets, static_cast<int64_t>(from) + to_character, normalized_);
     split_normalized(0, normalized_.text.size());
-    return characters - static_cast<int64_t>(to - from);
+    if (is_cached) cache_.insert(key, ids_.data() + first, ids_.size() - first);
+    return characters - static_cast<int64_t>(raw.size());
   }
 
   void find_normalized_added() {

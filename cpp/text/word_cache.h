@@ -21,14 +21,15 @@ struct WordKey {
 
   uint64_t low;
   uint64_t high;
-  size_t size;  // at most kMaxBytes
+  size_t size;          // at most kMaxBytes
+  bool is_raw = false;  // not yet normalized: apart from the normalized word of the same spelling
 };
 
 // word: 1 to 16 bytes.
-inline WordKey word_key(std::string_view word) {
+inline WordKey word_key(std::string_view word, bool is_raw = false) {
   uint64_t halves[2] = {0, 0};
   std::memcpy(halves, word.data(), word.size());
-  return {halves[0], halves[1], word.size()};
+  return {halves[0], halves[1], word.size(), is_raw};
 }
 
 // The ASCII letters and digits that the first 16 of `left` bytes begin with, in lower case if asked; its size
@@ -83,20 +84,20 @@ class WordCache {
   // word is not here. key.size is at least 1.
   size_t find(const WordKey& key, int32_t* ids) const {
     const Slot& slot = slots_[slot_of(key)];
-    if (slot.low != key.low || slot.high != key.high || slot.ids[0] >> 27 != key.size - 1) return 0;
+    if (slot.low != key.low || slot.high != key.high || slot.ids[0] >> 27 != tag_of(key)) return 0;
     std::memcpy(ids, slot.ids, sizeof slot.ids);
     ids[0] &= kIdMask;
     return slot.ids[0] >> 24 & 7;
   }
 
-  // Ids below 2^24. More than kMaxPieces are not kept.
+  // Ids below 2^24. More than kMaxPieces are not kept, nor is none.
   void insert(const WordKey& key, const int32_t* ids, size_t num_ids) {
-    if (num_ids > kMaxPieces) return;
+    if (num_ids == 0 || num_ids > kMaxPieces) return;
     Slot& slot = slots_[slot_of(key)];
     slot.low = key.low;
     slot.high = key.high;
     std::memcpy(slot.ids, ids, num_ids * sizeof *ids);
-    slot.ids[0] |= static_cast<uint32_t>(num_ids << 24 | (key.size - 1) << 27);
+    slot.ids[0] |= static_cast<uint32_t>(num_ids << 24 | tag_of(key) << 27);
   }
 
  private:
@@ -107,9 +108,10 @@ class WordCache {
   struct Slot {
     uint64_t low = 0;
     uint64_t high = 0;
-    uint32_t ids[kMaxPieces] =
-        {};  // bits 24 to 26 of the first: how many; bits 27 to 31: bytes of the key - 1
+    uint32_t ids[kMaxPieces] = {};  // bits 24 to 26 of the first: how many; bits 27 to 31: tag_of(key)
   };
+
+  static uint64_t tag_of(const WordKey& key) { return (key.size - 1) | uint64_t{key.is_raw} << 4; }
 
   static size_t slot_of(const WordKey& key) {
     const uint64_t mixed = (key.low ^ (key.high * 0x9E3779B97F4A7C15)) * 0xD6E8FEB86659FD93;
