@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -70,6 +71,14 @@ inline void utf8_append(char32_t c, std::string& out) {
 inline size_t utf8_first_invalid(std::string_view text) {
   size_t at = 0;
   while (at < text.size()) {
+    uint64_t block = 0;
+    if (text.size() - at >= sizeof block) {
+      std::memcpy(&block, text.data() + at, sizeof block);
+      if ((block & 0x8080808080808080) == 0) {
+        at += sizeof block;
+        continue;
+      }
+    }
     const size_t length = utf8_sequence_length(text, at);
     if (length == 0) return at;
     at += length;

@@ -44,6 +44,7 @@ TextsArgument::TextsArgument(py::handle iterable, const char* what) {
         concat(what, " must be several texts, such as a list of str, not one ", type_name(iterable)));
   PyObject* const objects = PySequence_Tuple(iterable.ptr());
   if (objects == nullptr) {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
     PyErr_Clear();
     throw py::type_error(
         concat(what, " must be several texts, such as a list of str, not ", type_name(iterable)));

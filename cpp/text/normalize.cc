@@ -152,7 +152,10 @@ class BertNormalizer::Pass {
   NormalizedText& out_;
 };
 
-BertNormalizer::BertNormalizer(Config config) : config_(config) {
+BertNormalizer::BertNormalizer(Config config)
+    : config_(config),
+      boundary_flags_(CharInfo::kSpace | CharInfo::kPunctuation |
+                      (config.handle_chinese_chars ? CharInfo::kIdeograph : 0)) {
   for (size_t byte = 0; byte < 256; ++byte) {
     ascii_map_[byte] = static_cast<uint8_t>(byte);
     ascii_class_[byte] = Ascii::kNotAscii;

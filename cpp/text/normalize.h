@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/unicode.h"
+
 namespace headrace {
 
 // Normalized text, and for each of its bytes the character (code point) of the original that it stems from.
@@ -53,6 +55,13 @@ class BertNormalizer {
   int64_t append(std::string_view text, bool with_origins, int64_t first_character,
                  NormalizedText& out) const;
 
+  // Whether a character beyond ASCII, whose info is given, always ends the word before it and is itself
+  // either one word or, if it is white space, none; so text may be cut on both sides of it.
+  bool is_boundary(const CharInfo& info) const {
+    return info.has(boundary_flags_) && info.combining_class == 0 &&
+           !info.has(CharInfo::kControl | CharInfo::kNonspacing | CharInfo::kDecomposes);
+  }
+
   // What each byte becomes on its own: kNotAscii for bytes above 0x7F.
   const std::array<Ascii, 256>& ascii_class() const { return ascii_class_; }
   // Where ascii_class is kWord or kPunctuation: the byte in lower case, if the configuration says so.
@@ -65,6 +74,7 @@ class BertNormalizer {
   class Pass;
 
   Config config_;
+  int boundary_flags_;
   std::array<Ascii, 256> ascii_class_;
   std::array<uint8_t, 256> ascii_map_;
 };

@@ -1,5 +1,7 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/split.h"
@@ -16,44 +18,24 @@ constexpr std::array<uint8_t, 256> kIdentityMap = [] {
   return map;
 }();
 
-// Working memory of one thread. After a giant text it is given back.
-class Scratch {
- public:
-  static NormalizedText& get() {
-    thread_local NormalizedText scratch;
-    constexpr size_t kKeepBytes = size_t{1} << 20;
-    if (scratch.text.capacity() > kKeepBytes) scratch = NormalizedText();
-    scratch.clear();
-    return scratch;
-  }
-};
-
-void check_text(std::string_view text) {
-  if (text.size() > kMaxTextBytes)
-    throw Error(ErrorKind::kInvalidArgument, concat("the text has ", text.size(), " bytes; at most ",
-                                                    kMaxTextBytes, " are allowed; split it into parts"));
-  const size_t bad = utf8_first_invalid(text);
-  if (bad != text.size())
-    throw Error(ErrorKind::kInvalidArgument,
-                concat("the text is not UTF-8: byte ", bad, " of ", text.size(),
-                       " begins no valid character; decode the text with its own encoding first"));
-}
-
 }  // namespace
 
-// One pass over one text. Ids go straight to the caller's vector; offsets are worked out after each word,
-// from the bytes that its pieces cover, and cost nothing when they are not asked for.
+// One pass over one text: the ids of its own tokens go to scratch.ids. Offsets are worked out after each
+// word, from the bytes that its pieces cover, and cost nothing when they are not asked for.
 template <bool kOffsets>
 class Tokenizer::Run {
  public:
-  Run(const Tokenizer& owner, std::string_view text, bool allow_special, std::vector<int32_t>& ids,
-      Encoding* encoding)
+  // encoding: null unless kOffsets; its offsets and spellings are filled.
+  Run(const Tokenizer& owner, std::string_view text, bool allow_special, Scratch& scratch, Encoding* encoding)
       : owner_(owner),
         text_(text),
         allow_special_(allow_special),
-        ids_(ids),
-        encoding_(encoding),
-        scratch_(Scratch::get()) {}
+        ids_(scratch.ids),
+        normalized_(scratch.normalized),
+        cache_(scratch.cache),
+        encoding_(encoding) {
+    ids_.clear();
+  }
 
   void run() {
     owner_.raw_added_.split(text_, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
@@ -61,11 +43,11 @@ class Tokenizer::Run {
       if (token) {
         added(*token, text_.substr(begin, end - begin), first_character, character_at(end));
       } else if (owner_.normalized_added_.empty() && owner_.split_words_) {
-        words(begin, end, first_character);
+        split_raw(begin, end, first_character);
       } else {
-        scratch_.clear();
-        owner_.normalizer_.append(text_.substr(begin, end - begin), kOffsets, first_character, scratch_);
-        normalized();
+        normalized_.clear();
+        owner_.normalizer_.append(text_.substr(begin, end - begin), kOffsets, first_character, normalized_);
+        find_normalized_added();
       }
     });
   }
@@ -81,70 +63,143 @@ class Tokenizer::Run {
       for (size_t i = first; i < last; ++i) characters += (static_cast<uint8_t>(text_[i]) & 0xC0) != 0x80;
       return characters;
     };
-    at_character_ += byte >= at_byte_ ? count(at_byte_, byte) : -count(byte, at_byte_);
-    at_byte_ = byte;
-    return at_character_;
+    last_character_ += byte >= last_byte_ ? count(last_byte_, byte) : -count(byte, last_byte_);
+    last_byte_ = byte;
+    return last_character_;
   }
 
-  // Text without added tokens, from byte begin to end. Words of ASCII letters are looked up where they stand;
-  // a stretch with anything else in it is normalized as far as the next ASCII space or punctuation, which
-  // bounds a word whatever is before it.
-  void words(size_t begin, size_t end, int64_t first_character) {
-    const auto& ascii = owner_.normalizer_.ascii_class();
-    const auto class_at = [&](size_t at) { return ascii[static_cast<uint8_t>(text_[at])]; };
+  // Text without added tokens, from byte begin to end. Words of ASCII letters and digits are looked up where
+  // they stand. Anything else is taken up to the next character that ends a word whatever is before it.
+  void split_raw(size_t begin, size_t end, int64_t first_character) {
     int64_t to_character = first_character - static_cast<int64_t>(begin);
     size_t at = begin;
+    size_t length = 0;
     while (at < end) {
-      const Ascii first = class_at(at);
-      if (first == Ascii::kSpace || first == Ascii::kDropped) {
-        ++at;
-        continue;
-      }
-      const size_t from = at++;
-      if (first != Ascii::kPunctuation) {
-        Ascii next = first;
-        while (next == Ascii::kWord && at < end && (next = class_at(at)) == Ascii::kWord) ++at;
-        if (next == Ascii::kDropped || next == Ascii::kNotAscii) {
-          while (at < end && class_at(at) != Ascii::kSpace && class_at(at) != Ascii::kPunctuation) ++at;
-          to_character += stretch(from, at, to_character);
-          continue;
-        }
-      }
-      word(text_.substr(from, at - from), owner_.normalizer_.ascii_map(), [&](size_t byte) {
+      const size_t from = at;
+      const auto origin = [&](size_t byte) {
         return static_cast<int32_t>(static_cast<int64_t>(from + byte) + to_character);
-      });
+      };
+      switch (class_at(at)) {
+        case Ascii::kSpace:
+        case Ascii::kDropped:
+          ++at;
+          continue;
+        case Ascii::kPunctuation:
+          *ids_.reserve(1) = owner_.ascii_ids_[static_cast<uint8_t>(text_[at++])];
+          finish_word(1, 1, origin);
+          continue;
+        case Ascii::kWord: {
+          const WordKey key =
+              ascii_word_key(text_.data() + at, end - at, owner_.normalizer_.config().lowercase);
+          at += key.size;
+          if (key.size < WordKey::kMaxBytes && (at == end || is_boundary(at, &length))) {
+            look_up(text_.substr(from, key.size), key, owner_.normalizer_.ascii_map(), origin);
+            continue;
+          }
+          break;
+        }
+        case Ascii::kNotAscii:
+          break;
+      }
+      const bool only_ascii_words = skip_to_boundary(&at, end);
+      if (at == from) {
+        to_character += boundary(&at, origin);
+      } else if (only_ascii_words) {
+        look_up(text_.substr(from, at - from), owner_.normalizer_.ascii_map(), origin);
+      } else {
+        to_character += stretch(from, at, to_character);
+      }
     }
   }
 
-  // Returns by how much the distance from byte to character grows: characters less bytes.
-  int64_t stretch(size_t from, size_t to, int64_t to_character) {
-    scratch_.clear();
-    const int64_t characters = owner_.normalizer_.append(text_.substr(from, to - from), kOffsets,
-                                                         static_cast<int64_t>(from) + to_character, scratch_);
-    split_normalized(0, scratch_.text.size());
-    return characters - static_cast<int64_t>(to - from);
+  Ascii class_at(size_t at) const {
+    return owner_.normalizer_.ascii_class()[static_cast<uint8_t>(text_[at])];
   }
 
-  // The normalized text in scratch_: added tokens, then words.
-  void normalized() {
+  const CharInfo& info_at(size_t at, size_t* length) const {
+    const auto byte = static_cast<uint8_t>(text_[at]);
+    *length = byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+    return char_info(utf8_decode(text_.data() + at, *length));
+  }
+
+  // Whether text may be cut on both sides of the character at a byte. *length: its bytes.
+  bool is_boundary(size_t at, size_t* length) const {
+    *length = 1;
+    const Ascii ascii = class_at(at);
+    if (ascii != Ascii::kNotAscii) return ascii == Ascii::kSpace || ascii == Ascii::kPunctuation;
+    return owner_.normalizer_.is_boundary(info_at(at, length));
+  }
+
+  // Moves *at to the next boundary. Returns whether all that was passed is in the class kWord.
+  bool skip_to_boundary(size_t* at, size_t end) const {
+    bool only_ascii_words = true;
+    for (size_t length = 0; *at < end && !is_boundary(*at, &length); *at += length)
+      only_ascii_words = only_ascii_words && class_at(*at) == Ascii::kWord;
+    return only_ascii_words;
+  }
+
+  // A boundary beyond ASCII, behind which *at is moved. Like stretch, returns how far characters fall behind
+  // bytes.
+  template <typename Origin>
+  int64_t boundary(size_t* at, const Origin& origin) {
+    size_t length = 0;
+    const size_t from = *at;
+    const bool is_word = !info_at(from, &length).has(CharInfo::kSpace);
+    *at += length;
+    const std::string_view word = text_.substr(from, length);
+    if (is_word) look_up(word, word_key(word), kIdentityMap.data(), [&](size_t) { return origin(0); });
+    return 1 - static_cast<int64_t>(length);
+  }
+
+  // Text between boundaries that has to be normalized. Returns by how much the distance from byte to
+  // character grows: characters less bytes.
+  int64_t stretch(size_t from, size_t to, int64_t to_character) {
+    const std::string_view raw = text_.substr(from, to - from);
+    const bool is_cached = !kOffsets && raw.size() <= WordKey::kMaxBytes;
+    WordKey key{};
+    if (is_cached) {
+      key = word_key(raw, true);
+      if (const size_t num_ids = cache_.find(key, ids_.reserve(WordCache::kMaxPieces))) {
+        ids_.added(num_ids);
+        return 0;  // characters are not counted
+      }
+    }
+    const size_t first = ids_.size();
+    normalized_.clear();
+    const int64_t characters =
+        owner_.normalizer_.append(raw, kOffsets, static_cast<int64_t>(from) + to_character, normalized_);
+    split_normalized(0, normalized_.text.size());
+    if (is_cached) cache_.insert(key, ids_.data() + first, ids_.size() - first);
+    return characters - static_cast<int64_t>(raw.size());
+  }
+
+  void find_normalized_added() {
+    const std::string_view text = normalized_.text;
     owner_.normalized_added_.split(
-        scratch_.text, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
+        text, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
           if (!token) {
             split_normalized(begin, end);
           } else if constexpr (kOffsets) {
-            added(*token, std::string_view(scratch_.text).substr(begin, end - begin), scratch_.origins[begin],
-                  scratch_.origins[end - 1] + 1);
+            added(*token, text.substr(begin, end - begin), normalized_.origins[begin],
+                  int64_t{normalized_.origins[end - 1]} + 1);
           } else {
-            ids_.push_back(token->id);
+            added(*token, {}, 0, 0);
           }
         });
   }
 
   void split_normalized(size_t begin, size_t end) {
-    const std::string_view text = std::string_view(scratch_.text).substr(begin, end - begin);
+    const std::string_view text = std::string_view(normalized_.text).substr(begin, end - begin);
     const auto one_word = [&](size_t from, size_t to) {
-      word(text.substr(from, to - from), kIdentityMap.data(),
-           [&](size_t byte) { return kOffsets ? scratch_.origins[begin + from + byte] : 0; });
+      const std::string_view word = text.substr(from, to - from);
+      const auto origin = [&](size_t byte) {
+        return kOffsets ? normalized_.origins[begin + from + byte] : 0;
+      };
+      if (word.size() <= WordKey::kMaxBytes) {
+        look_up(word, word_key(word), kIdentityMap.data(), origin);
+      } else {
+        look_up(word, kIdentityMap.data(), origin);
+      }
     };
     if (owner_.split_words_) {
       split_bert(text, one_word);
@@ -154,39 +209,56 @@ class Tokenizer::Run {
   }
 
   void added(const AddedToken& token, std::string_view spelling, int64_t begin, int64_t end) {
-    ids_.push_back(token.id);
+    *ids_.reserve(1) = token.id;
+    ids_.added(1);
     if constexpr (kOffsets) {
       if (spelling != owner_.token(token.id))
         encoding_->spellings.push_back({static_cast<int32_t>(ids_.size() - 1), std::string(spelling)});
-      offset(static_cast<int32_t>(begin), static_cast<int32_t>(end));
+      encoding_->offsets.push_back({static_cast<int32_t>(begin), static_cast<int32_t>(end)});
     }
   }
 
-  // One word; origin(byte) is the number of the character that a byte of it stems from.
+  // One word, by the cache; origin(byte) is the number of the character that a byte of it stems from.
   template <typename Origin>
-  void word(std::string_view bytes, const uint8_t* byte_map, Origin&& origin) {
-    const size_t mark = ids_.size();
-    const bool covered = owner_.model_.append_ids(bytes, byte_map, ids_);
+  void look_up(std::string_view word, const WordKey& key, const uint8_t* byte_map, const Origin& origin) {
+    int32_t* const ids = ids_.reserve(WordKey::kMaxBytes);
+    size_t num_ids = cache_.find(key, ids);
+    if (num_ids == 0) {
+      num_ids = owner_.model_.look_up(word, byte_map, ids);
+      cache_.insert(key, ids, num_ids);
+    }
+    finish_word(word.size(), num_ids, origin);
+  }
+
+  // One word that is too long for the cache.
+  template <typename Origin>
+  void look_up(std::string_view word, const uint8_t* byte_map, const Origin& origin) {
+    finish_word(word.size(), owner_.model_.look_up(word, byte_map, ids_.reserve(word.size())), origin);
+  }
+
+  template <typename Origin>
+  void finish_word(size_t word_bytes, size_t num_ids, const Origin& origin) {
+    const size_t first = ids_.size();
+    ids_.added(num_ids);
     if constexpr (kOffsets) {
       size_t begin = 0;
-      for (size_t i = mark; i < ids_.size(); ++i) {
-        const size_t size = covered ? owner_.model_.piece_bytes(ids_[i], i == mark) : bytes.size();
-        offset(origin(begin), origin(begin + size - 1) + 1);
+      for (size_t i = first; i < ids_.size(); ++i) {
+        const size_t size = num_ids == 1 ? word_bytes : owner_.model_.piece_bytes(ids_[i], i == first);
+        encoding_->offsets.push_back({origin(begin), origin(begin + size - 1) + 1});
         begin += size;
       }
     }
   }
 
-  void offset(int32_t begin, int32_t end) { encoding_->offsets.push_back({begin, end}); }
-
   const Tokenizer& owner_;
-  std::string_view text_;
-  bool allow_special_;
-  std::vector<int32_t>& ids_;
-  Encoding* encoding_;  // null unless kOffsets
-  NormalizedText& scratch_;
-  size_t at_byte_ = 0;
-  int64_t at_character_ = 0;
+  const std::string_view text_;
+  const bool allow_special_;
+  IdBuffer& ids_;
+  NormalizedText& normalized_;
+  WordCache& cache_;
+  Encoding* const encoding_;
+  size_t last_byte_ = 0;
+  int64_t last_character_ = 0;
 };
 
 Tokenizer::Tokenizer(Parts parts)
@@ -198,57 +270,78 @@ Tokenizer::Tokenizer(Parts parts)
       split_words_(parts.split_words),
       model_(std::move(parts.model)),
       template_(std::move(parts.token_template)),
-      decoder_(std::move(parts.decoder)) {}
+      decoder_(std::move(parts.decoder)) {
+  for (size_t i = 0; i < ascii_ids_.size(); ++i) {
+    const auto character = static_cast<char>(i);
+    model_.look_up({&character, 1}, normalizer_.ascii_map(), &ascii_ids_[i]);
+  }
+}
 
-template <bool kOffsets>
-int64_t Tokenizer::encode_into(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out,
-                               Encoding* encoding) const {
+void Tokenizer::check(std::string_view text, const EncodeOptions& options) const {
   const int64_t num_specials = options.add_special_tokens ? special_tokens_count() : 0;
   if (options.max_tokens < 0 || (options.max_tokens > 0 && options.max_tokens < num_specials))
     throw Error(ErrorKind::kInvalidArgument,
                 concat("max_tokens=", options.max_tokens, ": must be at least ", num_specials,
                        ", the number of special tokens, or 0 for no limit"));
-  check_text(text);
+  if (text.size() > kMaxTextBytes)
+    throw Error(ErrorKind::kInvalidArgument, concat("the text has ", text.size(), " bytes; at most ",
+                                                    kMaxTextBytes, " are allowed; split it into parts"));
+  const size_t bad = utf8_first_invalid(text);
+  if (bad != text.size())
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the text is not UTF-8: byte ", bad, " of ", text.size(),
+                       " begins no valid character; decode the text with its own encoding first"));
+}
 
-  if (options.add_special_tokens)
-    for (const auto& special : template_.before) out.push_back(special.id);
-  const size_t first = out.size();
-  if constexpr (kOffsets) encoding->offsets.resize(first);  // (0, 0) for specials; out is empty at the call
-  Run<kOffsets>(*this, text, options.allow_special, out, encoding).run();
-
-  const auto num_own = static_cast<int64_t>(out.size() - first);
-  if (options.max_tokens > 0 && num_own > options.max_tokens - num_specials)
-    out.resize(first + static_cast<size_t>(options.max_tokens - num_specials));
-  if (options.add_special_tokens)
-    for (const auto& special : template_.behind) out.push_back(special.id);
-  return num_own + num_specials;
+size_t Tokenizer::num_kept(size_t num_own, const EncodeOptions& options) const {
+  if (options.max_tokens == 0) return num_own;
+  const int64_t num_specials = options.add_special_tokens ? special_tokens_count() : 0;
+  return std::min(num_own, static_cast<size_t>(options.max_tokens - num_specials));
 }
 
 int64_t Tokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
                               std::vector<int32_t>& out) const {
-  return encode_into<false>(text, options, out, nullptr);
+  check(text, options);
+  const ScratchPool::Lease lease(scratch_);
+  const IdBuffer& ids = (*lease).ids;
+  Run<false>(*this, text, options.allow_special, *lease, nullptr).run();
+
+  if (options.add_special_tokens)
+    for (const auto& special : template_.before) out.push_back(special.id);
+  out.insert(out.end(), ids.data(), ids.data() + num_kept(ids.size(), options));
+  if (options.add_special_tokens)
+    for (const auto& special : template_.behind) out.push_back(special.id);
+  return static_cast<int64_t>(ids.size()) + (options.add_special_tokens ? special_tokens_count() : 0);
 }
 
 Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  check(text, options);
+  const ScratchPool::Lease lease(scratch_);
+  const IdBuffer& ids = (*lease).ids;
+  Encoding own;
+  Run<true>(*this, text, options.allow_special, *lease, &own).run();
+
   Encoding result;
-  result.num_tokens = encode_into<true>(text, options, result.ids, &result);
-  const size_t before = options.add_special_tokens ? template_.before.size() : 0;
-  const size_t behind = options.add_special_tokens ? template_.behind.size() : 0;
-  const size_t own_end = result.ids.size() - behind;
-  result.offsets.resize(own_end);
-  result.offsets.resize(result.ids.size());
-  result.type_ids.assign(result.ids.size(), template_.type_id);
-  result.special_mask.assign(result.ids.size(), 0);
-  for (size_t i = 0; i < before; ++i) {
-    result.type_ids[i] = template_.before[i].type_id;
-    result.special_mask[i] = 1;
+  const size_t kept = num_kept(ids.size(), options);
+  const auto append = [&](int32_t id, int32_t type_id, std::pair<int32_t, int32_t> offsets,
+                          uint8_t is_special) {
+    result.ids.push_back(id);
+    result.type_ids.push_back(type_id);
+    result.offsets.push_back(offsets);
+    result.special_mask.push_back(is_special);
+  };
+  if (options.add_special_tokens)
+    for (const auto& special : template_.before) append(special.id, special.type_id, {0, 0}, 1);
+  for (auto& spelling : own.spellings) {
+    if (static_cast<size_t>(spelling.index) >= kept) break;
+    spelling.index += static_cast<int32_t>(result.ids.size());
+    result.spellings.push_back(std::move(spelling));
   }
-  for (size_t i = 0; i < behind; ++i) {
-    result.type_ids[own_end + i] = template_.behind[i].type_id;
-    result.special_mask[own_end + i] = 1;
-  }
-  std::erase_if(result.spellings,
-                [&](const auto& spelling) { return spelling.index >= static_cast<int64_t>(own_end); });
+  for (size_t i = 0; i < kept; ++i) append(ids[i], template_.type_id, own.offsets[i], 0);
+  if (options.add_special_tokens)
+    for (const auto& special : template_.behind) append(special.id, special.type_id, {0, 0}, 1);
+  result.num_tokens =
+      static_cast<int64_t>(ids.size()) + (options.add_special_tokens ? special_tokens_count() : 0);
   return result;
 }
 

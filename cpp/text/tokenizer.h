@@ -9,6 +9,7 @@
 // A Tokenizer is immutable: any number of threads may use one.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "text/added_tokens.h"
 #include "text/decode.h"
 #include "text/normalize.h"
+#include "text/scratch.h"
 #include "text/template.h"
 #include "text/vocabulary.h"
 #include "text/wordpiece.h"
@@ -59,9 +61,9 @@ class Tokenizer {
   static std::unique_ptr<Tokenizer> from_json(std::string_view json, std::string name);
 
   // Appends the ids of text to out; returns the number of tokens the text has before truncation. Allocates
-  // nothing but the growth of out and of per-thread working memory. Throws kInvalidArgument, leaving out as
-  // it was, when text is not UTF-8 (naming the first bad byte), is larger than 2^30 bytes, or max_tokens has
-  // no room for the special tokens.
+  // nothing but the growth of out and of working memory that is kept for the next call. Throws
+  // kInvalidArgument, leaving out as it was, when text is not UTF-8 (naming the first bad byte), is larger
+  // than 2^30 bytes, or max_tokens has no room for the special tokens.
   int64_t encode_ids(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out) const;
 
   // The same with offsets.
@@ -88,10 +90,9 @@ class Tokenizer {
   explicit Tokenizer(Parts parts);
   static Parts read_parts(std::string_view json, std::string name);
 
-  // Common to both encode functions: ids into out, the rest into encoding when kOffsets.
-  template <bool kOffsets>
-  int64_t encode_into(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out,
-                      Encoding* encoding) const;
+  void check(std::string_view text, const EncodeOptions& options) const;
+  // How many of num_own tokens are kept besides the template's.
+  size_t num_kept(size_t num_own, const EncodeOptions& options) const;
 
   Vocabulary vocabulary_;
   std::vector<bool> is_special_;  // by id: an added token marked special
@@ -102,6 +103,8 @@ class Tokenizer {
   WordPiece model_;
   TokenTemplate template_;
   std::optional<WordPieceDecoder> decoder_;
+  std::array<int32_t, 128> ascii_ids_;  // by ASCII character: the id of the word that is only it
+  mutable ScratchPool scratch_;
 };
 
 }  // namespace headrace

@@ -1,4 +1,5 @@
 // tokenizer.json -> Tokenizer.
+#include <filesystem>
 #include <fstream>
 #include <limits>
 
@@ -73,10 +74,10 @@ WordPiece read_model(JsonValue model, const Vocabulary& vocabulary) {
   return WordPiece(vocabulary, std::move(config));
 }
 
-// The type of a model that does not say it, as old files do not, by a member that only WordPiece has.
+// Old files do not say the type; they are known by a member that only WordPiece has.
 std::string_view model_type(JsonValue model) {
-  if (const auto type = model.find("type")) return type->as_string();
-  return model.find("max_input_chars_per_word") ? "WordPiece" : "unnamed";
+  if (!model.find("type") && model.find("max_input_chars_per_word")) return "WordPiece";
+  return model.at("type").as_string();
 }
 
 AddedToken read_added_token(JsonValue value) {
@@ -139,14 +140,15 @@ AddedTokens make_set(const std::vector<AddedToken>& tokens, bool normalized, con
 }
 
 std::string read_text_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file)
-    throw Error(ErrorKind::kNotFound, concat(path, ": cannot be opened; give the path of a tokenizer.json"));
-  const std::streamoff size = file.tellg();
-  std::string text(size < 0 ? 0 : static_cast<size_t>(size), '\0');
-  file.seekg(0);
-  if (size < 0 || !file.read(text.data(), size))
-    throw Error(ErrorKind::kCorruptFile, concat(path, ": cannot be read; give the path of a tokenizer.json"));
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  if (error)
+    throw Error(ErrorKind::kNotFound,
+                concat(path, ": ", error.message(), "; give the path of a tokenizer.json"));
+  std::ifstream file(path, std::ios::binary);
+  std::string text(size, '\0');
+  if (!file.read(text.data(), static_cast<std::streamsize>(size)))
+    throw Error(ErrorKind::kNotFound, concat(path, ": cannot be read; give the path of a tokenizer.json"));
   return text;
 }
 

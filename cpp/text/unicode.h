@@ -4,6 +4,7 @@
 // different versions of Unicode; tools/make_unicode_tables.py says which and writes them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -28,8 +29,22 @@ struct CharInfo {
   bool has(int any_of) const { return (flags & any_of) != 0; }
 };
 
+// Two-stage tables: a block of code points has a number, and equal blocks share one. In unicode_tables.inc.
+struct UnicodeTables {
+  static constexpr int kBlockBits = 7;
+
+  static const CharInfo kRecords[];
+  static const uint8_t kInfoIndex[];   // block of each 128 code points
+  static const uint8_t kInfoBlocks[];  // record of each code point of each block
+};
+
 // c is a scalar value: at most U+10FFFF and no surrogate.
-const CharInfo& char_info(char32_t c);
+inline const CharInfo& char_info(char32_t c) {
+  constexpr size_t kMask = (size_t{1} << UnicodeTables::kBlockBits) - 1;
+  const size_t block = UnicodeTables::kInfoIndex[c >> UnicodeTables::kBlockBits];
+  return UnicodeTables::kRecords[UnicodeTables::kInfoBlocks[block << UnicodeTables::kBlockBits |
+                                                            (c & kMask)]];
+}
 
 // The full canonical decomposition of a character that has one and is no Hangul syllable; else empty.
 std::span<const char32_t> canonical_decomposition(char32_t c);

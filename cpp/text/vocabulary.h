@@ -13,7 +13,7 @@ namespace headrace {
 class Vocabulary {
  public:
   // Ids above this are refused: no model has so many rows, and a lying file must not make us allocate them.
-  static constexpr int64_t kMaxId = int64_t{1} << 24;
+  static constexpr int64_t kMaxId = (int64_t{1} << 24) - 1;
 
   // Copies the token. Returns false, changing nothing, when the token or the id is already there.
   // 0 <= id <= kMaxId.

@@ -8,7 +8,7 @@ namespace headrace {
 namespace {
 
 // A bound on all failure links together; all-MiniLM needs 60 thousand.
-constexpr size_t kMaxPieces = size_t{1} << 26;
+constexpr size_t kMaxPieces = size_t{1} << 24;
 
 size_t count_characters(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(),
@@ -50,6 +50,21 @@ void WordPiece::link_failures() {
   trie_.forget_edges();
 }
 
+template <typename Emit>
+inline bool WordPiece::fail(int32_t& node, Emit&& emit) const {
+  const ByteTrie::Node& from = trie_.nodes()[node];
+  if (from.value >= 0) {
+    emit(from.value);
+    node = kContinue;
+    return true;
+  }
+  if (from.link < 0) return false;
+  const Failure failure = failures_[static_cast<size_t>(from.link)];
+  for (uint32_t i = 0; i < failure.num_pieces; ++i) emit(pieces_[failure.first + i]);
+  node = failure.node;
+  return true;
+}
+
 void WordPiece::link_failure(const ByteTrie::Edge& edge) {
   // A token's own link is implied: emit it, go on at kContinue.
   if (trie_.node(edge.node).value >= 0) return;
@@ -57,7 +72,7 @@ void WordPiece::link_failure(const ByteTrie::Edge& edge) {
   const auto first = static_cast<uint32_t>(pieces_.size());
   int32_t node = edge.parent;
   do {
-    if (!fail(node, pieces_)) {
+    if (!fail(node, [&](int32_t id) { pieces_.push_back(id); })) {
       pieces_.resize(first);
       return;  // the word is unknown
     }
@@ -71,30 +86,12 @@ void WordPiece::link_failure(const ByteTrie::Edge& edge) {
   failures_.push_back({trie_.child(node, edge.byte), first, num_pieces});
 }
 
-// Follows the link of node: appends the tokens that are certain. False when there is no link.
-inline bool WordPiece::fail(int32_t& node, std::vector<int32_t>& ids) const {
-  const ByteTrie::Node& from = trie_.nodes()[node];
-  if (from.value >= 0) {
-    ids.push_back(from.value);
-    node = kContinue;
-    return true;
-  }
-  if (from.link < 0) return false;
-  const Failure failure = failures_[static_cast<size_t>(from.link)];
-  for (uint32_t i = 0; i < failure.num_pieces; ++i) {
-    const int32_t piece = pieces_[failure.first + i];  // copied: ids may be pieces_ itself while building
-    ids.push_back(piece);
-  }
-  node = failure.node;
-  return true;
-}
-
-bool WordPiece::append_ids(std::string_view word, const uint8_t* byte_map, std::vector<int32_t>& ids) const {
-  const size_t mark = ids.size();
+size_t WordPiece::look_up(std::string_view word, const uint8_t* byte_map, int32_t* ids) const {
+  size_t num_ids = 0;
+  const auto emit = [&](int32_t id) { ids[num_ids++] = id; };
   const auto unknown = [&] {
-    ids.resize(mark);
-    ids.push_back(unk_id_);
-    return false;
+    ids[0] = unk_id_;
+    return size_t{1};
   };
   const auto max_chars = static_cast<size_t>(config_.max_input_chars_per_word);
   if (word.size() > max_chars && count_characters(word) > max_chars) return unknown();
@@ -109,12 +106,12 @@ bool WordPiece::append_ids(std::string_view word, const uint8_t* byte_map, std::
         node = static_cast<int32_t>(next);
         break;
       }
-      if (!fail(node, ids)) return unknown();
+      if (!fail(node, emit)) return unknown();
     }
   }
   while (node != kContinue)
-    if (!fail(node, ids)) return unknown();
-  return true;
+    if (!fail(node, emit)) return unknown();
+  return num_ids;
 }
 
 }  // namespace headrace

@@ -30,9 +30,10 @@ class WordPiece {
   // tokens are so long that the failure links would need too much memory.
   WordPiece(const Vocabulary& vocabulary, Config config);
 
-  // Appends the ids of one word, each of whose bytes is first replaced by byte_map[byte]. Returns true when
-  // the pieces cover the word, false when the unknown token stands for it. word: UTF-8, not empty.
-  bool append_ids(std::string_view word, const uint8_t* byte_map, std::vector<int32_t>& ids) const;
+  // Writes the ids of one word, each of whose bytes is first replaced by byte_map[byte], and returns their
+  // number: at least 1 and at most word.size(). Several ids cover the word's bytes one after the other; a
+  // single one, be it the unknown token or not, covers all of them. word: UTF-8, not empty.
+  size_t look_up(std::string_view word, const uint8_t* byte_map, int32_t* ids) const;
 
   // Bytes of a word that a piece covers.
   size_t piece_bytes(int32_t id, bool begins_word) const {
@@ -55,7 +56,9 @@ class WordPiece {
 
   void link_failures();
   void link_failure(const ByteTrie::Edge& edge);
-  bool fail(int32_t& node, std::vector<int32_t>& ids) const;
+  // Follows the link of node, calling emit(id) for the tokens that are certain; false when it has none.
+  template <typename Emit>
+  bool fail(int32_t& node, Emit&& emit) const;
 
   Config config_;
   int32_t unk_id_ = 0;
