@@ -23,7 +23,7 @@ class Server:
     """`headrace serve` under test; `url` is where it listens, `started` what its ready line said."""
 
     def __init__(self, *arguments: str) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
         command = [sys.executable, "-m", "headrace.cli", "serve", "--port", "0", "--json", *arguments]
         begin = time.perf_counter()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors)
@@ -37,6 +37,24 @@ class Server:
         self.url: str = self.started["url"]
         self.port = int(self.url.rsplit(":", 1)[1])
 
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves nothing behind when a test failed before its stop()."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._errors.close()
+
+    def warm_up(self) -> None:
+        """Lets the engine measure its speed, on which it bases how much may wait."""
+        for _ in range(3):
+            body = {"model": self.started["models"][0], "input": ["the water turns the wheel " * 20] * 32}
+            assert httpx2.post(f"{self.url}/v1/embeddings", json=body, timeout=60).status_code == 200
+
     def errors(self) -> str:
         self._errors.seek(0)
         return self._errors.read().decode()
@@ -45,21 +63,11 @@ class Server:
         os.kill(self.process.pid, signal.SIGTERM)
 
     def stop(self) -> int:
-        """Ends the server as an operator would, once; its exit code."""
+        """Ends the server as an operator would; its exit code."""
         if self.process.poll() is None:
             self.terminate()
-        try:
-            code = self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        finally:
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-        with self._errors:
-            errors = self.errors()
-        assert "Traceback" not in errors, errors
+        code = self.process.wait(60)
+        assert "Traceback" not in self.errors(), self.errors()
         return code
 
     def metric(self, name: str, **labels: str) -> float:
@@ -76,9 +84,10 @@ class Server:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One server for all tests that do not end it; its queue is long, so that none refuses another."""
-    running = Server("--queue-budget", "60")
-    yield running
-    assert running.stop() == 0
+    with Server("--queue-budget", "300") as running:
+        running.warm_up()
+        yield running
+        assert running.stop() == 0
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Server
-from headrace.load import Result
+
 from headrace.loading import parse_models
+from headrace.loadtest import Result
 
 
 def headrace(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -77,10 +78,10 @@ class TestServe:
             assert f"127.0.0.1:{port}" in fails("serve", "--port", str(port))
 
     def test_another_host_is_allowed_loudly(self) -> None:
-        server = Server("--host", "0.0.0.0", "--insecure-allow-remote", "mine=demo:minilm")
-        assert server.started["models"] == ["mine"]
-        assert "WARNING" in server.errors()
-        assert server.stop() == 0
+        with Server("--host", "0.0.0.0", "--insecure-allow-remote", "mine=demo:minilm") as server:
+            assert server.started["models"] == ["mine"]
+            assert "WARNING" in server.errors()
+            assert server.stop() == 0
 
     def test_a_command_line_mistake_shows_the_usage(self) -> None:
         done = headrace("serve", "--prot", "1")

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import headrace
 import numpy as np
 import pytest
 from conftest import Server
+
+import headrace
 from headrace.client import _chunks
 
 ANSWER = json.dumps({"data": [{"embedding": "AACAPwAAAAA="}]}).encode()  # [1.0, 0.0]

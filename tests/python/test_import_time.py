@@ -51,9 +51,9 @@ def test_serve_is_ready_soon(record_property: Callable[[str, object], None]) -> 
     """The goal is 1.5 s on an idle machine; the bound leaves room for a busy one and a cold disk."""
     seconds = []
     for _ in range(3):
-        server = Server()
-        seconds.append(server.seconds_to_ready)
-        assert server.stop() == 0
+        with Server() as server:
+            seconds.append(server.seconds_to_ready)
+            assert server.stop() == 0
     record_property("seconds_to_ready", min(seconds))
     print(f"headrace serve was ready after {min(seconds):.2f} s (best of {len(seconds)})")
     assert min(seconds) < 5

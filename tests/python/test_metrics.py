@@ -6,8 +6,9 @@ import math
 
 import httpx2
 from conftest import Server
-from headrace.observe import HttpMetrics, _cumulative
 from prometheus_client.parser import text_string_to_metric_families
+
+from headrace.observe import HttpMetrics, _cumulative
 
 
 def post(http: httpx2.Client, **body: object) -> int:

@@ -22,7 +22,7 @@ def test_embeddings(client: openai.OpenAI) -> None:
     assert answer.usage.total_tokens > 4
     short = client.embeddings.create(model="minilm", input="x", dimensions=8, user="u")
     assert len(short.data[0].embedding) == 8
-    ids = client.embeddings.create(model="minilm", input=[[1037, 4971, 5217]])
+    ids = client.embeddings.create(model="minilm", input=[[101, 1037, 4971, 5217, 102]])
     assert np.array_equal(np.float32(ids.data[0].embedding), np.float32(answer.data[0].embedding))
 
 

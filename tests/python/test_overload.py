@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import headrace
 import httpx2
 import pytest
 from conftest import Server
+
+import headrace
 
 LONG = "the water turns the wheel " * 20
 
@@ -16,9 +17,10 @@ LONG = "the water turns the wheel " * 20
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
     """A server that lets hardly anything wait."""
-    running = Server("--queue-budget", "0.05")
-    yield running
-    assert running.stop() == 0
+    with Server("--queue-budget", "0.05") as running:
+        running.warm_up()
+        yield running
+        assert running.stop() == 0
 
 
 def flood(url: str, count: int) -> list[httpx2.Response]:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import fastapi
-import headrace
-import headrace.serve
 import pytest
 from fastapi.testclient import TestClient
+
+import headrace
+import headrace.serve
 
 BODY = {"model": "minilm", "input": "a mill wheel"}
 

@@ -80,7 +80,7 @@ class TestEmbeddings:
         assert np.allclose(short, expected, atol=1e-6)
 
     def test_token_ids_equal_the_text_they_stand_for(self, http: httpx2.Client) -> None:
-        ids = [1037, 4971, 5217]  # "a mill wheel" in the vocabulary of MiniLM
+        ids = [101, 1037, 4971, 5217, 102]  # [CLS] a mill wheel [SEP]
         text = vectors(post(http, input="a mill wheel"))
         assert np.array_equal(vectors(post(http, input=ids)), text)
         assert np.array_equal(vectors(post(http, input=[ids, ids])), np.concatenate([text, text]))

@@ -91,14 +91,13 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn would raise the signal again at the end, and so exit with 143 after a clean drain.
-        previous = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        interrupt = signal.signal(signal.SIGINT, self.handle_exit)
+        signal.signal(signal.SIGTERM, self.handle_exit)
         try:
             yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # already ending: a second one must not make it 143
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.draining = True
