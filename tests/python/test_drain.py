@@ -92,12 +92,11 @@ def test_it_is_not_ready_while_it_finishes() -> None:
 
 
 def test_an_idle_server_ends_at_once() -> None:
-    with Server() as server:
-        with httpx2.Client(base_url=server.url) as http:
-            http.get("/livez")  # leaves an idle connection behind
-            start = time.monotonic()
-            assert server.stop() == 0
-            assert time.monotonic() - start < 3
+    with Server() as server, httpx2.Client(base_url=server.url) as http:
+        http.get("/livez")  # leaves an idle connection behind
+        start = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - start < 3
 
 
 def test_the_time_limit_of_a_drain_is_told() -> None:
