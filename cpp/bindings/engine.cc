@@ -6,6 +6,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
+
 #include "bindings/bindings.h"
 #include "bindings/text_arguments.h"
 
@@ -164,27 +166,27 @@ void register_engine(py::module_& module) {
       .def(
           "submit_texts",
           [](Engine& engine, const std::string& model, const py::list& texts, bool truncate, int priority,
-             bool wait, int64_t timeout_us, std::shared_ptr<CompletionQueue> completions) {
+             bool wait, int64_t timeout_us, std::optional<std::shared_ptr<CompletionQueue>> completions) {
             const TextsArgument items(texts, "input");
             const SubmitOptions options =
-                submit_options(truncate, priority, wait, timeout_us, std::move(completions));
+                submit_options(truncate, priority, wait, timeout_us, completions.value_or(nullptr));
             const py::gil_scoped_release unlocked;
             return engine.submit(model, items.views(), options);
           },
           py::arg("model"), py::arg("texts"), py::arg("truncate"), py::arg("priority"), py::arg("wait"),
-          py::arg("timeout_us"), py::arg("completions").none(true))
+          py::arg("timeout_us"), py::arg("completions"))
       .def(
           "submit_ids",
           [](Engine& engine, const std::string& model, const py::list& ids, bool truncate, int priority,
-             bool wait, int64_t timeout_us, std::shared_ptr<CompletionQueue> completions) {
+             bool wait, int64_t timeout_us, std::optional<std::shared_ptr<CompletionQueue>> completions) {
             const std::vector<std::vector<int32_t>> sequences = id_sequences(frozen(ids));
             const SubmitOptions options =
-                submit_options(truncate, priority, wait, timeout_us, std::move(completions));
+                submit_options(truncate, priority, wait, timeout_us, completions.value_or(nullptr));
             const py::gil_scoped_release unlocked;
             return engine.submit(model, sequences, options);
           },
           py::arg("model"), py::arg("ids"), py::arg("truncate"), py::arg("priority"), py::arg("wait"),
-          py::arg("timeout_us"), py::arg("completions").none(true))
+          py::arg("timeout_us"), py::arg("completions"))
       .def(
           "check_texts",
           [](const Engine& engine, const std::string& model, const py::list& texts) {

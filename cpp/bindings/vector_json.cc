@@ -1,6 +1,7 @@
 // embedding_objects_json: float32 [n, columns] -> the bytes of the `data` array of an embeddings answer.
 #include "text/vector_json.h"
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include "base/error.h"
@@ -11,11 +12,11 @@ namespace py = pybind11;
 namespace headrace {
 namespace {
 
-py::bytes embedding_objects_json(const py::buffer& vectors, bool base64) {
+py::bytes embedding_objects_json(const py::array_t<float, 0>& vectors, bool base64) {
   const py::buffer_info info = vectors.request();
   const bool contiguous = info.ndim == 2 && info.strides[1] == static_cast<py::ssize_t>(sizeof(float)) &&
                           (info.shape[0] <= 1 || info.strides[0] == info.shape[1] * info.strides[1]);
-  if (!info.item_type_is_equivalent_to<float>() || !contiguous) {
+  if (!contiguous) {
     throw Error(ErrorKind::kInvalidArgument,
                 concat("vectors: got ", info.ndim, " dimensions of format '", info.format,
                        "'; must be a C-contiguous float32 array [n, columns]"));
@@ -33,7 +34,8 @@ py::bytes embedding_objects_json(const py::buffer& vectors, bool base64) {
 }  // namespace
 
 void register_vector_json(py::module_& module) {
-  module.def("embedding_objects_json", &embedding_objects_json, py::arg("vectors"), py::arg("base64"),
+  module.def("embedding_objects_json", &embedding_objects_json, py::arg("vectors").noconvert(),
+             py::arg("base64"),
              "The JSON array of embedding objects for float32 vectors [n, columns], as bytes.");
 }
 

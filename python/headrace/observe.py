@@ -114,13 +114,13 @@ class HttpMetrics:
 
 def _cumulative(bounds: Iterable[float], counts: Iterable[int]) -> list[tuple[str, float]]:
     """Prometheus buckets hold everything at or below their bound."""
-    from prometheus_client.utils import floatToGoString
+    from prometheus_client.utils import floatToGoString  # Prometheus' own spelling of a bound
 
     buckets: list[tuple[str, float]] = []
     total = 0
     for bound, count in zip([*bounds, float("inf")], counts, strict=True):
         total += count
-        buckets.append((floatToGoString(bound), total))
+        buckets.append((str(floatToGoString(bound)), total))  # type: ignore[no-untyped-call]
     return buckets
 
 

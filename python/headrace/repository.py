@@ -36,6 +36,11 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     return Path(spec.origin).parent / folder
 
 
+def demo_models() -> dict[str, bool]:
+    """The demo models by their MODEL argument, and whether each one's weights are installed."""
+    return {f"demo:{name}": importlib.util.find_spec(package) is not None for name, (package, _) in _DEMOS.items()}
+
+
 def default_name(model: str | os.PathLike[str]) -> str:
     """The name under which `model` is served when none is given: `minilm` for `demo:minilm`, else the folder's."""
     text = os.fspath(model)

@@ -39,7 +39,8 @@ _CODES = {
     504: "deadline_exceeded",
 }
 _MAX_MESSAGE = 1000  # a message may quote the request, which may be megabytes
-_LEADING_NAME = re.compile(r"([a-z_]+)(?:\[\d+\])*[=: ]")  # "input[3]: ...", "dimensions=0: ..."
+# The core's messages begin with the argument that is wrong: "input[3] has ...", "dimensions=0: ...".
+_LEADING_FIELD = re.compile(r"(?:the )?(input|dimensions)\b")
 
 
 class HttpError(Exception):
@@ -76,8 +77,8 @@ def error_response(error: BaseException, request_id: str) -> Response:
             "retry-after": str(max(1, math.ceil(error.retry_after))),
             "retry-after-ms": str(max(1, math.ceil(error.retry_after * 1000))),
         }
-    name = _LEADING_NAME.match(message)
-    param = "model" if status == 404 else name and name[1]
+    field = _LEADING_FIELD.match(message) if status == 400 else None
+    param = "model" if status == 404 else field and field[1]
     return _response(status, message, getattr(error, "code", None), param, headers)
 
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .._core import embedding_objects_json
-from .errors import HttpError, invalid
+from .errors import HttpError
 from .requests import decode_embeddings, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
@@ -79,8 +79,6 @@ def get_model_endpoint(service: Service) -> Endpoint:
     @service.endpoint("/v1/models/{id}")
     async def get_model(request: Request) -> Response:
         name = request.path_params["id"]
-        if not name.isprintable():
-            raise invalid("the name of a model has printable characters only", param="model")
         info = next((info for info in service.engine.models() if info.name == name), None)
         if info is None:
             find_model(service, name)  # raises the error that names the models there are

@@ -93,8 +93,8 @@ EMBEDDINGS: dict[str, Any] = {
                                 _TOKEN_IDS,
                                 {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": _TOKEN_IDS},
                             ],
-                            "description": "A text, texts, the token ids of one text, or of several (without "
-                            "special tokens).",
+                            "description": "A text, texts, the token ids of one text, or of several; ids are "
+                            "taken as they are, so [CLS] and [SEP] belong to them.",
                         },
                         "encoding_format": {
                             "enum": ["float", "base64", None],
@@ -119,7 +119,12 @@ EMBEDDINGS: dict[str, Any] = {
                             "dimensions": 64,
                         }
                     },
-                    "token ids": {"value": {"model": "minilm", "input": [[1037, 4971, 5217], [7592]]}},
+                    "token ids": {
+                        "value": {
+                            "model": "minilm",
+                            "input": [[101, 1037, 4971, 5217, 102], [101, 7592, 102]],
+                        }
+                    },
                     "base64": {"value": {"model": "minilm", "input": "short", "encoding_format": "base64"}},
                     "cut what is too long": {
                         "value": {"model": "minilm", "input": "word " * 20, "truncate": True}

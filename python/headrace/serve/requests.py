@@ -92,6 +92,8 @@ def decode_embeddings(body: bytes) -> EmbeddingsRequest:
 
 def _malformed(error: Exception) -> HttpError:
     reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, UnicodeError):
+        reason = "a string has bytes that are not UTF-8"
     return invalid(f"the body is not valid JSON in UTF-8: {reason}", code="malformed_json")
 
 

@@ -1,16 +1,19 @@
 """`headrace serve`: loads the models beside the imports, listens, says so in one line, and drains at the end.
 
-On SIGTERM or SIGINT: /readyz turns 503 and answers carry `connection: close`; after `GRACE` seconds, in which
-late requests are still served, the socket closes; what is queued is finished; then the process exits with 0.
+On SIGTERM or SIGINT: /readyz turns 503 and answers carry `connection: close`; new connections are refused, those
+there are get `LINGER` seconds to send what is on its way; what is queued is finished; the process exits with 0.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import signal
 import socket
+import struct
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -24,7 +27,7 @@ from ..loading import ModelLoader
 from .app import create_app
 from .service import DEFAULT_MAX_BODY_BYTES, Service
 
-GRACE = 0.15
+LINGER = 0.5
 _KEEP_ALIVE_SECONDS = 75  # longer than the pools of common clients, so that they close first and lose nothing
 
 
@@ -55,6 +58,28 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
+def refuse_connections(listener: socket.socket) -> None:
+    """Lets no further connection begin, and loses none that has begun.
+
+    Closing a listening socket resets the connections that wait in its queue, whose clients have often sent
+    their request already. So the kernel first drops the packets that would begin one (SYN: a classic BPF
+    program on the TCP header); what is queued is then accepted as ever, and the close finds an empty queue.
+    """
+    program = b"".join(
+        struct.pack("HBBI", *instruction)
+        for instruction in (
+            (0x30, 0, 0, 13),  # load byte 13, the flags
+            (0x45, 0, 1, 0x02),  # SYN set?
+            (0x06, 0, 0, 0),  # then drop
+            (0x06, 0, 0, 0xFFFFFFFF),  # else keep
+        )
+    )
+    memory = ctypes.create_string_buffer(program)
+    attach_filter = 26  # SO_ATTACH_FILTER
+    with contextlib.suppress(OSError):  # not Linux: the race above stays, and lasts microseconds
+        listener.setsockopt(socket.SOL_SOCKET, attach_filter, struct.pack("HP", 4, ctypes.addressof(memory)))
+
+
 class Server(uvicorn.Server):
     """uvicorn, with an end that loses no request and exits with 0."""
 
@@ -66,14 +91,13 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn would raise the signal again at the end, and so exit with 143 after a clean drain.
-        previous = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        interrupt = signal.signal(signal.SIGINT, self.handle_exit)
+        signal.signal(signal.SIGTERM, self.handle_exit)
         try:
             yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # already ending: a second one must not make it 143
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.draining = True
@@ -84,8 +108,11 @@ class Server(uvicorn.Server):
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if not self.force_exit:
-            await asyncio.sleep(GRACE)
+        for listener in sockets or []:
+            refuse_connections(listener)
+        end = time.monotonic() + LINGER
+        while self.server_state.connections and time.monotonic() < end and not self.force_exit:
+            await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 
 

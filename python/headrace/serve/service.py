@@ -16,13 +16,15 @@ from starlette.responses import Response
 from ..engine import Engine
 from ..errors import CancelledError
 from ..observe import HttpMetrics
-from .errors import error_response
+from .errors import HttpError, error_response
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+_STOPPED = HttpError(503, "the server stopped before this was answered: send it again", code="draining")
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -54,6 +56,10 @@ class Service:
                     response = await function(request)
                 except Exception as error:
                     response = error_response(error, identity)
+                except asyncio.CancelledError:
+                    if not self.draining:
+                        raise
+                    response = error_response(_STOPPED, identity)  # the drain's time limit passed
                 self.finish(response, identity)
                 self.metrics.observe(route, response.status_code, time.perf_counter() - start)
                 return response

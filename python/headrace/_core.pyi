@@ -1,0 +1,233 @@
+"""
+The C++ core of headrace. Use the names in the package headrace; these may change.
+"""
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Ragged', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'read_safetensors_header', 'runnable_isas']
+class CompletionQueue:
+    """
+    Finished tickets on their way to one event loop.
+    """
+    def __init__(self) -> None:
+        ...
+    def drain(self) -> list[int]:
+        """
+        The ids of finished tickets, in order.
+        """
+    def fileno(self) -> int:
+        """
+        Readable while finished tickets wait.
+        """
+class Ticket:
+    """
+    One submitted request.
+    """
+    def vectors(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [sequences, dimensions], sharing the engine's memory; raises what failed.
+        """
+    @property
+    def done(self) -> bool:
+        ...
+    @property
+    def id(self) -> int:
+        ...
+    @property
+    def sequences(self) -> int:
+        ...
+    @property
+    def tokens(self) -> int:
+        ...
+    @property
+    def truncated(self) -> int:
+        ...
+class Engine:
+    """
+    The serving core. Use headrace.Engine.
+    """
+    def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 1024) -> None:
+        ...
+    def add(self, name: str, directory: str) -> None:
+        ...
+    def cancel(self, model: str, ticket: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def check_texts(self, model: str, texts: list) -> None:
+        """
+        Raises what submitting these texts would.
+        """
+    def close(self, drain: bool) -> None:
+        ...
+    def info(self, name: str) -> dict:
+        ...
+    def metrics(self, name: str) -> dict:
+        ...
+    def names(self) -> list[str]:
+        ...
+    def remove(self, name: str) -> None:
+        ...
+    def submit_ids(self, model: str, ids: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
+        ...
+    def submit_texts(self, model: str, texts: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
+        ...
+    def wait(self, ticket: Ticket, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        """
+        Waits for a ticket; True when it is finished.
+        """
+    @property
+    def threads(self) -> int:
+        ...
+class Encoding:
+    """
+    One encoded text: ids, and where in the text each token stands.
+    """
+    def __len__(self) -> int:
+        ...
+    def __repr__(self) -> str:
+        ...
+    def _repr_html_(self) -> str:
+        ...
+    @property
+    def ids(self) -> list[int]:
+        """
+        The token ids.
+        """
+    @property
+    def num_tokens(self) -> int:
+        """
+        How many tokens the text has without max_tokens.
+        """
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """
+        For each token its (begin, end) in characters of the text; (0, 0) for tokens that the template added.
+        """
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """
+        For each token 1 if the template added it, else 0.
+        """
+    @property
+    def text(self) -> str:
+        """
+        The text that was encoded.
+        """
+    @property
+    def tokens(self) -> list:
+        """
+        The tokens as strings.
+        """
+    @property
+    def type_ids(self) -> list[int]:
+        """
+        For each token the segment that it belongs to.
+        """
+class Ragged:
+    """
+    Sequences of different lengths without padding: sequence i is ids[cu_lengths[i]:cu_lengths[i + 1]].
+    """
+    def __getitem__(self, index: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        The ids of one sequence, a view.
+        """
+    def __len__(self) -> int:
+        ...
+    def __repr__(self) -> str:
+        ...
+    @property
+    def cu_lengths(self) -> numpy.ndarray:
+        """
+        Where each sequence begins, and the total; int32.
+        """
+    @property
+    def ids(self) -> numpy.ndarray:
+        """
+        All token ids, int32.
+        """
+class Tokenizer:
+    """
+    Text to token ids, as a tokenizer.json says.
+    
+    Ids, tokens and offsets are those of the `tokenizers` library. The file's truncation and padding are ignored:
+    pass max_tokens to truncate.
+    
+    >>> tokenizer = headrace.Tokenizer.from_model("path/to/model")  # doctest: +SKIP
+    >>> tokenizer.encode("Hello world").tokens  # doctest: +SKIP
+    ['[CLS]', 'hello', 'world', '[SEP]']
+    """
+    @staticmethod
+    def from_file(path: typing.Any) -> Tokenizer:
+        """
+        Reads a tokenizer.json.
+        """
+    @staticmethod
+    def from_model(directory: typing.Any) -> Tokenizer:
+        """
+        Reads the tokenizer.json of a model directory.
+        """
+    def __repr__(self) -> str:
+        ...
+    def count(self, text: typing.Any, *, add_special_tokens: bool = True) -> int:
+        """
+        How many tokens the text has.
+        """
+    def decode(self, ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], *, skip_special_tokens: bool = True) -> str:
+        """
+        The text that the ids stand for; ids that no token has are left out.
+        """
+    def encode(self, text: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = True) -> Encoding:
+        """
+        Encodes one text. max_tokens keeps that many tokens, special ones included. With allow_special=False a special token spelled out in the text stays text.
+        """
+    def encode_batch(self, texts: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = True) -> Ragged:
+        """
+        Encodes several texts to ids only. Releases the GIL.
+        """
+    def id_to_token(self, id: typing.SupportsInt | typing.SupportsIndex) -> str | None:
+        """
+        The token of an id, or None.
+        """
+    def token_to_id(self, token: str) -> int | None:
+        """
+        The id of a token, or None.
+        """
+    @property
+    def vocab_size(self) -> int:
+        """
+        The largest id + 1, added tokens included.
+        """
+def available_cpus() -> int:
+    """
+    Processors this process may run on.
+    """
+def cpu_model() -> str:
+    """
+    The processor's own name for itself.
+    """
+def embedding_objects_json(vectors: numpy.typing.NDArray[numpy.float32], base64: bool) -> bytes:
+    """
+    The JSON array of embedding objects for float32 vectors [n, columns], as bytes.
+    """
+def isa() -> str:
+    """
+    The kernel table in use. HEADRACE_ISA forces one; asking for what the processor lacks raises.
+    """
+def known_isas() -> list[str]:
+    """
+    The kernel tables in this build, best first.
+    """
+def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex = 1) -> float:
+    """
+    GFLOP/s of multiply-adds on registers alone: the ceiling for every kernel of that table.
+    """
+def read_safetensors_header(path: str) -> dict:
+    """
+    Tensor name -> (dtype, shape, begin, end); offsets count from the start of the data.
+    """
+def runnable_isas() -> list[str]:
+    """
+    The kernel tables that this processor can run, best first.
+    """
+__version__: str = '0.1.0'

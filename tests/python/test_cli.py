@@ -1,0 +1,174 @@
+"""The command line as a user runs it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Server
+
+from headrace.loading import parse_models
+from headrace.loadtest import Result
+
+
+def headrace(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "headrace.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=120, check=False)
+
+
+def fails(*arguments: str, stdin: str | None = None) -> str:
+    """The one line that a refused command prints."""
+    done = headrace(*arguments, stdin=stdin)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("headrace: error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+class TestEmbed:
+    def test_json_is_as_the_server_s(self) -> None:
+        done = headrace("embed", "demo:minilm", "a mill wheel", "a water turbine", "--dimensions", "8")
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)["data"]
+        assert [row["index"] for row in rows] == [0, 1]
+        assert np.allclose(np.linalg.norm([row["embedding"] for row in rows], axis=1), 1, atol=1e-5)
+
+    def test_npy_and_csv_hold_the_same_numbers(self, tmp_path: Path) -> None:
+        (tmp_path / "lines.txt").write_text("eins\nzwei\n水车\n", encoding="utf-8")
+        out = tmp_path / "vectors.npy"
+        file = str(tmp_path / "lines.txt")
+        assert (
+            headrace("embed", "demo:minilm", "--file", file, "--format", "npy", "--out", str(out)).returncode
+            == 0
+        )
+        piped = headrace("embed", "demo:minilm", "--file", "-", "--format", "csv", stdin="eins\nzwei\n水车\n")
+        vectors = np.load(out)
+        assert vectors.shape == (3, 384)
+        assert vectors.dtype == np.float32
+        assert np.array_equal(np.loadtxt(io.StringIO(piped.stdout), delimiter=",", dtype=np.float32), vectors)
+
+    def test_refusals_are_one_line(self, tmp_path: Path) -> None:
+        assert "no text" in fails("embed", "demo:minilm")
+        assert "empty" in fails("embed", "demo:minilm", "")
+        assert "no-such-model" in fails("embed", str(tmp_path / "no-such-model"), "x")
+        assert "no-such-file" in fails("embed", "demo:minilm", "--file", str(tmp_path / "no-such-file"))
+        (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+        assert "UTF-8" in fails("embed", "demo:minilm", "--file", str(tmp_path / "binary"))
+        assert "truncate" in fails("embed", "demo:minilm", "word " * 2000)
+
+
+class TestServe:
+    def test_refusals_are_one_line(self, tmp_path: Path) -> None:
+        assert "no-such-model" in fails("serve", "--port", "0", str(tmp_path / "no-such-model"))
+        assert "two models" in fails("serve", "a/minilm", "b/minilm")
+        assert "model name" in fails("serve", "bad name=demo:minilm")
+        assert "--insecure-allow-remote" in fails("serve", "--host", "0.0.0.0")
+        assert "--insecure-allow-remote" in fails("serve", "--host", "example.org")
+
+    def test_a_port_in_use_is_told(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            assert f"127.0.0.1:{port}" in fails("serve", "--port", str(port))
+
+    def test_another_host_is_allowed_loudly(self) -> None:
+        with Server("--host", "0.0.0.0", "--insecure-allow-remote", "mine=demo:minilm") as server:
+            assert server.started["models"] == ["mine"]
+            assert "WARNING" in server.errors()
+            assert server.stop() == 0
+
+    def test_a_command_line_mistake_shows_the_usage(self) -> None:
+        done = headrace("serve", "--prot", "1")
+        assert done.returncode == 2
+        assert "usage:" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "embed", "bench"])
+def test_help_teaches_by_examples(command: str) -> None:
+    done = headrace(command, "--help")
+    assert done.returncode == 0
+    assert f"examples:\n  headrace {command}" in done.stdout
+
+
+def test_names_of_models() -> None:
+    assert parse_models([]) == {"minilm": "demo:minilm"}
+    assert parse_models(["demo:minilm", "models/e5", "mine=x/y"]) == {
+        "minilm": "demo:minilm",
+        "e5": "models/e5",
+        "mine": "x/y",
+    }
+
+
+def test_info_is_for_people_and_programs() -> None:
+    told = json.loads(headrace("info", "--json").stdout)
+    assert told["version"]
+    assert told["isa"] in ("reference", "avx2", "avx512")
+    assert told["isa"] in headrace("info").stdout
+
+
+def test_models_lists_the_demo_and_a_server_s(server: Server) -> None:
+    (demo,) = json.loads(headrace("models", "--json").stdout)
+    assert demo["id"] == "demo:minilm"
+    assert demo["installed"] is True
+    (running,) = json.loads(headrace("models", "--json", "--url", server.url).stdout)
+    assert running["id"] == "minilm"
+    assert "minilm" in headrace("models", "--url", server.url).stdout
+
+
+class TestBench:
+    def test_closed_loop(self, server: Server) -> None:
+        done = headrace("bench", "--url", server.url, "--connections", "1,4", "--seconds", "0.5", "--json")
+        assert done.returncode == 0, done.stderr
+        one, four = map(json.loads, done.stdout.splitlines())
+        assert (one["connections"], four["connections"]) == (1, 4)
+        for point in (one, four):
+            assert point["lost"] == 0
+            assert point["statuses"] == {"200": point["sent"]}
+            assert 0 < point["p50_ms"] <= point["p90_ms"] <= point["p99_ms"] <= point["max_ms"]
+            assert point["requests_per_second"] > 1
+
+    def test_open_loop_with_a_plot(self, server: Server, tmp_path: Path) -> None:
+        plot = tmp_path / "load.png"
+        arguments = [
+            "--url",
+            server.url,
+            "--rate",
+            "20,40",
+            "--seconds",
+            "1",
+            "--batch",
+            "2",
+            "--plot",
+            str(plot),
+        ]
+        done = headrace("bench", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert "p99 ms" in done.stdout
+        assert plot.read_bytes().startswith(b"\x89PNG")
+
+    def test_it_starts_a_server_of_its_own(self) -> None:
+        done = headrace("bench", "--seconds", "0.3", "--connections", "2", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["ok"] > 0
+
+    def test_refusals_are_one_line(self, server: Server) -> None:
+        assert "--connections" in fails("bench", "--url", server.url, "--connections", "many")
+        assert "nope" in fails("bench", "--url", server.url, "--model", "nope")
+
+    def test_percentiles(self) -> None:
+        result = Result("closed", 1.0, 1)
+        for i in range(1, 101):
+            result.add(200, i / 1000, True)
+        result.add(0, 1.0, False)
+        result.add(429, 0.5, True)
+        found = result.summary()
+        assert (found["p50_ms"], found["p99_ms"], found["max_ms"]) == (50, 99, 100)
+        assert (found["ok"], found["lost"], found["statuses"]) == (100, 1, {"200": 100, "429": 1})
+        assert found["requests_per_second"] == 100
+        assert Result("open", 1.0, 0).summary()["p50_ms"] is None
