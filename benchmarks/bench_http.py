@@ -12,7 +12,7 @@ from typing import Any
 
 import harness
 import workloads
-from headrace.load import Result, closed_loop, run_fast
+from headrace.loadtest import Result, closed_loop, run_fast
 from servers import SERVERS, Server
 
 TOLERANCE = 2e-5

@@ -14,7 +14,7 @@ import time
 
 import harness
 import workloads
-from headrace.load import closed_loop, open_loop, run_fast
+from headrace.loadtest import closed_loop, open_loop, run_fast
 from servers import HeadraceServer, Server
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$")

@@ -25,7 +25,8 @@ from .errors import (
 if TYPE_CHECKING:
     from ._core import Encoding, Ragged, Tokenizer, __version__
     from .client import AsyncClient, Client
-    from .engine import Embeddings, Engine, Model, ModelInfo, info, isa, load
+    from .engine import Engine, info, isa, load
+    from .model import Embeddings, Model, ModelInfo
 
 __all__ = [
     "AsyncClient",
@@ -57,11 +58,11 @@ _LAZY = {
     "__version__": "_core",
     "AsyncClient": "client",
     "Client": "client",
-    "Embeddings": "engine",
+    "Embeddings": "model",
     "Encoding": "_core",
     "Engine": "engine",
-    "Model": "engine",
-    "ModelInfo": "engine",
+    "Model": "model",
+    "ModelInfo": "model",
     "Ragged": "_core",
     "Tokenizer": "_core",
     "info": "engine",

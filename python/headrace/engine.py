@@ -1,280 +1,19 @@
-"""load(), Model and Engine: the engine as ordinary Python objects, each call with an async twin."""
+"""load() and Engine: any number of models on one set of threads."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from . import _core, inputs, render, repository
 from .errors import InvalidArgumentError, ModelNotFoundError
+from .model import Model, ModelInfo
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from typing_extensions import Self
-
-Priority = Literal["interactive", "normal", "batch"]
-Admission = Literal["refuse", "wait"]
-_PRIORITIES = {"interactive": 0, "normal": 1, "batch": 2}
-
-# Texts handed to the core at a time from a long list, and how many such portions wait or run: enough that the next is
-# tokenised while one runs, few enough that memory does not grow with the list.
-_PORTION = 256
-_PORTIONS_AHEAD = 3
-_PROGRESS_FROM = 1024  # texts; below that, no progress bar unless asked for
-_SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
-# Characters beyond which tokenising moves off the event loop: about a millisecond's worth.
-_INLINE_CHARACTERS = 32_768
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens."""
-
-    name: str
-    task: str
-    architecture: str
-    dimensions: int
-    max_tokens: int
-    vocabulary: int
-    parameters: int
-    weight_bytes: int
-    precision: str
-    isa: str
-    path: str
-    created: int
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """An answer with its costs: `vectors` float32 [n, dim]; `tokens` all tokens read, special ones included;
-    `truncated` how many texts were cut."""
-
-    vectors: NDArray[np.float32]
-    tokens: int
-    truncated: int
-
-
-class Model:
-    """A loaded model. Made by `headrace.load` or `Engine.add`; safe to use from any number of threads and tasks."""
-
-    def __init__(self, engine: Engine, info: ModelInfo) -> None:
-        self._engine = engine
-        self._core = engine._core
-        self.info = info
-
-    @property
-    def name(self) -> str:
-        return self.info.name
-
-    @property
-    def tokenizer(self) -> _core.Tokenizer:
-        """The model's tokenizer, loaded anew on first use."""
-        return _core.Tokenizer.from_model(self.info.path)
-
-    def embed(
-        self,
-        texts: str | Iterable[str],
-        *,
-        truncate: bool = False,
-        dimensions: int | None = None,
-        timeout: float | None = None,
-        show_progress: bool | None = None,
-    ) -> NDArray[np.float32]:
-        """One vector per text: float32 [n, dim], in order. Long lists run in portions of bounded memory.
-
-        Args:
-            texts: a str, a list, a numpy array, a pandas or polars Series, or any iterable of str.
-            truncate: cut texts that are longer than the model allows; by default they are refused.
-            dimensions: keep only the first so many numbers of each vector and bring it back to length 1 (for models
-                trained that way: Kusupati et al. 2022, arXiv:2205.13147).
-            timeout: seconds until each portion must have started.
-            show_progress: a progress bar; by default for long lists on a terminal or in a notebook, if tqdm is there.
-
-        Raises:
-            InvalidArgumentError: an empty list, an empty or over-long text, something that is no text.
-            DeadlineError: the timeout passed.
-
-        >>> import headrace
-        >>> with headrace.load("demo:minilm") as model:
-        ...     model.embed(["A headrace leads water to the wheel."]).shape
-        (1, 384)
-        """
-        items = inputs.as_texts(texts)
-        self._check_dimensions(dimensions)
-        if len(items) <= _PORTION:
-            ticket = self._submit(items, truncate, timeout, "normal", "wait", None)
-            self._wait(ticket)
-            return _shorten(ticket.vectors(), dimensions)
-        return _shorten(self._embed_long(items, truncate, timeout, show_progress), dimensions)
-
-    async def aembed(
-        self,
-        texts: str | Iterable[str],
-        *,
-        truncate: bool = False,
-        dimensions: int | None = None,
-        timeout: float | None = None,
-    ) -> NDArray[np.float32]:
-        """`embed` for asyncio: never blocks the event loop, and cancelling the task cancels the work."""
-        items = inputs.as_texts(texts)
-        if len(items) <= _PORTION:
-            result = await self.aembed_result(
-                items, truncate=truncate, dimensions=dimensions, timeout=timeout, priority="normal", admission="wait"
-            )
-            return result.vectors
-        import asyncio
-
-        # The long form waits in a thread of its own; its portions are cancelled with it.
-        stop = _Stop()
-        self._check_dimensions(dimensions)
-        loop = asyncio.get_running_loop()
-        try:
-            vectors = await loop.run_in_executor(None, self._embed_long, items, truncate, timeout, False, stop)
-        except asyncio.CancelledError:
-            stop.requested = True
-            raise
-        return _shorten(vectors, dimensions)
-
-    async def aembed_result(
-        self,
-        texts: list[str] | list[list[int]],
-        *,
-        truncate: bool = False,
-        dimensions: int | None = None,
-        timeout: float | None = None,
-        priority: Priority = "interactive",
-        admission: Admission = "refuse",
-    ) -> Embeddings:
-        """One request as a server makes it: vectors with token counts; token ids are taken as they are.
-
-        Args:
-            priority: "interactive" goes before "normal", that before "batch"; a level is worth one second of waiting.
-            admission: "refuse" raises OverloadedError when the queue is longer than the engine's budget; "wait" queues.
-
-        Raises:
-            OverloadedError: `retry_after` says when to try again, in seconds.
-            InvalidArgumentError, DeadlineError: as `embed`.
-        """
-        from .completions import completions_of_running_loop
-
-        self._check_dimensions(dimensions)
-        completions = completions_of_running_loop()
-        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-            ticket = self._submit(texts, truncate, timeout, priority, admission, completions.queue)
-        else:
-            import asyncio
-
-            loop = asyncio.get_running_loop()
-            ticket = await loop.run_in_executor(
-                None, self._submit, texts, truncate, timeout, priority, admission, completions.queue
-            )
-        try:
-            await completions.wait(ticket)
-        except BaseException:
-            self._core.cancel(self.name, ticket.id)
-            raise
-        return Embeddings(_shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
-
-    def close(self) -> None:
-        """Gives the model's memory back. A model from `headrace.load` closes its engine with it."""
-        self._engine._release(self.name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return render.model_text(self.info)
-
-    def _repr_html_(self) -> str:
-        return render.model_html(self.info)
-
-    def _check_dimensions(self, dimensions: int | None) -> None:
-        if dimensions is not None and not 1 <= dimensions <= self.info.dimensions:
-            raise InvalidArgumentError(f"dimensions={dimensions}: must be between 1 and {self.info.dimensions}")
-
-    def _submit(
-        self,
-        items: list[str] | list[list[int]],
-        truncate: bool,
-        timeout: float | None,
-        priority: Priority,
-        admission: Admission,
-        queue: _core.CompletionQueue | None,
-    ) -> _core.Ticket:
-        submit = self._core.submit_texts if not items or isinstance(items[0], str) else self._core.submit_ids
-        if timeout is not None and not timeout > 0:
-            raise InvalidArgumentError(f"timeout={timeout}: must be positive seconds, or None")
-        timeout_us = 0 if timeout is None else max(1, int(timeout * 1e6))
-        if priority not in _PRIORITIES:
-            raise InvalidArgumentError(f"priority={priority!r}: must be one of {', '.join(_PRIORITIES)}")
-        return submit(self.name, items, truncate, _PRIORITIES[priority], admission == "wait", timeout_us, queue)
-
-    def _wait(self, ticket: _core.Ticket, stop: _Stop | None = None) -> None:
-        try:
-            while not self._core.wait(ticket, _SIGNAL_CHECK_US):
-                if stop is not None and stop.requested:
-                    self._core.cancel(self.name, ticket.id)
-        except BaseException:  # Ctrl-C: what nobody waits for must not run
-            self._core.cancel(self.name, ticket.id)
-            raise
-
-    def _embed_long(
-        self,
-        items: list[str],
-        truncate: bool,
-        timeout: float | None,
-        show_progress: bool | None,
-        stop: _Stop | None = None,
-    ) -> NDArray[np.float32]:
-        import numpy as np
-
-        if not truncate:
-            self._core.check_texts(self.name, items)  # an over-long text is found now, not after an hour
-        vectors = np.empty((len(items), self.info.dimensions), np.float32)
-        ahead: deque[tuple[int, _core.Ticket]] = deque()
-        portions = iter(range(0, len(items), _PORTION))
-        with render.progress_bar(len(items), show_progress, _PROGRESS_FROM) as advance:
-            try:
-                while True:
-                    for start in portions:
-                        portion = items[start : start + _PORTION]
-                        ahead.append((start, self._submit(portion, truncate, timeout, "normal", "wait", None)))
-                        if len(ahead) >= _PORTIONS_AHEAD:
-                            break
-                    if not ahead:
-                        return vectors
-                    start, ticket = ahead[0]
-                    self._wait(ticket, stop)
-                    vectors[start : start + _PORTION] = ticket.vectors()
-                    ahead.popleft()
-                    advance(ticket.sequences)
-            finally:
-                for _, ticket in ahead:
-                    self._core.cancel(self.name, ticket.id)
-
-
-@dataclass
-class _Stop:
-    requested: bool = False
-
-
-def _shorten(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-    if dimensions is None or dimensions == vectors.shape[1]:
-        return vectors
-    import numpy as np
-
-    short = np.ascontiguousarray(vectors[:, :dimensions])
-    short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), np.float32(1e-12))
-    return short
 
 
 class Engine:
@@ -322,7 +61,9 @@ class Engine:
         inputs.check_precision(precision, device)
         directory = repository.resolve(path)
         self._core.add(name, os.fspath(directory))
-        info = ModelInfo(name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(name))
+        info = ModelInfo(
+            name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(name)
+        )
         model = self._models[name] = Model(self, info)
         return model
 

@@ -18,7 +18,9 @@ def as_texts(texts: Any) -> list[str]:
     elif isinstance(texts, list):
         items = texts
     elif isinstance(texts, (bytes, bytearray, dict)):
-        raise InvalidArgumentError(f"texts is of type {type(texts).__name__}; give a str or a sequence of str")
+        raise InvalidArgumentError(
+            f"texts is of type {type(texts).__name__}; give a str or a sequence of str"
+        )
     elif getattr(texts, "ndim", 1) != 1:
         raise InvalidArgumentError(f"texts has {texts.ndim} dimensions; give one column of texts")
     elif hasattr(texts, "to_list"):  # pandas and polars
@@ -28,12 +30,16 @@ def as_texts(texts: Any) -> list[str]:
     elif hasattr(texts, "__iter__"):
         items = list(texts)
     else:
-        raise InvalidArgumentError(f"texts is of type {type(texts).__name__}; give a str or a sequence of str")
+        raise InvalidArgumentError(
+            f"texts is of type {type(texts).__name__}; give a str or a sequence of str"
+        )
     if not items:
         raise InvalidArgumentError("the input is an empty list; give at least one text")
     for i, item in enumerate(items):
         if not isinstance(item, str):
-            raise InvalidArgumentError(f"input[{i}] is of type {type(item).__name__}; every text must be a str")
+            raise InvalidArgumentError(
+                f"input[{i}] is of type {type(item).__name__}; every text must be a str"
+            )
         if not item:
             raise InvalidArgumentError(f"input[{i}] is an empty string; every text needs a character")
     return items

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .engine import ModelInfo
+    from .model import ModelInfo
 
 
 def _millions(count: int) -> str:
@@ -45,7 +45,9 @@ def model_html(info: ModelInfo) -> str:
 
 
 def engine_html(threads: int, models: Sequence[ModelInfo]) -> str:
-    rows = [(m.name, m.task, str(m.dimensions), str(m.max_tokens), f"{m.precision} on {m.isa}") for m in models]
+    rows = [
+        (m.name, m.task, str(m.dimensions), str(m.max_tokens), f"{m.precision} on {m.isa}") for m in models
+    ]
     header = ("model", "task", "dimensions", "longest input", "runs as")
     return f"<b>headrace engine</b>, {threads} threads, {len(models)} models{_table(rows, header)}"
 

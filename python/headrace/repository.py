@@ -23,12 +23,18 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     if not text.startswith("demo:"):
         path = Path(text).expanduser()
         if not path.is_dir():
-            hint = "demo:minilm names the demo model" if not path.exists() else "a model is a directory, not a file"
+            hint = (
+                "demo:minilm names the demo model"
+                if not path.exists()
+                else "a model is a directory, not a file"
+            )
             raise ModelNotFoundError(f"{text}: no such model directory; {hint}")
         return path
     name = text.removeprefix("demo:")
     if name not in _DEMOS:
-        raise ModelNotFoundError(f"{text}: no such demo model; there is {', '.join('demo:' + d for d in _DEMOS)}")
+        raise ModelNotFoundError(
+            f"{text}: no such demo model; there is {', '.join('demo:' + d for d in _DEMOS)}"
+        )
     package, folder = _DEMOS[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -38,7 +44,9 @@ def resolve(model: str | os.PathLike[str]) -> Path:
 
 def demo_models() -> dict[str, bool]:
     """The demo models by their MODEL argument, and whether each one's weights are installed."""
-    return {f"demo:{name}": importlib.util.find_spec(package) is not None for name, (package, _) in _DEMOS.items()}
+    return {
+        f"demo:{name}": importlib.util.find_spec(package) is not None for name, (package, _) in _DEMOS.items()
+    }
 
 
 def default_name(model: str | os.PathLike[str]) -> str:

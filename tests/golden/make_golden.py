@@ -17,9 +17,33 @@ from transformers import BertConfig, BertModel
 
 HERE = Path(__file__).parent / "tiny_bert"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-PIECES = [*"abcdefghijklmnopqrstuvwxyz0123456789.,!?'-", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789")]
-WORDS = ["the", "head", "##race", "water", "wheel", "lead", "##s", "to", "mill", "a", "river", "runs", "##ing"]
-SEQUENCES = [[2, 3], [2, 50, 3], [2, 85, 86, 87, 3], list(range(2, 26)), [7] * 16, [2, 60, 61, 62, 63, 64, 65, 66, 3]]
+PIECES = [
+    *"abcdefghijklmnopqrstuvwxyz0123456789.,!?'-",
+    *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"),
+]
+WORDS = [
+    "the",
+    "head",
+    "##race",
+    "water",
+    "wheel",
+    "lead",
+    "##s",
+    "to",
+    "mill",
+    "a",
+    "river",
+    "runs",
+    "##ing",
+]
+SEQUENCES = [
+    [2, 3],
+    [2, 50, 3],
+    [2, 85, 86, 87, 3],
+    list(range(2, 26)),
+    [7] * 16,
+    [2, 60, 61, 62, 63, 64, 65, 66, 3],
+]
 
 
 def main() -> None:
@@ -36,7 +60,9 @@ def main() -> None:
     )
     model = BertModel(config, add_pooling_layer=False).eval()
     with torch.no_grad():
-        for parameter in model.parameters():  # transformers' own start is too close to zero to show a wrong formula
+        for (
+            parameter
+        ) in model.parameters():  # transformers' own start is too close to zero to show a wrong formula
             parameter.add_(torch.randn_like(parameter) * 0.3)
     model.save_pretrained(HERE)
 
@@ -44,7 +70,9 @@ def main() -> None:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     tokenizer.add_special_tokens(SPECIAL)
     tokenizer.save(str(HERE / "tokenizer.json"))
@@ -56,7 +84,11 @@ def main() -> None:
     ]
     (HERE / "modules.json").write_text(json.dumps(modules, indent=1) + "\n")
     (HERE / "1_Pooling").mkdir(exist_ok=True)
-    pooling = {"word_embedding_dimension": 24, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    pooling = {
+        "word_embedding_dimension": 24,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_mean_tokens": True,
+    }
     (HERE / "1_Pooling" / "config.json").write_text(json.dumps(pooling, indent=1) + "\n")
 
     lines = []

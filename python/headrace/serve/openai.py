@@ -19,7 +19,7 @@ from .requests import decode_embeddings, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
-    from ..engine import Model, ModelInfo
+    from ..model import Model, ModelInfo
 
 _JSON = "application/json"
 # Writing this many numbers takes about 5 ms; beyond it a thread writes, so that the event loop goes on.
