@@ -63,7 +63,7 @@ install_packages() {
 
 install() {
   install_packages
-  python -m pip install --disable-pip-version-check -q ".[test]" -C cmake.define.HEADRACE_WERROR=ON
+  python -m pip install --disable-pip-version-check -q ".[test]" --config-settings=cmake.define.HEADRACE_WERROR=ON
 }
 
 format() {
