@@ -7,13 +7,28 @@ namespace headrace {
 // Works in two steps: a plain trie of sibling lists, then its nodes in breadth-first order into the table.
 class ByteTrieBuilder {
  public:
-  ByteTrieBuilder(ByteTrie& trie, int32_t num_roots) : trie_(trie), num_roots_(num_roots) {
+  ByteTrieBuilder(ByteTrie& trie, int32_t num_roots, size_t num_entries)
+      : trie_(trie), num_roots_(num_roots) {
     plain_.resize(static_cast<size_t>(num_roots));
+    if (num_entries > 1000) second_level_.resize(plain_.size() << 16);  // not worth it for few
   }
 
   void insert(const ByteTrie::Entry& entry) {
     auto at = static_cast<size_t>(entry.root);
-    for (const char c : entry.key) at = child_or_new(at, static_cast<uint8_t>(c));
+    size_t start = 0;
+    // The two topmost levels are the crowded ones; a table finds their children without a walk.
+    if (entry.key.size() >= 2 && !second_level_.empty()) {
+      uint32_t& known =
+          second_level_[at << 16 | static_cast<size_t>(static_cast<uint8_t>(entry.key[0])) << 8 |
+                        static_cast<uint8_t>(entry.key[1])];
+      if (known == 0) {
+        at = child_or_new(at, static_cast<uint8_t>(entry.key[0]));
+        known = static_cast<uint32_t>(child_or_new(at, static_cast<uint8_t>(entry.key[1])));
+      }
+      at = known;
+      start = 2;
+    }
+    for (const char c : entry.key.substr(start)) at = child_or_new(at, static_cast<uint8_t>(c));
     if (plain_[at].value < 0) plain_[at].value = entry.value;
   }
 
@@ -118,13 +133,15 @@ class ByteTrieBuilder {
   ByteTrie& trie_;
   int32_t num_roots_;
   std::vector<Plain> plain_;
+  std::vector<uint32_t>
+      second_level_;  // by root and two bytes: the node in plain_; 0: none yet; may be empty
   std::vector<Link> links_;
   std::vector<uint8_t> bytes_;
   int32_t free_ = -1;
 };
 
 ByteTrie::ByteTrie(std::span<const Entry> entries, int32_t num_roots) {
-  ByteTrieBuilder builder(*this, num_roots);
+  ByteTrieBuilder builder(*this, num_roots, entries.size());
   for (const Entry& entry : entries) builder.insert(entry);
   builder.place();
 }
