@@ -10,14 +10,14 @@ import json
 import os
 import random
 import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tokenizers
+from real_text import installed_lines
 
 import headrace
 
@@ -162,34 +162,6 @@ def generated(seed: int, count: int) -> Iterator[str]:
                 alphabet = chance.choice(ALPHABETS)
                 parts.append("".join(chance.choices(alphabet, k=chance.randrange(1, 8))))
         yield "".join(parts)
-
-
-def installed_lines() -> Iterator[str]:
-    """Distinct lines of what a Python installation brings: code, licenses, descriptions, test data."""
-    paths = sysconfig.get_paths()
-    library, packages = Path(paths["stdlib"]), Path(paths["purelib"])
-    sources: Iterable[Path] = itertools.chain(
-        packages.glob("*.dist-info/METADATA"),
-        packages.glob("*.dist-info/**/LICENSE*"),
-        library.glob("pydoc_data/*.py"),
-        library.glob("test/cjkencodings/*-utf8.txt"),
-        packages.glob("idna/*.py"),
-        packages.glob("pip/_vendor/**/*.py"),
-        packages.glob("pandas/tests/**/*.py"),
-        packages.glob("transformers/models/[a-f]*/*.py"),
-        library.glob("test/test_e*/*.py"),
-        library.glob("*.py"),
-    )
-    seen: set[str] = set()
-    for source in sources:
-        try:
-            text = source.read_text("utf-8")
-        except (UnicodeDecodeError, IsADirectoryError):
-            continue
-        for line in text.split("\n"):
-            if line and line not in seen:
-                seen.add(line)
-                yield line
 
 
 def shared_lines(root: Path) -> Iterator[str]:
