@@ -42,7 +42,9 @@ void widen(std::span<const std::byte> bytes, float* out, const Widen& widen_one)
 const TensorView& WeightReader::find(const std::string& name, std::initializer_list<int64_t> shape) {
   const std::string full = prefix_ + name;
   const TensorView* view = file_.find(full);
-  if (!view) throw Error(ErrorKind::kCorruptFile, concat(path_, ": the tensor '", full, "' is missing"));
+  if (!view)
+    throw Error(ErrorKind::kCorruptFile,
+                concat(path_, ": the tensor '", full, "' is missing, though config.json asks for it"));
   if (!std::equal(view->shape.begin(), view->shape.end(), shape.begin(), shape.end()))
     throw Error(ErrorKind::kCorruptFile,
                 concat(path_, ": the tensor '", full, "' has shape ", shape_text(view->shape),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from . import _core, inputs, render
@@ -71,9 +72,9 @@ class Model:
     def name(self) -> str:
         return self.info.name
 
-    @property
+    @cached_property
     def tokenizer(self) -> _core.Tokenizer:
-        """The model's tokenizer, loaded anew on first use."""
+        """The model's tokenizer; read from its directory when first asked for."""
         return _core.Tokenizer.from_model(self.info.path)
 
     def embed(
@@ -171,7 +172,7 @@ class Model:
 
         self._check_dimensions(dimensions)
         completions = completions_of_running_loop()
-        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+        if _size(texts) <= _INLINE_CHARACTERS:
             ticket = self._submit(texts, truncate, timeout, priority, admission, completions.queue)
         else:
             import asyncio
@@ -277,6 +278,11 @@ class Model:
 @dataclass
 class _Stop:
     requested: bool = False
+
+
+def _size(texts: Sequence[object]) -> int:
+    """Characters or ids in all; what has no length counts nothing, and the core will refuse it by place."""
+    return sum(len(text) if isinstance(text, (str, list)) else 0 for text in texts)
 
 
 def _shorten(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
