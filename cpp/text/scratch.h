@@ -16,6 +16,7 @@ class IdBuffer {
  public:
   void clear() { size_ = 0; }
   size_t size() const { return size_; }
+  size_t capacity() const { return ids_.size(); }
   const int32_t* data() const { return ids_.data(); }
   int32_t operator[](size_t index) const { return ids_[index]; }
 
@@ -69,7 +70,7 @@ class ScratchPool {
   void put(std::unique_ptr<Scratch> scratch) {
     // A giant text's memory is given back.
     constexpr size_t kKeepIds = size_t{1} << 18;
-    if (scratch->ids.size() > kKeepIds || scratch->normalized.text.capacity() > kKeepIds * 4) return;
+    if (scratch->ids.capacity() > kKeepIds || scratch->normalized.text.capacity() > kKeepIds * 4) return;
     const std::lock_guard lock(mutex_);
     idle_.push_back(std::move(scratch));
   }

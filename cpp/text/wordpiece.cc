@@ -26,6 +26,7 @@ WordPiece::WordPiece(const Vocabulary& vocabulary, Config config) : config_(std:
 
   const std::string& prefix = config_.continuing_subword_prefix;
   const auto max_chars = static_cast<size_t>(config_.max_input_chars_per_word);
+  max_ids_ = std::max<size_t>(1, max_chars > (size_t{1} << 60) ? max_chars : max_chars * 4);  // 4 bytes each
   std::vector<ByteTrie::Entry> entries;
   piece_bytes_.resize(static_cast<size_t>(vocabulary.size()));
   for (int32_t id = 0; id < vocabulary.size(); ++id) {

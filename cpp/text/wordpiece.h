@@ -8,6 +8,7 @@
 // it is spelled), and what may continue one (the tokens that bear the prefix, without it).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -31,9 +32,12 @@ class WordPiece {
   WordPiece(const Vocabulary& vocabulary, Config config);
 
   // Writes the ids of one word, each of whose bytes is first replaced by byte_map[byte], and returns their
-  // number: at least 1 and at most word.size(). Several ids cover the word's bytes one after the other; a
-  // single one, be it the unknown token or not, covers all of them. word: UTF-8, not empty.
+  // number: at least 1 and at most max_ids(word.size()). Several ids cover the word's bytes one after the
+  // other; a single one, be it the unknown token or not, covers all of them. word: UTF-8, not empty.
   size_t look_up(std::string_view word, const uint8_t* byte_map, int32_t* ids) const;
+
+  // A piece covers at least a byte, and longer words than the limit are one unknown token.
+  size_t max_ids(size_t word_bytes) const { return std::min(word_bytes, max_ids_); }
 
   // Bytes of a word that a piece covers.
   size_t piece_bytes(int32_t id, bool begins_word) const {
@@ -62,6 +66,7 @@ class WordPiece {
 
   Config config_;
   int32_t unk_id_ = 0;
+  size_t max_ids_ = 1;
   ByteTrie trie_;  // Node::value: token id, Node::link: index into failures_
   std::vector<Failure> failures_;
   std::vector<int32_t> pieces_;

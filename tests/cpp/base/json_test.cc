@@ -65,8 +65,8 @@ TEST(JsonTest, IntegersThatDoNotFitAreDoubles) {
                               "t");
   std::vector<JsonType> types;
   for (JsonValue item : document.root().items()) types.push_back(item.type());
-  EXPECT_EQ(types, (std::vector<JsonType>{JsonType::kInt, JsonType::kDouble, JsonType::kInt, JsonType::kInt,
-                                          JsonType::kDouble}));
+  EXPECT_EQ(types, (std::vector<JsonType>{JsonType::kInt, JsonType::kDouble, JsonType::kInt,
+                                          JsonType::kDouble, JsonType::kDouble}));
 }
 
 TEST(JsonTest, ARepeatedKeyYieldsTheFirst) {
