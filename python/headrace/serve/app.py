@@ -99,7 +99,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         if service.draining:
             raise HttpError(503, "draining: this server is about to stop", code="draining")
         if service.loading:
-            raise HttpError(503, f"loading: {', '.join(sorted(tuple(service.loading)))}", code="loading")
+            raise HttpError(503, f"loading: {', '.join(sorted(service.loading))}", code="loading")
         return Response("ok\n", headers=_NO_STORE, media_type="text/plain")
 
     @service.endpoint("/metrics")
