@@ -84,11 +84,11 @@ class Engine:
 
     def models(self) -> list[ModelInfo]:
         """What is served, in the order it was added."""
-        return [model.info for model in self._models.values()]
+        return [model.info for model in list(self._models.values())]  # a thread may add one meanwhile
 
     def stats(self) -> dict[str, Any]:
         """Counters and histograms since each model was added: `{"models": {name: {...}}}`."""
-        return {"models": {name: self._core.metrics(name) for name in self._models}}
+        return {"models": {name: self._core.metrics(name) for name in list(self._models)}}
 
     def close(self, drain: bool = True) -> None:
         """Refuses new work, finishes what is queued (or, without drain, fails it) and ends the threads."""
