@@ -19,6 +19,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+FIGURES: list[str] = []  # what tests measured and a reader wants to see; no test passes or fails on them
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for figure in FIGURES:
+        terminalreporter.write_line(figure)
+
+
 class Server:
     """`headrace serve` under test; `url` is where it listens, `started` what its ready line said."""
 
