@@ -80,7 +80,11 @@ build_and_ctest() {
   shift
   cmake -S . -B "$folder" -G Ninja -DHEADRACE_TESTS=ON -DHEADRACE_PYTHON=OFF -DHEADRACE_WERROR=ON "$@" >"$folder.log"
   ninja -C "$folder" --quiet
-  ctest --test-dir "$folder" --output-on-failure --no-tests=error --parallel 2 | tail -n 12
+  if ! ctest --test-dir "$folder" --output-on-failure --no-tests=error --parallel 2 >"$folder.log"; then
+    grep -vE "^ *Start |   Passed  " "$folder.log"
+    return 1
+  fi
+  tail -n 3 "$folder.log"
 }
 
 cpp() { build_and_ctest build/test; }
