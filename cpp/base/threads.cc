@@ -1,5 +1,11 @@
 #include "base/threads.h"
 
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
 
 namespace headrace {
@@ -15,6 +21,19 @@ inline void pause() {
 #endif
 }
 
+// What sched_setattr(2) takes (its first version, 48 bytes). linux/sched/types.h has it too, but not beside
+// sched.h.
+struct SchedulingAttributes {
+  uint32_t size = sizeof(SchedulingAttributes);
+  uint32_t policy = SCHED_OTHER;
+  uint64_t flags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime_ns = 0;
+  uint64_t deadline_ns = 0;
+  uint64_t period_ns = 0;
+};
+
 // Spins until done() or for kSpin; true if done.
 template <typename Done>
 bool spin_until(const Done& done) {
@@ -29,6 +48,16 @@ bool spin_until(const Done& done) {
 }
 
 }  // namespace
+
+bool prefer_latency() {
+  errno = 0;
+  const int nice = getpriority(PRIO_PROCESS, 0);
+  if (nice == -1 && errno != 0) return false;
+  SchedulingAttributes attributes;
+  attributes.nice = nice;
+  attributes.runtime_ns = 100'000;  // the shortest slice there is
+  return syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
+}
 
 ThreadPool::ThreadPool(int threads) {
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });

@@ -17,6 +17,12 @@
 
 namespace headrace {
 
+// Asks the scheduler to let the calling thread, and threads it starts later, run soon after they wake: for
+// threads that have little to do and must do it at once, such as an event loop beside compute threads. Takes
+// nobody's share of the processor (a short slice under EEVDF: Linux 6.12, sched_setattr(2)). False where the
+// system knows no such wish.
+bool prefer_latency();
+
 class ThreadPool {
  public:
   // threads: how many run tiles, the caller included; at least 1.

@@ -45,6 +45,8 @@ double measure_peak_gflops(const std::string& isa, int threads) {
 void register_info(py::module_& module) {
   module.attr("__version__") = HEADRACE_VERSION;
   module.def("cpu_model", &cpu_model, "The processor's own name for itself.");
+  module.def("prefer_latency", &prefer_latency,
+             "Asks the system to run this thread soon after it wakes; True where that is possible.");
   module.def("available_cpus", &available_cpus, "Processors this process may run on.");
   module.def(
       "isa", [] { return std::string(kernels().name); },

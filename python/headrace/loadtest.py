@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import _core
 from .errors import InvalidArgumentError
 
 
@@ -246,7 +247,11 @@ async def open_loop(
 
 
 def run_fast(main: Coroutine[Any, Any, Result]) -> Result:
-    """asyncio.run on uvloop where it is installed: the generator should cost less than what it measures."""
+    """asyncio.run on uvloop where it is installed: the generator should cost less than what it measures.
+
+    The thread asks to run soon after it wakes, or on a busy machine it would measure its own waiting.
+    """
+    _core.prefer_latency()
     try:
         import uvloop
     except ImportError:

@@ -21,6 +21,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from .. import _core
 from ..engine import Engine
 from ..errors import InvalidArgumentError
 from ..loading import ModelLoader
@@ -172,4 +173,6 @@ def _serve(
             on_ready(url, app)
 
     server = Server(config, service, lambda: tasks.append(asyncio.create_task(announce())))
+    # The engine's threads take every core; this one must still answer, and above all refuse, at once.
+    _core.prefer_latency()
     server.run(sockets=[bound])

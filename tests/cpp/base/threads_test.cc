@@ -1,6 +1,8 @@
 #include "base/threads.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <thread>
@@ -52,6 +54,15 @@ TEST(ThreadPool, wakes_after_a_pause_long_enough_to_sleep) {
     pool.parallel_for(8, [&](int64_t tile, int) { sum.fetch_add(static_cast<int>(tile)); });
     EXPECT_EQ(sum.load(), 28);
   }
+}
+
+TEST(Threads, a_wish_for_latency_changes_no_priority) {
+  std::thread([] {
+    const int before = getpriority(PRIO_PROCESS, 0);
+    prefer_latency();
+    EXPECT_EQ(getpriority(PRIO_PROCESS, 0), before);
+    EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER);
+  }).join();
 }
 
 }  // namespace
