@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Ragged', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'read_safetensors_header', 'runnable_isas']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Ragged', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
 class CompletionQueue:
     """
     Finished tickets on their way to one event loop.
@@ -221,6 +221,10 @@ def known_isas() -> list[str]:
 def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex = 1) -> float:
     """
     GFLOP/s of multiply-adds on registers alone: the ceiling for every kernel of that table.
+    """
+def prefer_latency() -> bool:
+    """
+    Asks the system to run this thread soon after it wakes; True where that is possible.
     """
 def read_safetensors_header(path: str) -> dict:
     """
