@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from .errors import Error, InvalidArgumentError
@@ -231,7 +232,8 @@ def _embed(options: argparse.Namespace) -> int:
         vectors = model.embed(texts, truncate=options.truncate, dimensions=options.dimensions)
         out = sys.stdout.buffer if options.out is None else stack.enter_context(open(options.out, "wb"))
         if options.format == "npy":
-            numpy.save(out, vectors)
+            # numpy asks a real file for its position, which a pipe does not have
+            numpy.save(SimpleNamespace(write=out.write), vectors)
         elif options.format == "csv":
             numpy.savetxt(out, vectors, fmt="%.9g", delimiter=",")
         else:

@@ -50,6 +50,19 @@ class TestEmbed:
         )
         piped = headrace("embed", "demo:minilm", "--file", "-", "--format", "csv", stdin="eins\nzwei\n水车\n")
         vectors = np.load(out)
+        command = [
+            sys.executable,
+            "-m",
+            "headrace.cli",
+            "embed",
+            "demo:minilm",
+            "--format",
+            "npy",
+            "--file",
+            file,
+        ]
+        into_a_pipe = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout
+        assert into_a_pipe == out.read_bytes()
         assert vectors.shape == (3, 384)
         assert vectors.dtype == np.float32
         assert np.array_equal(np.loadtxt(io.StringIO(piped.stdout), delimiter=",", dtype=np.float32), vectors)
