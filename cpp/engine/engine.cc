@@ -282,7 +282,7 @@ void Engine::finish_batch(Served& served, RunningBatch& running) {
             ? speed
             : metrics.tokens_per_second + weight * (speed - metrics.tokens_per_second);
     served.scheduler.set_tokens_per_second(metrics.tokens_per_second);
-    served.scheduler.set_max_queue_tokens(queue_tokens(metrics.tokens_per_second, options_.queue_budget_us));
+    served.max_queue_tokens = queue_tokens(metrics.tokens_per_second, options_.queue_budget_us);
   }
   served.scheduler.finish(running.batch, running.completed);
   for (const uint64_t id : running.completed) {

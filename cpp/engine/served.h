@@ -26,10 +26,12 @@ struct Engine::Served {
   Scheduler scheduler;
   ModelMetrics metrics;
   std::unordered_map<uint64_t, std::shared_ptr<Ticket>> tickets;  // queued or running
+  int64_t
+      max_queue_tokens;  // what the queue budget comes to at the measured speed; until one is known, a guess
   bool removed = false;
 
   Served(std::string model_name, const SchedulerLimits& limits)
-      : name(std::move(model_name)), scheduler(limits) {}
+      : name(std::move(model_name)), scheduler(limits), max_queue_tokens(limits.max_queue_tokens) {}
 };
 
 // The loop's working memory; kept from batch to batch, so a steady state allocates nothing.

@@ -1,6 +1,8 @@
 // The way in: checks, tokenising on the caller's thread, admission.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "engine/served.h"
 
 namespace headrace {
@@ -121,6 +123,9 @@ std::shared_ptr<Ticket> Engine::enqueue(Served& served, std::shared_ptr<Ticket> 
                                                   : concat("the model '", served.name, "' was removed"));
     ticket->id_ = next_ticket_++;
     ticket->arrival_us_ = now_us();
+    // What runs now is also waited for; without it the budget would be overdrawn by up to a batch.
+    served.scheduler.set_max_queue_tokens(
+        std::max<int64_t>(1, served.max_queue_tokens - served.scheduler.running_tokens()));
     try {
       served.scheduler.submit({
           .id = ticket->id_,

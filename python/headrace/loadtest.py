@@ -10,6 +10,7 @@ The client costs about 40 microseconds a request, so one core can offer some 20,
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import random
 import time
@@ -252,6 +253,7 @@ def run_fast(main: Coroutine[Any, Any, Result]) -> Result:
     The thread asks to run soon after it wakes, or on a busy machine it would measure its own waiting.
     """
     _core.prefer_latency()
+    gc.freeze()
     try:
         import uvloop
     except ImportError:

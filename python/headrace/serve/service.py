@@ -93,7 +93,7 @@ class DisconnectWatch:
     `DELAY` has passed; only then does a task wait for the message that ASGI sends.
     """
 
-    DELAY = 0.02
+    DELAY = 0.1
 
     def __init__(self, request: Request) -> None:
         self._receive = request.receive
@@ -111,16 +111,21 @@ class DisconnectWatch:
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+        task = self._task
+        # The timer, the tasks and this object refer to each other; unbound, they go without the garbage collector,
+        # whose rounds stop the event loop.
+        del self._timer, self._watcher, self._task, self._receive
         if self._gone and kind is asyncio.CancelledError:
-            if hasattr(self._task, "uncancel"):  # since Python 3.11
-                self._task.uncancel()
+            if hasattr(task, "uncancel"):  # since Python 3.11
+                task.uncancel()
             raise CancelledError("the client left before its answer was ready") from None
 
     def _start(self) -> None:
         self._watcher = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+        receive = self._receive
+        while (await receive())["type"] != "http.disconnect":
             pass
         self._gone = True
         self._task.cancel()
