@@ -86,14 +86,30 @@ def commit() -> str:
     return head + ("+" if head and changed else "")
 
 
+def _processor_ticks() -> tuple[int, int]:
+    """Ticks of all processors since the start of the machine: those a hypervisor gave to others, and all."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return ticks[7], sum(ticks)
+
+
+_TICKS_AT_START = _processor_ticks()
+
+
 def machine() -> dict[str, Any]:
-    """The processor, how many of its threads this process may use, and what else ran."""
+    """The processor, how many of its threads this process may use, and what else ran: the load in the machine,
+    and the share of processor time that its host gave to others meanwhile (`stolen`)."""
     name = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             name = line.split(":", 1)[1].strip()
             break
-    return {"cpu": name, "cpus": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2)}
+    stolen, total = (now - then for now, then in zip(_processor_ticks(), _TICKS_AT_START, strict=True))
+    return {
+        "cpu": name,
+        "cpus": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "stolen": round(stolen / max(1, total), 4),
+    }
 
 
 def stamp() -> dict[str, Any]:
