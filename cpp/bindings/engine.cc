@@ -120,6 +120,13 @@ py::array_t<float> vectors(const std::shared_ptr<Ticket>& ticket) {
   return py::array_t<float>({ticket->sequences(), ticket->dimensions()}, ticket->vectors(), keep);
 }
 
+// A forked child leaves its parent's engine alone, at its own exit too.
+struct DeleteWhereMade {
+  void operator()(Engine* engine) const {
+    if (engine->made_here()) delete engine;
+  }
+};
+
 }  // namespace
 
 void register_engine(py::module_& module) {
@@ -138,7 +145,8 @@ void register_engine(py::module_& module) {
       .def("vectors", &vectors,
            "float32 [sequences, dimensions], sharing the engine's memory; raises what failed.");
 
-  py::class_<Engine>(module, "Engine", "The serving core. Use headrace.Engine.")
+  py::class_<Engine, std::unique_ptr<Engine, DeleteWhereMade>>(module, "Engine",
+                                                               "The serving core. Use headrace.Engine.")
       .def(py::init([](int threads, int64_t queue_budget_us, int64_t max_batch_tokens) {
              if (threads < 0 || threads > 1024)
                throw Error(
@@ -150,9 +158,9 @@ void register_engine(py::module_& module) {
              if (max_batch_tokens < 1 || max_batch_tokens > 1 << 20)
                throw Error(ErrorKind::kInvalidArgument,
                            concat("max_batch_tokens=", max_batch_tokens, ": must be between 1 and 1048576"));
-             return std::make_unique<Engine>(EngineOptions{.threads = threads,
-                                                           .queue_budget_us = queue_budget_us,
-                                                           .max_batch_tokens = max_batch_tokens});
+             return new Engine(EngineOptions{.threads = threads,
+                                             .queue_budget_us = queue_budget_us,
+                                             .max_batch_tokens = max_batch_tokens});
            }),
            py::kw_only(), py::arg("threads") = 0, py::arg("queue_budget_us") = 500'000,
            py::arg("max_batch_tokens") = EngineOptions{}.max_batch_tokens)

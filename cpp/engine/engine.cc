@@ -36,13 +36,9 @@ Engine::Engine(const EngineOptions& options)
   thread_ = std::thread([this] { loop(); });
 }
 
-Engine::~Engine() {
-  if (owner_pid_ == getpid()) {
-    close(false);
-  } else {
-    thread_.detach();  // in a forked child there is no such thread to join
-  }
-}
+Engine::~Engine() { close(false); }
+
+bool Engine::made_here() const { return owner_pid_ == getpid(); }
 
 void Engine::add(const std::string& name, const std::string& directory) {
   {
@@ -138,6 +134,7 @@ bool Engine::wait(const Ticket& ticket, int64_t timeout_us) {
 }
 
 void Engine::close(bool drain) {
+  if (!made_here()) return;
   {
     std::unique_lock lock(mutex_);
     closing_ = true;

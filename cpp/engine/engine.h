@@ -45,7 +45,7 @@ struct SubmitOptions {
 class Engine {
  public:
   explicit Engine(const EngineOptions& options);
-  ~Engine();  // as close(false)
+  ~Engine();  // as close(false); only in the process that made it, see made_here()
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -80,6 +80,11 @@ class Engine {
   void cancel(const std::string& name, uint64_t ticket);
   // Waits until the ticket is finished or timeout_us passed; true if finished.
   bool wait(const Ticket& ticket, int64_t timeout_us);
+
+  // False in a forked child: it has the memory but none of the threads, so the engine can neither run nor be
+  // destroyed there (a condition variable with waiters that are gone is waited for without end). Leave it
+  // alone.
+  bool made_here() const;
 
   // Refuses new requests; with drain, finishes the queued ones first, else they fail with kCancelled.
   // Idempotent.

@@ -1,6 +1,4 @@
 // The way in: checks, tokenising on the caller's thread, admission.
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "engine/served.h"
@@ -8,7 +6,7 @@
 namespace headrace {
 
 std::shared_ptr<Ticket> Engine::start_ticket(const Served& served, const SubmitOptions& options) const {
-  if (owner_pid_ != getpid())
+  if (!made_here())
     throw Error(ErrorKind::kUnsupported,
                 "this engine was made before fork(); make a new one in the child process");
   auto ticket = std::make_shared<Ticket>();

@@ -212,7 +212,7 @@ class TestAsync:
         busy = [asyncio.create_task(model.aembed(["the wheel turns " * 60] * 256)) for _ in range(2)]
         await asyncio.sleep(0.02)
         with pytest.raises(headrace.DeadlineError, match="timeout"):
-            await model.aembed_result(["late"] * 64, timeout=0.001, priority="batch")
+            await model.aembed_result(["late"] * 64, timeout=0.001, priority="batch", admission="wait")
         await asyncio.gather(*busy)
 
     def test_each_event_loop_has_its_own_completions(self, model: headrace.Model) -> None:
@@ -280,16 +280,18 @@ class TestEngine:
         with pytest.raises(headrace.InvalidArgumentError, match="f33"):
             headrace.load(TINY, precision="f33")
 
-    def test_a_forked_child_is_told_to_make_its_own(self) -> None:
+    def test_a_forked_child_is_told_to_make_its_own_and_exits_well(self) -> None:
         program = (
-            "import headrace, os\n"
+            "import headrace, os, sys\n"
             f"model = headrace.load({str(TINY)!r})\n"
             "child = os.fork()\n"
             "if child == 0:\n"
             "    try:\n        model.embed('water')\n"
-            "    except headrace.UnsupportedError as error:\n        os._exit(0 if 'fork' in str(error) else 2)\n"
-            "    os._exit(3)\n"
-            "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
+            "    except headrace.UnsupportedError as error:\n        assert 'fork' in str(error)\n"
+            "    model.close()\n"
+            f"    headrace.load({str(TINY)!r}).embed('water')\n"
+            "    sys.exit(7)\n"  # through the interpreter's own end, which destroys the parent's engine
+            "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
             "model.embed('water')\n"
         )
         subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)
