@@ -16,10 +16,6 @@ namespace py = pybind11;
 namespace headrace {
 namespace {
 
-std::string type_name(py::handle object) {
-  return py::cast<std::string>(py::type::of(object).attr("__name__"));
-}
-
 // The list as a tuple of its own, so that nobody changes it while the GIL is away.
 py::tuple frozen(const py::list& items) {
   auto copy = py::reinterpret_steal<py::tuple>(PyList_AsTuple(items.ptr()));

@@ -7,8 +7,6 @@ namespace py = pybind11;
 namespace headrace {
 namespace {
 
-std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
-
 // "text" or "texts[3]"; made only when something is wrong with it.
 std::string name_of(const char* what, int64_t index) {
   return index < 0 ? std::string(what) : concat(what, "[", index, "]");
@@ -25,6 +23,8 @@ std::string name_of(const char* what, int64_t index) {
 }
 
 }  // namespace
+
+std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
 std::string_view text_argument(py::handle object, const char* what, int64_t index) {
   if (PyUnicode_Check(object.ptr())) {

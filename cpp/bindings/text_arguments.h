@@ -9,6 +9,9 @@
 
 namespace headrace {
 
+// The name of an object's type, for messages: "int".
+std::string type_name(pybind11::handle object);
+
 // The UTF-8 form of a str or bytes object, owned by that object. `what` names the argument in messages, and
 // index, unless negative, its item.
 // Throws py::type_error for other types and kInvalidArgument for a str with a lone surrogate, which no UTF-8

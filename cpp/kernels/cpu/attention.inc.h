@@ -37,15 +37,11 @@ void transpose_keys(const float* keys, int64_t ld, int64_t count, int64_t head_d
     }
 }
 
-// scores[r] -> 2^(scores[r] * factor - new maximum), zeros past `count`. Returns the sum; updates maximum.
+// scores[j] -> 2^(scores[j] * factor - new maximum), zeros past `count`. Returns the sum; updates maximum.
 inline float exponentiate(float* scores, int64_t count, float factor, float* maximum) {
   const int64_t whole = count / kLanes * kLanes;
   const int64_t rest = count - whole;
-  const Vec lowest = splat(-__builtin_inff());
-  Vec top = lowest;
-  for (int64_t j = 0; j < whole; j += kLanes) top = larger(top, load(scores + j));
-  if (rest) top = larger(top, keep_first(load_first(scores + whole, rest), rest, lowest));
-  const float block_maximum = largest_lane(top) * factor;
+  const float block_maximum = largest_of(scores, count) * factor;
   if (block_maximum > *maximum) *maximum = block_maximum;
   const Vec scale = splat(factor), shift = splat(-*maximum), floor = splat(-126.0f), zero = splat(0.0f);
   Vec sum = zero;
@@ -110,7 +106,6 @@ void value_rest(const Attention& a, int64_t query, int64_t d, const float* value
 template <int kRows>
 void attend_tile(const Attention& a, int64_t query, int64_t key_begin, int64_t key_end, const float* keys,
                  float* scores, float* maximum, float* sum) {
-  constexpr float kLog2E = 1.4426950408889634f;
   const int64_t count = key_end - key_begin;
   const int64_t padded = round_up(count, kPanelColumns);
   score_tile<kRows>(a, query, keys, padded, scores);

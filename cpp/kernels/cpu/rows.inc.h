@@ -39,14 +39,9 @@ void layer_norm(const float* x, const float* gain, const float* bias, float eps,
 }
 
 void softmax(float* x, int64_t n) {
-  constexpr float kLog2E = 1.4426950408889634f;
   const int64_t whole = n / kLanes * kLanes;
   const int64_t rest = n - whole;
-  const Vec lowest = splat(-__builtin_inff());
-  Vec top = lowest;
-  for (int64_t i = 0; i < whole; i += kLanes) top = larger(top, load(x + i));
-  if (rest) top = larger(top, keep_first(load_first(x + whole, rest), rest, lowest));
-  const Vec maximum = splat(largest_lane(top)), log2e = splat(kLog2E), floor = splat(-126.0f);
+  const Vec maximum = splat(largest_of(x, n)), log2e = splat(kLog2E), floor = splat(-126.0f);
   // The distance is taken before the scaling: it is exact where it matters, near the maximum.
   const auto exponential = [&](Vec value) {
     return exp2_nonpositive(larger(mul(sub(value, maximum), log2e), floor));

@@ -89,6 +89,19 @@ inline float largest_lane(Vec a) {
 
 constexpr int64_t kPanelColumns = kLanes * kPanelVectors;
 
+constexpr float kLog2E = 1.4426950408889634f;
+
+// The largest of x[0] ... x[n - 1], n >= 1.
+inline float largest_of(const float* x, int64_t n) {
+  const int64_t whole = n / kLanes * kLanes;
+  const Vec lowest = splat(-__builtin_inff());
+  Vec top = lowest;
+  for (int64_t i = 0; i < whole; i += kLanes) top = larger(top, load(x + i));
+  if (const int64_t rest = n - whole; rest > 0)
+    top = larger(top, keep_first(load_first(x + whole, rest), rest, lowest));
+  return largest_lane(top);
+}
+
 // 2^x for x in [-126, 0]: 2^round(x) times a degree-5 fit of 2^f on |f| <= 1/2 (own least-maximum fit, 9.1e-8
 // relative before rounding).
 inline Vec exp2_nonpositive(Vec x) {
