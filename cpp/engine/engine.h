@@ -30,7 +30,7 @@ namespace headrace {
 struct EngineOptions {
   int threads = 0;                       // compute threads; 0: every processor the process may use
   int64_t queue_budget_us = 500'000;     // work that would have to wait longer than this is refused
-  int64_t max_batch_tokens = 1024;       // raised to a model's longest sequence where that is more
+  int64_t max_batch_tokens = 512;        // raised to a model's longest sequence where that is more
   int64_t max_request_tokens = 1 << 20;  // one request's ids, answers and bookkeeping stay within this
 };
 
