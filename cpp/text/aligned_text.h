@@ -1,0 +1,97 @@
+// Text on its way through a tokenizer, and for each of its bytes the character of the original it stems from.
+//
+// As long as nothing rewrites it, it refers to the caller's bytes and copies nothing. Origins are kept only
+// when asked for: they are what offsets are made of. Normalizers and some pre-tokenizers rewrite it:
+//
+//   AlignedText::Rewrite out(text);
+//   out.keep(0, 5);            // five bytes as they are
+//   out.put("ss", 5);          // two new ones that stem from whatever byte 5 stems from
+//   out.finish();              // now text.bytes() is the new text
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace headrace {
+
+// A stretch of a text, in bytes: [begin, end).
+struct Piece {
+  uint32_t begin;
+  uint32_t end;
+
+  bool operator==(const Piece&) const = default;
+};
+
+class AlignedText {
+ public:
+  class Rewrite;
+
+  // The origin of a byte that stems from no character; its offsets are (0, 0).
+  static constexpr int32_t kNoOrigin = -1;
+
+  // Refers to text, well-formed UTF-8 of at most 2^31 - 1 bytes, which must outlive this. first_character:
+  // its first character's number in the original; counted from there when origins are tracked.
+  void assign(std::string_view text, bool tracked, int32_t first_character);
+
+  // Becomes a part of another, which must outlive this and stay as it is.
+  void assign_part(const AlignedText& whole, size_t begin, size_t end);
+
+  std::string_view bytes() const { return bytes_; }
+  bool tracked() const { return tracked_; }
+  // For each byte, the number of the original's character that it stems from; empty unless tracked.
+  std::span<const int32_t> origins() const { return origins_; }
+  // Whether the first byte stems from the first character of the original.
+  bool begins_original() const { return begins_original_; }
+
+ private:
+  std::string_view bytes_;
+  std::span<const int32_t> origins_;
+  bool tracked_ = false;
+  bool begins_original_ = false;
+  // Where bytes_ and origins_ point once they are this object's own; the spares are what Rewrite fills.
+  std::string own_bytes_, spare_bytes_;
+  std::vector<int32_t> own_origins_, spare_origins_;
+};
+
+// The next state of an AlignedText, which stays as it is until finish(). One at a time.
+class AlignedText::Rewrite {
+ public:
+  explicit Rewrite(AlignedText& text);
+
+  // Appends bytes [begin, end) of the text as they are.
+  void keep(size_t begin, size_t end) {
+    if (begin == end) return;
+    note_first(begin);
+    text_.spare_bytes_.append(text_.bytes_.substr(begin, end - begin));
+    if (text_.tracked_)
+      text_.spare_origins_.insert(text_.spare_origins_.end(),
+                                  text_.origins_.begin() + static_cast<ptrdiff_t>(begin),
+                                  text_.origins_.begin() + static_cast<ptrdiff_t>(end));
+  }
+  // Appends new bytes that stem from where byte `source` of the text stems from.
+  void put(std::string_view bytes, size_t source) {
+    note_first(source);
+    text_.spare_bytes_.append(bytes);
+    if (text_.tracked_) text_.spare_origins_.resize(text_.spare_bytes_.size(), text_.origins_[source]);
+  }
+  void put(char32_t character, size_t source);
+  // Appends new bytes that stem from nothing.
+  void put_unplaced(std::string_view bytes);
+
+  size_t size() const { return text_.spare_bytes_.size(); }
+  void finish();
+
+ private:
+  void note_first(size_t source) {
+    if (text_.spare_bytes_.empty()) begins_original_ = text_.begins_original_ && source == 0;
+  }
+
+  AlignedText& text_;
+  bool begins_original_ = false;
+};
+
+}  // namespace headrace
