@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/text_arguments.h"
@@ -72,30 +73,25 @@ PyEncoding encode(const TokenizerPtr& tokenizer, const py::object& text, bool ad
 }
 
 Ragged encode_batch(const Tokenizer& tokenizer, const py::object& texts, bool add_special_tokens,
-                    std::optional<int64_t> max_tokens, bool allow_special) {
+                    std::optional<int64_t> max_tokens, bool allow_special, std::optional<int> threads) {
   const EncodeOptions options = make_options(add_special_tokens, max_tokens, allow_special);
+  if (threads && *threads < 1)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("threads=", *threads, ": must be at least 1, or None for every processor"));
   const TextsArgument argument(texts, "texts");
-  std::vector<int32_t> ids;
-  std::vector<int32_t> cu_lengths{0};
+  RaggedIds ragged;
   {
     const py::gil_scoped_release release;
-    cu_lengths.reserve(argument.views().size() + 1);
-    for (const std::string_view text : argument.views()) {
-      tokenizer.encode_ids(text, options, ids);
-      if (ids.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
-        throw Error(ErrorKind::kInvalidArgument,
-                    "texts: more than 2147483647 tokens in one batch; pass them in several calls");
-      cu_lengths.push_back(static_cast<int32_t>(ids.size()));
-    }
+    ragged = tokenizer.encode_batch(argument.views(), options, threads.value_or(available_cpus()));
   }
-  return {as_array(std::move(ids)), as_array(std::move(cu_lengths))};
+  return {as_array(std::move(ragged.ids)), as_array(std::move(ragged.cu_lengths))};
 }
 
-int64_t count(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens) {
+int64_t count(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens,
+              bool allow_special) {
   const std::string_view view = text_argument(text, "text");
   const py::gil_scoped_release release;
-  std::vector<int32_t> ids;
-  return tokenizer.encode_ids(view, {add_special_tokens}, ids);
+  return tokenizer.count(view, {add_special_tokens, allow_special});
 }
 
 std::optional<py::str> id_to_token(const Tokenizer& tokenizer, int32_t id) {
@@ -217,9 +213,12 @@ pass max_tokens to truncate.
            "a special token spelled out in the text stays text.")
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
-           py::arg("allow_special") = true, "Encodes several texts to ids only. Releases the GIL.")
+           py::arg("allow_special") = true, py::arg("threads") = py::none(),
+           "Encodes several texts to ids only, on `threads` threads, by default one for every processor. "
+           "Releases "
+           "the GIL.")
       .def("count", &count, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
-           "How many tokens the text has.")
+           py::arg("allow_special") = true, "How many tokens the text has; no ids are made for Python.")
       .def(
           "decode",
           [](const Tokenizer& self, const std::vector<int32_t>& ids, bool skip_special_tokens) {

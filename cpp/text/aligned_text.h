@@ -46,6 +46,8 @@ class AlignedText {
   std::span<const int32_t> origins() const { return origins_; }
   // Whether the first byte stems from the first character of the original.
   bool begins_original() const { return begins_original_; }
+  // Memory held for rewriting.
+  size_t own_bytes() const { return own_bytes_.capacity() + spare_bytes_.capacity(); }
 
  private:
   std::string_view bytes_;

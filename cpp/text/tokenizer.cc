@@ -1,11 +1,11 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/tokenizer_parts.h"
-#include "text/tokenizer_run.h"
 
 namespace headrace {
 namespace {
@@ -17,18 +17,9 @@ constexpr size_t kMaxTextBytes = size_t{1} << 30;
 Tokenizer::Tokenizer(Parts parts)
     : vocabulary_(std::move(parts.vocabulary)),
       is_special_(std::move(parts.is_special)),
-      raw_added_(std::move(parts.raw_added)),
-      normalized_added_(std::move(parts.normalized_added)),
-      normalizer_(std::move(parts.normalizer)),
-      split_words_(parts.split_words),
-      model_(std::move(parts.model)),
+      pipeline_(std::move(parts.pipeline)),
       template_(std::move(parts.token_template)),
-      decoder_(std::move(parts.decoder)) {
-  for (size_t i = 0; i < ascii_ids_.size(); ++i) {
-    const auto character = static_cast<char>(i);
-    model_.look_up({&character, 1}, normalizer_.ascii_map(), &ascii_ids_[i]);
-  }
-}
+      decoder_(std::move(parts.decoder)) {}
 
 void Tokenizer::check(std::string_view text, const EncodeOptions& options) const {
   const int64_t num_specials = options.add_special_tokens ? special_tokens_count() : 0;
@@ -52,13 +43,10 @@ size_t Tokenizer::num_kept(size_t num_own, const EncodeOptions& options) const {
   return std::min(num_own, static_cast<size_t>(options.max_tokens - num_specials));
 }
 
-int64_t Tokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
+int64_t Tokenizer::append_ids(std::string_view text, const EncodeOptions& options, Pipeline::Scratch& scratch,
                               std::vector<int32_t>& out) const {
-  check(text, options);
-  const ScratchPool::Lease lease(scratch_);
-  const IdBuffer& ids = (*lease).ids;
-  Run<false>(*this, text, options.allow_special, *lease, nullptr).run();
-
+  pipeline_->run(text, options.allow_special, scratch, nullptr);
+  const IdBuffer& ids = scratch.ids;
   if (options.add_special_tokens)
     for (const auto& special : template_.before) out.push_back(special.id);
   out.insert(out.end(), ids.data(), ids.data() + num_kept(ids.size(), options));
@@ -67,12 +55,27 @@ int64_t Tokenizer::encode_ids(std::string_view text, const EncodeOptions& option
   return static_cast<int64_t>(ids.size()) + (options.add_special_tokens ? special_tokens_count() : 0);
 }
 
+int64_t Tokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
+                              std::vector<int32_t>& out) const {
+  check(text, options);
+  const ScratchPool::Lease lease(scratch_, *pipeline_);
+  return append_ids(text, options, *lease, out);
+}
+
+int64_t Tokenizer::count(std::string_view text, const EncodeOptions& options) const {
+  check(text, options);
+  const ScratchPool::Lease lease(scratch_, *pipeline_);
+  pipeline_->run(text, options.allow_special, *lease, nullptr);
+  return static_cast<int64_t>((*lease).ids.size()) +
+         (options.add_special_tokens ? special_tokens_count() : 0);
+}
+
 Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   check(text, options);
-  const ScratchPool::Lease lease(scratch_);
+  const ScratchPool::Lease lease(scratch_, *pipeline_);
   const IdBuffer& ids = (*lease).ids;
   Encoding own;
-  Run<true>(*this, text, options.allow_special, *lease, &own).run();
+  pipeline_->run(text, options.allow_special, *lease, &own);
 
   Encoding result;
   const size_t kept = num_kept(ids.size(), options);
@@ -80,6 +83,7 @@ Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) 
                           uint8_t is_special) {
     result.ids.push_back(id);
     result.type_ids.push_back(type_id);
+    result.sequence_ids.push_back(is_special ? -1 : 0);
     result.offsets.push_back(offsets);
     result.special_mask.push_back(is_special);
   };
@@ -102,7 +106,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   std::string text;
   bool is_first = true;
   for (const int32_t id : ids) {
-    if (!vocabulary_.contains(id)) continue;
+    if (!vocabulary_->contains(id)) continue;
     if (skip_special_tokens && is_special_[static_cast<size_t>(id)]) continue;
     if (decoder_) {
       decoder_->append(token(id), is_first, text);

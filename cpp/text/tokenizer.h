@@ -9,23 +9,19 @@
 // A Tokenizer is immutable: any number of threads may use one.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include "text/added_tokens.h"
 #include "text/decode.h"
-#include "text/normalize.h"
-#include "text/scratch.h"
+#include "text/encoding.h"
+#include "text/pipeline.h"
 #include "text/template.h"
 #include "text/vocabulary.h"
-#include "text/wordpiece.h"
 
 namespace headrace {
 
@@ -38,19 +34,10 @@ struct EncodeOptions {
   int64_t max_tokens = 0;
 };
 
-struct Encoding {
-  // Where an added token was found together with white space, or in other letters than its own.
-  struct Spelling {
-    int32_t index;
-    std::string text;
-  };
-
+// Sequences of different lengths without padding: sequence i is ids[cu_lengths[i]:cu_lengths[i + 1]].
+struct RaggedIds {
   std::vector<int32_t> ids;
-  std::vector<int32_t> type_ids;
-  std::vector<std::pair<int32_t, int32_t>> offsets;  // [begin, end) in characters (code points) of the text
-  std::vector<uint8_t> special_mask;                 // 1: put there by the template
-  std::vector<Spelling> spellings;                   // by index; every other token is Tokenizer::token(id)
-  int64_t num_tokens = 0;                            // before truncation
+  std::vector<int32_t> cu_lengths{0};
 };
 
 class Tokenizer {
@@ -66,6 +53,14 @@ class Tokenizer {
   // than 2^30 bytes, or max_tokens has no room for the special tokens.
   int64_t encode_ids(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out) const;
 
+  // The ids of several texts, on up to `threads` threads; small work is not shared out. Throws as encode_ids
+  // does, and kInvalidArgument for more than 2^31 - 1 tokens in all.
+  RaggedIds encode_batch(std::span<const std::string_view> texts, const EncodeOptions& options,
+                         int threads) const;
+
+  // The number of tokens encode_ids would append without max_tokens.
+  int64_t count(std::string_view text, const EncodeOptions& options) const;
+
   // The same with offsets.
   Encoding encode(std::string_view text, const EncodeOptions& options) const;
 
@@ -73,37 +68,33 @@ class Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
   // Including added tokens: largest id + 1.
-  int32_t vocab_size() const { return vocabulary_.size(); }
+  int32_t vocab_size() const { return vocabulary_->size(); }
   // Empty when no token has the id.
-  std::string_view token(int32_t id) const { return vocabulary_.token(id); }
-  std::optional<int32_t> token_id(std::string_view token) const { return vocabulary_.id(token); }
+  std::string_view token(int32_t id) const { return vocabulary_->token(id); }
+  std::optional<int32_t> token_id(std::string_view token) const { return vocabulary_->id(token); }
   // Added by the template to a single text.
   int64_t special_tokens_count() const { return template_.num_specials(); }
-  // "WordPiece".
-  const char* kind() const { return "WordPiece"; }
+  // The model's name: "WordPiece", "BPE", "Unigram" or "WordLevel".
+  const char* kind() const { return pipeline_->kind(); }
 
  private:
   struct Parts;
-  template <bool kOffsets>
-  class Run;
 
   explicit Tokenizer(Parts parts);
   static Parts read_parts(std::string_view json, std::string name);
 
   void check(std::string_view text, const EncodeOptions& options) const;
+  // The work of encode_ids, after check().
+  int64_t append_ids(std::string_view text, const EncodeOptions& options, Pipeline::Scratch& scratch,
+                     std::vector<int32_t>& out) const;
   // How many of num_own tokens are kept besides the template's.
   size_t num_kept(size_t num_own, const EncodeOptions& options) const;
 
-  Vocabulary vocabulary_;
-  std::vector<bool> is_special_;  // by id: an added token marked special
-  AddedTokens raw_added_;         // found in the text as given
-  AddedTokens normalized_added_;  // found in the normalized text
-  BertNormalizer normalizer_;
-  bool split_words_;  // BertPreTokenizer; else a stretch of text is one word
-  WordPiece model_;
+  std::unique_ptr<const Vocabulary> vocabulary_;  // at one address: the pipeline refers to it
+  std::vector<bool> is_special_;                  // by id: an added token marked special
+  std::unique_ptr<const Pipeline> pipeline_;
   TokenTemplate template_;
   std::optional<WordPieceDecoder> decoder_;
-  std::array<int32_t, 128> ascii_ids_;  // by ASCII character: the id of the word that is only it
   mutable ScratchPool scratch_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/bert_pipeline.h"
 #include "text/tokenizer_parts.h"
 
 namespace headrace {
@@ -164,23 +165,24 @@ Tokenizer::Parts Tokenizer::read_parts(std::string_view json, std::string name) 
   if (const std::string_view type = model_type(model_value); type != "WordPiece")
     unsupported("model", type, "WordPiece");
 
-  Vocabulary vocabulary = read_vocabulary(model_value.at("vocab"));
-  WordPiece model = read_model(model_value, vocabulary);
+  auto vocabulary = std::make_unique<Vocabulary>(read_vocabulary(model_value.at("vocab")));
+  WordPiece model = read_model(model_value, *vocabulary);
   BertNormalizer normalizer = read_normalizer(find_value(root, "normalizer"));
   const bool split_words = read_pre_tokenizer(find_value(root, "pre_tokenizer"));
-  const auto added = read_added_tokens(find_value(root, "added_tokens"), vocabulary);
+  const auto added = read_added_tokens(find_value(root, "added_tokens"), *vocabulary);
   auto post_processor = find_value(root, "post_processor");
   TokenTemplate token_template =
-      post_processor ? read_template(*post_processor, vocabulary) : TokenTemplate();
+      post_processor ? read_template(*post_processor, *vocabulary) : TokenTemplate();
   auto decoder = read_decoder(find_value(root, "decoder"));
 
-  std::vector<bool> is_special(static_cast<size_t>(vocabulary.size()));
+  std::vector<bool> is_special(static_cast<size_t>(vocabulary->size()));
   for (const AddedToken& token : added) is_special[static_cast<size_t>(token.id)] = token.special;
-  AddedTokens raw = make_set(added, false, normalizer, vocabulary);
-  AddedTokens normalized = make_set(added, true, normalizer, vocabulary);
-  return Parts{std::move(vocabulary), std::move(is_special),     std::move(raw),
-               std::move(normalized), std::move(normalizer),     split_words,
-               std::move(model),      std::move(token_template), std::move(decoder)};
+  AddedTokens raw = make_set(added, false, normalizer, *vocabulary);
+  AddedTokens normalized = make_set(added, true, normalizer, *vocabulary);
+  auto pipeline = std::make_unique<BertPipeline>(std::move(raw), std::move(normalized), std::move(normalizer),
+                                                 split_words, std::move(model), *vocabulary);
+  return Parts{std::move(vocabulary), std::move(is_special), std::move(pipeline), std::move(token_template),
+               std::move(decoder)};
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view json, std::string name) {

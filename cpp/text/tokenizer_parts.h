@@ -1,6 +1,7 @@
 // What tokenizer.json is read into, and a Tokenizer made from.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -9,13 +10,9 @@
 namespace headrace {
 
 struct Tokenizer::Parts {
-  Vocabulary vocabulary;
+  std::unique_ptr<const Vocabulary> vocabulary;
   std::vector<bool> is_special;
-  AddedTokens raw_added;
-  AddedTokens normalized_added;
-  BertNormalizer normalizer;
-  bool split_words;
-  WordPiece model;
+  std::unique_ptr<const Pipeline> pipeline;
   TokenTemplate token_template;
   std::optional<WordPieceDecoder> decoder;
 };

@@ -1,30 +1,37 @@
-// The way of one text through a Tokenizer. Included by tokenizer.cc only.
-#pragma once
+#include "text/bert_pipeline.h"
 
 #include <array>
-#include <cstdint>
-#include <string>
-#include <string_view>
 
 #include "base/utf8.h"
 #include "text/split.h"
-#include "text/tokenizer.h"
+#include "text/word_cache.h"
 
 namespace headrace {
+namespace {
 
-inline constexpr std::array<uint8_t, 256> kIdentityMap = [] {
+constexpr std::array<uint8_t, 256> kIdentityMap = [] {
   std::array<uint8_t, 256> map{};
   for (size_t i = 0; i < 256; ++i) map[i] = static_cast<uint8_t>(i);
   return map;
 }();
 
+}  // namespace
+
+struct BertPipeline::Scratch : Pipeline::Scratch {
+  size_t text_bytes() const override { return normalized.text.capacity(); }
+
+  NormalizedText normalized;
+  WordCache cache;
+};
+
 // One pass over one text: the ids of its own tokens go to scratch.ids. Offsets are worked out after each
 // word, from the bytes that its pieces cover, and cost nothing when they are not asked for.
 template <bool kOffsets>
-class Tokenizer::Run {
+class BertPipeline::Run {
  public:
   // encoding: null unless kOffsets; its offsets and spellings are filled.
-  Run(const Tokenizer& owner, std::string_view text, bool allow_special, Scratch& scratch, Encoding* encoding)
+  Run(const BertPipeline& owner, std::string_view text, bool allow_special, Scratch& scratch,
+      Encoding* encoding)
       : owner_(owner),
         text_(text),
         allow_special_(allow_special),
@@ -210,7 +217,7 @@ class Tokenizer::Run {
     *ids_.reserve(1) = token.id;
     ids_.added(1);
     if constexpr (kOffsets) {
-      if (spelling != owner_.token(token.id))
+      if (spelling != owner_.vocabulary_.token(token.id))
         encoding_->spellings.push_back({static_cast<int32_t>(ids_.size() - 1), std::string(spelling)});
       encoding_->offsets.push_back({static_cast<int32_t>(begin), static_cast<int32_t>(end)});
     }
@@ -249,7 +256,7 @@ class Tokenizer::Run {
     }
   }
 
-  const Tokenizer& owner_;
+  const BertPipeline& owner_;
   const std::string_view text_;
   const bool allow_special_;
   IdBuffer& ids_;
@@ -259,5 +266,31 @@ class Tokenizer::Run {
   size_t last_byte_ = 0;
   int64_t last_character_ = 0;
 };
+
+BertPipeline::BertPipeline(AddedTokens raw_added, AddedTokens normalized_added, BertNormalizer normalizer,
+                           bool split_words, WordPiece model, const Vocabulary& vocabulary)
+    : raw_added_(std::move(raw_added)),
+      normalized_added_(std::move(normalized_added)),
+      normalizer_(std::move(normalizer)),
+      split_words_(split_words),
+      model_(std::move(model)),
+      vocabulary_(vocabulary) {
+  for (size_t i = 0; i < ascii_ids_.size(); ++i) {
+    const auto character = static_cast<char>(i);
+    model_.look_up({&character, 1}, normalizer_.ascii_map(), &ascii_ids_[i]);
+  }
+}
+
+std::unique_ptr<Pipeline::Scratch> BertPipeline::make_scratch() const { return std::make_unique<Scratch>(); }
+
+void BertPipeline::run(std::string_view text, bool allow_special, Pipeline::Scratch& scratch,
+                       Encoding* encoding) const {
+  auto& own = static_cast<Scratch&>(scratch);
+  if (encoding) {
+    Run<true>(*this, text, allow_special, own, encoding).run();
+  } else {
+    Run<false>(*this, text, allow_special, own, nullptr).run();
+  }
+}
 
 }  // namespace headrace
