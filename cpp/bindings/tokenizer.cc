@@ -57,12 +57,16 @@ EncodeOptions make_options(bool add_special_tokens, std::optional<int64_t> max_t
   if (max_tokens && *max_tokens < 1)
     throw Error(ErrorKind::kInvalidArgument,
                 concat("max_tokens=", *max_tokens, ": must be at least 1, or None for no limit"));
-  return {add_special_tokens, allow_special, max_tokens.value_or(0)};
+  return {.add_special_tokens = add_special_tokens,
+          .allow_special = allow_special,
+          .max_tokens = max_tokens.value_or(0)};
 }
 
 PyEncoding encode(const TokenizerPtr& tokenizer, const py::object& text, bool add_special_tokens,
-                  std::optional<int64_t> max_tokens, bool allow_special) {
-  const EncodeOptions options = make_options(add_special_tokens, max_tokens, allow_special);
+                  std::optional<int64_t> max_tokens, bool allow_special, std::vector<uint32_t> guarded) {
+  EncodeOptions options = make_options(add_special_tokens, max_tokens, allow_special);
+  std::sort(guarded.begin(), guarded.end());
+  options.guarded = guarded;
   const std::string_view view = text_argument(text, "text");
   Encoding encoding;
   {
@@ -85,6 +89,17 @@ Ragged encode_batch(const Tokenizer& tokenizer, const py::object& texts, bool ad
     ragged = tokenizer.encode_batch(argument.views(), options, threads.value_or(available_cpus()));
   }
   return {as_array(std::move(ragged.ids)), as_array(std::move(ragged.cu_lengths))};
+}
+
+std::vector<int32_t> encode_ids(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens,
+                                bool allow_special) {
+  const std::string_view view = text_argument(text, "text");
+  std::vector<int32_t> ids;
+  // A short text is done before another thread could have the GIL.
+  std::optional<py::gil_scoped_release> release;
+  if (view.size() > 2000) release.emplace();
+  tokenizer.encode_ids(view, {.add_special_tokens = add_special_tokens, .allow_special = allow_special}, ids);
+  return ids;
 }
 
 int64_t count(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens,
@@ -199,6 +214,13 @@ pass max_tokens to truncate.
           },
           py::arg("path"), "Reads a tokenizer.json.")
       .def_static(
+          "from_str",
+          [](std::string_view json) {
+            const py::gil_scoped_release release;
+            return std::shared_ptr<Tokenizer>(Tokenizer::from_json(json, "the tokenizer.json given"));
+          },
+          py::arg("json"), "Reads the text of a tokenizer.json.")
+      .def_static(
           "from_model",
           [](const py::object& directory) {
             const auto name = py::module_::import("os").attr("fsdecode")(directory).cast<std::string>();
@@ -208,9 +230,14 @@ pass max_tokens to truncate.
           py::arg("directory"), "Reads the tokenizer.json of a model directory.")
       .def("encode", &encode, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
            py::arg("max_tokens") = py::none(), py::arg("allow_special") = true,
+           py::arg("guarded") = std::vector<uint32_t>(),
            "Encodes one text. max_tokens keeps that many tokens, special ones included. With "
            "allow_special=False "
-           "a special token spelled out in the text stays text.")
+           "a special token spelled out in the text stays text; with `guarded`, byte offsets in the text, "
+           "those that "
+           "cover such a byte do (see ChatTemplate).")
+      .def("encode_ids", &encode_ids, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
+           py::arg("allow_special") = true, "The ids of one text alone, as a list: quicker than encode().")
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
            py::arg("allow_special") = true, py::arg("threads") = py::none(),
@@ -226,6 +253,14 @@ pass max_tokens to truncate.
           },
           py::arg("ids"), py::kw_only(), py::arg("skip_special_tokens") = true,
           "The text that the ids stand for; ids that no token has are left out.")
+      .def(
+          "special_tokens",
+          [](const Tokenizer& self) {
+            std::vector<std::string_view> tokens;
+            for (const int32_t id : self.special_ids()) tokens.push_back(self.token(id));
+            return tokens;
+          },
+          "The special tokens, which a text spells in vain with allow_special=False.")
       .def(
           "token_to_id", [](const Tokenizer& self, std::string_view token) { return self.token_id(token); },
           py::arg("token"), "The id of a token, or None.")

@@ -30,11 +30,11 @@ template <bool kOffsets>
 class BertPipeline::Run {
  public:
   // encoding: null unless kOffsets; its offsets and spellings are filled.
-  Run(const BertPipeline& owner, std::string_view text, bool allow_special, Scratch& scratch,
+  Run(const BertPipeline& owner, std::string_view text, const SpecialsAllowed& specials, Scratch& scratch,
       Encoding* encoding)
       : owner_(owner),
         text_(text),
-        allow_special_(allow_special),
+        specials_(specials),
         ids_(scratch.ids),
         normalized_(scratch.normalized),
         cache_(scratch.cache),
@@ -43,7 +43,7 @@ class BertPipeline::Run {
   }
 
   void run() {
-    owner_.raw_added_.split(text_, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
+    owner_.raw_added_.split(text_, specials_, [&](size_t begin, size_t end, const AddedToken* token) {
       const int64_t first_character = character_at(begin);
       if (token) {
         added(*token, text_.substr(begin, end - begin), first_character, character_at(end));
@@ -180,17 +180,18 @@ class BertPipeline::Run {
 
   void find_normalized_added() {
     const std::string_view text = normalized_.text;
-    owner_.normalized_added_.split(
-        text, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
-          if (!token) {
-            split_normalized(begin, end);
-          } else if constexpr (kOffsets) {
-            added(*token, text.substr(begin, end - begin), normalized_.origins[begin],
-                  int64_t{normalized_.origins[end - 1]} + 1);
-          } else {
-            added(*token, {}, 0, 0);
-          }
-        });
+    // Guarded bytes are those of the text as given: where there are any, its normalized form has no specials.
+    const SpecialsAllowed specials{specials_.anywhere && specials_.guarded.empty()};
+    owner_.normalized_added_.split(text, specials, [&](size_t begin, size_t end, const AddedToken* token) {
+      if (!token) {
+        split_normalized(begin, end);
+      } else if constexpr (kOffsets) {
+        added(*token, text.substr(begin, end - begin), normalized_.origins[begin],
+              int64_t{normalized_.origins[end - 1]} + 1);
+      } else {
+        added(*token, {}, 0, 0);
+      }
+    });
   }
 
   void split_normalized(size_t begin, size_t end) {
@@ -258,7 +259,7 @@ class BertPipeline::Run {
 
   const BertPipeline& owner_;
   const std::string_view text_;
-  const bool allow_special_;
+  const SpecialsAllowed specials_;
   IdBuffer& ids_;
   NormalizedText& normalized_;
   WordCache& cache_;
@@ -283,13 +284,13 @@ BertPipeline::BertPipeline(AddedTokens raw_added, AddedTokens normalized_added, 
 
 std::unique_ptr<Pipeline::Scratch> BertPipeline::make_scratch() const { return std::make_unique<Scratch>(); }
 
-void BertPipeline::run(std::string_view text, bool allow_special, Pipeline::Scratch& scratch,
+void BertPipeline::run(std::string_view text, const SpecialsAllowed& specials, Pipeline::Scratch& scratch,
                        Encoding* encoding) const {
   auto& own = static_cast<Scratch&>(scratch);
   if (encoding) {
-    Run<true>(*this, text, allow_special, own, encoding).run();
+    Run<true>(*this, text, specials, own, encoding).run();
   } else {
-    Run<false>(*this, text, allow_special, own, nullptr).run();
+    Run<false>(*this, text, specials, own, nullptr).run();
   }
 }
 

@@ -21,7 +21,7 @@ class BertPipeline : public Pipeline {
                bool split_words, WordPiece model, const Vocabulary& vocabulary);
 
   std::unique_ptr<Pipeline::Scratch> make_scratch() const override;
-  void run(std::string_view text, bool allow_special, Pipeline::Scratch& scratch,
+  void run(std::string_view text, const SpecialsAllowed& specials, Pipeline::Scratch& scratch,
            Encoding* encoding) const override;
   const char* kind() const override { return "WordPiece"; }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/added_tokens.h"
 #include "text/encoding.h"
 #include "text/id_buffer.h"
 
@@ -28,9 +29,10 @@ class Pipeline {
   virtual std::unique_ptr<Scratch> make_scratch() const = 0;
 
   // Puts the ids into scratch.ids, cleared first. encoding, unless null, has its offsets and spellings
-  // filled. Special tokens spelled out in the text become tokens only if allow_special. text: well-formed
+  // filled. Special tokens spelled out in the text become tokens where specials says so. text: well-formed
   // UTF-8 of at most 2^30 bytes.
-  virtual void run(std::string_view text, bool allow_special, Scratch& scratch, Encoding* encoding) const = 0;
+  virtual void run(std::string_view text, const SpecialsAllowed& specials, Scratch& scratch,
+                   Encoding* encoding) const = 0;
 
   virtual const char* kind() const = 0;
 };

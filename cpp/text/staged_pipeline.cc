@@ -1,5 +1,7 @@
 #include "text/staged_pipeline.h"
 
+#include <algorithm>
+
 namespace headrace {
 
 struct StagedPipeline::Scratch : Pipeline::Scratch {
@@ -15,9 +17,9 @@ struct StagedPipeline::Scratch : Pipeline::Scratch {
 // One text on its way.
 class StagedPipeline::Run {
  public:
-  Run(const StagedPipeline& owner, std::string_view text, bool allow_special, Scratch& scratch,
+  Run(const StagedPipeline& owner, std::string_view text, const SpecialsAllowed& specials, Scratch& scratch,
       Encoding* encoding)
-      : owner_(owner), text_(text), allow_special_(allow_special), scratch_(scratch), encoding_(encoding) {}
+      : owner_(owner), text_(text), specials_(specials), scratch_(scratch), encoding_(encoding) {}
 
   void run() {
     scratch_.ids.clear();
@@ -34,14 +36,14 @@ class StagedPipeline::Run {
       counted = byte;
       return character;
     };
-    owner_.raw_added_.split(text_, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
+    owner_.raw_added_.split(text_, specials_, [&](size_t begin, size_t end, const AddedToken* token) {
       const std::string_view stretch = text_.substr(begin, end - begin);
       // Without offsets only whether a stretch begins the text matters.
-      const int32_t first = encoding_ ? character_at(begin) : (begin == 0 ? 0 : 1);
+      const int32_t first = encoding_ || guards_normalized() ? character_at(begin) : (begin == 0 ? 0 : 1);
       if (token) {
         added(*token, stretch, {first, encoding_ ? character_at(end) : 0});
       } else {
-        scratch_.whole.assign(stretch, encoding_ != nullptr, first);
+        scratch_.whole.assign(stretch, encoding_ != nullptr || guards_normalized(), first);
         normalize();
       }
     });
@@ -54,7 +56,7 @@ class StagedPipeline::Run {
     if (owner_.normalized_added_.empty()) return split(whole);
     const std::string_view bytes = whole.bytes();
     owner_.normalized_added_.split(
-        bytes, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
+        bytes, specials_in(whole), [&](size_t begin, size_t end, const AddedToken* token) {
           if (token) {
             added(*token, bytes.substr(begin, end - begin), offsets_of(whole, begin, end));
           } else {
@@ -62,6 +64,25 @@ class StagedPipeline::Run {
             split(scratch_.part);
           }
         });
+  }
+
+  bool guards_normalized() const { return !specials_.guarded.empty() && !owner_.normalized_added_.empty(); }
+
+  // The guarded bytes of the text as bytes of its normalized form.
+  SpecialsAllowed specials_in(const AlignedText& whole) {
+    if (specials_.guarded.empty()) return specials_;
+    std::vector<int32_t> characters;
+    int32_t character = -1;
+    auto next = specials_.guarded.begin();
+    for (size_t i = 0; i < text_.size() && next != specials_.guarded.end(); ++i) {
+      character += (static_cast<uint8_t>(text_[i]) & 0xC0) != 0x80;
+      if (*next == i) characters.push_back(character), ++next;
+    }
+    guarded_.clear();
+    for (size_t i = 0; i < whole.origins().size(); ++i)
+      if (std::binary_search(characters.begin(), characters.end(), whole.origins()[i]))
+        guarded_.push_back(static_cast<uint32_t>(i));
+    return {specials_.anywhere, guarded_};
   }
 
   void split(AlignedText& text) {
@@ -105,9 +126,10 @@ class StagedPipeline::Run {
 
   const StagedPipeline& owner_;
   const std::string_view text_;
-  const bool allow_special_;
+  const SpecialsAllowed specials_;
   Scratch& scratch_;
   Encoding* const encoding_;
+  std::vector<uint32_t> guarded_;  // of the normalized text
 };
 
 StagedPipeline::StagedPipeline(AddedTokens raw_added, AddedTokens normalized_added,
@@ -127,9 +149,9 @@ std::unique_ptr<Pipeline::Scratch> StagedPipeline::make_scratch() const {
   return scratch;
 }
 
-void StagedPipeline::run(std::string_view text, bool allow_special, Pipeline::Scratch& scratch,
+void StagedPipeline::run(std::string_view text, const SpecialsAllowed& specials, Pipeline::Scratch& scratch,
                          Encoding* encoding) const {
-  Run(*this, text, allow_special, static_cast<Scratch&>(scratch), encoding).run();
+  Run(*this, text, specials, static_cast<Scratch&>(scratch), encoding).run();
 }
 
 }  // namespace headrace

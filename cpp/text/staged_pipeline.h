@@ -20,7 +20,7 @@ class StagedPipeline : public Pipeline {
                  const Vocabulary& vocabulary);
 
   std::unique_ptr<Pipeline::Scratch> make_scratch() const override;
-  void run(std::string_view text, bool allow_special, Pipeline::Scratch& scratch,
+  void run(std::string_view text, const SpecialsAllowed& specials, Pipeline::Scratch& scratch,
            Encoding* encoding) const override;
   const char* kind() const override { return model_->kind(); }
 

@@ -45,7 +45,7 @@ size_t Tokenizer::num_kept(size_t num_own, const EncodeOptions& options) const {
 
 int64_t Tokenizer::append_ids(std::string_view text, const EncodeOptions& options, Pipeline::Scratch& scratch,
                               std::vector<int32_t>& out) const {
-  pipeline_->run(text, options.allow_special, scratch, nullptr);
+  pipeline_->run(text, {options.allow_special, options.guarded}, scratch, nullptr);
   const IdBuffer& ids = scratch.ids;
   if (options.add_special_tokens)
     for (const auto& special : template_.before) out.push_back(special.id);
@@ -65,9 +65,16 @@ int64_t Tokenizer::encode_ids(std::string_view text, const EncodeOptions& option
 int64_t Tokenizer::count(std::string_view text, const EncodeOptions& options) const {
   check(text, options);
   const ScratchPool::Lease lease(scratch_, *pipeline_);
-  pipeline_->run(text, options.allow_special, *lease, nullptr);
+  pipeline_->run(text, {options.allow_special, options.guarded}, *lease, nullptr);
   return static_cast<int64_t>((*lease).ids.size()) +
          (options.add_special_tokens ? special_tokens_count() : 0);
+}
+
+std::vector<int32_t> Tokenizer::special_ids() const {
+  std::vector<int32_t> ids;
+  for (size_t id = 0; id < is_special_.size(); ++id)
+    if (is_special_[id]) ids.push_back(static_cast<int32_t>(id));
+  return ids;
 }
 
 Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
@@ -75,7 +82,7 @@ Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) 
   const ScratchPool::Lease lease(scratch_, *pipeline_);
   const IdBuffer& ids = (*lease).ids;
   Encoding own;
-  pipeline_->run(text, options.allow_special, *lease, &own);
+  pipeline_->run(text, {options.allow_special, options.guarded}, *lease, &own);
 
   Encoding result;
   const size_t kept = num_kept(ids.size(), options);

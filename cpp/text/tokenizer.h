@@ -30,6 +30,8 @@ struct EncodeOptions {
   // Whether a special token that is spelled out in the text becomes that token, as in the reference. Set it
   // to false where a text's author must not be able to write "[SEP]" and mean it.
   bool allow_special = true;
+  // With allow_special: bytes of the text, in rising order, that no special token may cover.
+  std::span<const uint32_t> guarded = {};
   // At most that many tokens are kept, those of the template included; the text's last ones go. 0: no limit.
   int64_t max_tokens = 0;
 };
@@ -72,6 +74,8 @@ class Tokenizer {
   // Empty when no token has the id.
   std::string_view token(int32_t id) const { return vocabulary_->token(id); }
   std::optional<int32_t> token_id(std::string_view token) const { return vocabulary_->id(token); }
+  // The ids of the special tokens: those that a text may be forbidden to spell.
+  std::vector<int32_t> special_ids() const;
   // Added by the template to a single text.
   int64_t special_tokens_count() const { return template_.num_specials(); }
   // The model's name: "WordPiece", "BPE", "Unigram" or "WordLevel".
