@@ -229,23 +229,22 @@ pass max_tokens to truncate.
           },
           py::arg("directory"), "Reads the tokenizer.json of a model directory.")
       .def("encode", &encode, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
-           py::arg("max_tokens") = py::none(), py::arg("allow_special") = true,
+           py::arg("max_tokens") = py::none(), py::arg("allow_special") = false,
            py::arg("guarded") = std::vector<uint32_t>(),
-           "Encodes one text. max_tokens keeps that many tokens, special ones included. With "
-           "allow_special=False "
-           "a special token spelled out in the text stays text; with `guarded`, byte offsets in the text, "
-           "those that "
-           "cover such a byte do (see ChatTemplate).")
+           "Encodes one text. max_tokens keeps that many tokens, special ones included. Special "
+           "tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in "
+           "the text, "
+           "those stay text that cover such a byte (see ChatTemplate).")
       .def("encode_ids", &encode_ids, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
-           py::arg("allow_special") = true, "The ids of one text alone, as a list: quicker than encode().")
+           py::arg("allow_special") = false, "The ids of one text alone, as a list: quicker than encode().")
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
-           py::arg("allow_special") = true, py::arg("threads") = py::none(),
+           py::arg("allow_special") = false, py::arg("threads") = py::none(),
            "Encodes several texts to ids only, on `threads` threads, by default one for every processor. "
            "Releases "
            "the GIL.")
       .def("count", &count, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
-           py::arg("allow_special") = true, "How many tokens the text has; no ids are made for Python.")
+           py::arg("allow_special") = false, "How many tokens the text has; no ids are made for Python.")
       .def(
           "decode",
           [](const Tokenizer& self, const std::vector<int32_t>& ids, bool skip_special_tokens) {
@@ -260,7 +259,7 @@ pass max_tokens to truncate.
             for (const int32_t id : self.special_ids()) tokens.push_back(self.token(id));
             return tokens;
           },
-          "The special tokens, which a text spells in vain with allow_special=False.")
+          "The special tokens, which a text spells in vain unless allow_special.")
       .def(
           "token_to_id", [](const Tokenizer& self, std::string_view token) { return self.token_id(token); },
           py::arg("token"), "The id of a token, or None.")

@@ -48,7 +48,7 @@ class Engine:
     """
     The serving core. Use headrace.Engine.
     """
-    def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 1024) -> None:
+    def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 512) -> None:
         ...
     def add(self, name: str, directory: str) -> None:
         ...
@@ -167,27 +167,40 @@ class Tokenizer:
         """
         Reads the tokenizer.json of a model directory.
         """
+    @staticmethod
+    def from_str(json: str) -> Tokenizer:
+        """
+        Reads the text of a tokenizer.json.
+        """
     def __repr__(self) -> str:
         ...
-    def count(self, text: typing.Any, *, add_special_tokens: bool = True) -> int:
+    def count(self, text: typing.Any, *, add_special_tokens: bool = True, allow_special: bool = False) -> int:
         """
-        How many tokens the text has.
+        How many tokens the text has; no ids are made for Python.
         """
     def decode(self, ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], *, skip_special_tokens: bool = True) -> str:
         """
         The text that the ids stand for; ids that no token has are left out.
         """
-    def encode(self, text: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = True) -> Encoding:
+    def encode(self, text: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = False, guarded: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = []) -> Encoding:
         """
-        Encodes one text. max_tokens keeps that many tokens, special ones included. With allow_special=False a special token spelled out in the text stays text.
+        Encodes one text. max_tokens keeps that many tokens, special ones included. Special tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in the text, those stay text that cover such a byte (see ChatTemplate).
         """
-    def encode_batch(self, texts: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = True) -> Ragged:
+    def encode_batch(self, texts: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = False, threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> Ragged:
         """
-        Encodes several texts to ids only. Releases the GIL.
+        Encodes several texts to ids only, on `threads` threads, by default one for every processor. Releases the GIL.
+        """
+    def encode_ids(self, text: typing.Any, *, add_special_tokens: bool = True, allow_special: bool = False) -> list[int]:
+        """
+        The ids of one text alone, as a list: quicker than encode().
         """
     def id_to_token(self, id: typing.SupportsInt | typing.SupportsIndex) -> str | None:
         """
         The token of an id, or None.
+        """
+    def special_tokens(self) -> list[str]:
+        """
+        The special tokens, which a text spells in vain unless allow_special.
         """
     def token_to_id(self, token: str) -> int | None:
         """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import Error, UnsupportedError
@@ -17,6 +19,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def for_sentence_transformers(model: T) -> T:
+    """Lets headrace tokenise for a SentenceTransformer or CrossEncoder, which is changed and returned.
+
+        model = headrace.adapters.for_sentence_transformers(SentenceTransformer("path/to/model"))
+
+    Raises:
+        UnsupportedError: as for_transformers.
+    """
+    first: Any = model[0]  # type: ignore[index]
+    tokenizer = for_transformers(first.tokenizer)
+    if getattr(first, "processor", None) is first.tokenizer:  # newer versions
+        first.processor = tokenizer
+    else:
+        first.tokenizer = tokenizer
+    return model
+
+
 def for_transformers(tokenizer: T) -> T:
     """A copy of a `transformers` tokenizer in which headrace encodes and decodes.
 
@@ -25,7 +44,6 @@ def for_transformers(tokenizer: T) -> T:
     windows, truncation on the left) goes the way it always went.
 
         tokenizer = headrace.adapters.for_transformers(AutoTokenizer.from_pretrained(path))
-        model.tokenizer = headrace.adapters.for_transformers(model.tokenizer)    # a SentenceTransformer
 
     Raises:
         UnsupportedError: the tokenizer is not backed by a tokenizer.json ("slow"), or has a part headrace lacks.
@@ -98,7 +116,6 @@ class _Accelerated:
 
     def _headrace_encode(self, texts: list[str], is_single: bool, settings: dict[str, Any]) -> Any:
         import numpy as np
-        from transformers import BatchEncoding
 
         owner: Any = self
         cut = _name(settings.get("truncation_strategy")) not in ("do_not_truncate", "None")
@@ -147,8 +164,22 @@ class _Accelerated:
         if settings.get("return_length"):
             data["length"] = [len(row) for row in data["input_ids"]]
         if is_single and settings.get("return_tensors") is None:
-            data = {name: value[0] for name, value in data.items()}
-        return BatchEncoding(data, tensor_type=settings.get("return_tensors"))
+            data = {
+                name: value[0] if value and isinstance(value[0], list) else value
+                for name, value in data.items()
+            }
+        return _lazy_encoding_class()(
+            data,
+            tensor_type=settings.get("return_tensors"),
+            usual=lambda: super(_Accelerated, self)._encode_plus(texts, None, **settings),  # type: ignore[misc]
+        )
+
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **rest: Any
+    ) -> Any:
+        if pair is not None or rest:
+            return super().tokenize(text, pair, add_special_tokens, **rest)  # type: ignore[misc]
+        return self._headrace.encode(text, add_special_tokens=add_special_tokens, allow_special=True).tokens
 
     def _headrace_width(self, longest: int, settings: dict[str, Any]) -> int | None:
         """The length that rows are padded to; None: they are not."""
@@ -182,6 +213,34 @@ class _Accelerated:
             return self._headrace.decode(ids, skip_special_tokens=skip_special_tokens)
         except (Error, TypeError):  # ids that are none: the usual way has the usual message
             return super()._decode(token_ids, skip_special_tokens, False, **settings)  # type: ignore[misc]
+
+
+@functools.cache
+def _lazy_encoding_class() -> Any:
+    from transformers import BatchEncoding
+
+    class LazyBatchEncoding(BatchEncoding):
+        """A BatchEncoding that asks the usual way for what hardly anyone wants: words, and tokens by character."""
+
+        def __init__(self, *arguments: Any, usual: Callable[[], Any] | None = None, **settings: Any) -> None:
+            self._usual = usual
+            self._found: Any = None
+            super().__init__(*arguments, **settings)
+
+        @property
+        def _encodings(self) -> Any:
+            if self._found is None and self._usual is not None:
+                self._found = self._usual()._encodings
+            return self._found
+
+        @_encodings.setter
+        def _encodings(self, value: Any) -> None:
+            self._found = value
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {"data": self.data, "encodings": self._encodings}
+
+    return LazyBatchEncoding
 
 
 def _restored(kind: type, state: dict[str, Any]) -> Any:

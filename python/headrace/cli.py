@@ -58,7 +58,13 @@ Latency counts from the moment a request was due, not from when a slow server le
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # Texts may also stand behind options, where argparse has closed its list already.
+    if rest and (not hasattr(options, "texts") or any(item.startswith("-") for item in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.texts += rest
     try:
         code: int = options.run(options)
         sys.stdout.flush()
