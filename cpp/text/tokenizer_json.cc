@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/subword_json.h"
 #include "text/tokenizer_parts.h"
 
 namespace headrace {
@@ -51,33 +52,13 @@ std::optional<WordPieceDecoder> read_decoder(std::optional<JsonValue> value) {
   return WordPieceDecoder{std::string(value->at("prefix").as_string()), value->at("cleanup").as_bool()};
 }
 
-Vocabulary read_vocabulary(JsonValue vocab) {
-  if (!vocab.is_object()) vocab.fail("model.vocab must be an object of tokens and their ids");
-  // A few holes are harmless, but the tables have a row per id and must not outgrow the file that we read.
-  const int64_t max_id = std::min(Vocabulary::kMaxId, static_cast<int64_t>(vocab.size()) * 16 + 1024);
-  Vocabulary vocabulary;
-  for (auto [token, value] : vocab.members()) {
-    const auto id = static_cast<int32_t>(value.as_int(0, max_id));
-    if (vocabulary.add(token, id)) continue;
-    if (vocabulary.id(token)) vocab.fail(concat("model.vocab holds the token '", token, "' twice"));
-    vocab.fail(concat("model.vocab gives the id ", id, " to '", vocabulary.token(id), "' and '", token, "'"));
-  }
-  return vocabulary;
-}
-
-WordPiece read_model(JsonValue model, const Vocabulary& vocabulary) {
+WordPiece read_wordpiece(JsonValue model, const Vocabulary& vocabulary) {
   WordPiece::Config config;
   config.unk_token = model.at("unk_token").as_string();
   config.continuing_subword_prefix = model.at("continuing_subword_prefix").as_string();
   config.max_input_chars_per_word =
       model.at("max_input_chars_per_word").as_int(0, std::numeric_limits<int64_t>::max());
   return WordPiece(vocabulary, std::move(config));
-}
-
-// Old files do not say the type; they are known by a member that only WordPiece has.
-std::string_view model_type(JsonValue model) {
-  if (!model.find("type") && model.find("max_input_chars_per_word")) return "WordPiece";
-  return model.at("type").as_string();
 }
 
 AddedToken read_added_token(JsonValue value) {
@@ -165,7 +146,7 @@ Tokenizer::Parts Tokenizer::read_parts(std::string_view json, std::string name) 
     unsupported("model", type, "WordPiece");
 
   Vocabulary vocabulary = read_vocabulary(model_value.at("vocab"));
-  WordPiece model = read_model(model_value, vocabulary);
+  WordPiece model = read_wordpiece(model_value, vocabulary);
   BertNormalizer normalizer = read_normalizer(find_value(root, "normalizer"));
   const bool split_words = read_pre_tokenizer(find_value(root, "pre_tokenizer"));
   const auto added = read_added_tokens(find_value(root, "added_tokens"), vocabulary);
