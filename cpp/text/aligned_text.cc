@@ -40,8 +40,18 @@ void AlignedText::Rewrite::put(char32_t character, size_t source) {
 }
 
 void AlignedText::Rewrite::put_unplaced(std::string_view bytes) {
+  note_first(0);  // what was put before a text begins where the text begins
   text_.spare_bytes_.append(bytes);
   if (text_.tracked_) text_.spare_origins_.resize(text_.spare_bytes_.size(), kNoOrigin);
+}
+
+char* AlignedText::Rewrite::extend(size_t num_bytes, size_t first_source, int32_t** origins) {
+  if (num_bytes > 0) note_first(first_source);
+  const size_t size = text_.spare_bytes_.size();
+  text_.spare_bytes_.resize(size + num_bytes);
+  if (text_.tracked_) text_.spare_origins_.resize(size + num_bytes);
+  *origins = text_.tracked_ ? text_.spare_origins_.data() + size : nullptr;
+  return text_.spare_bytes_.data() + size;
 }
 
 void AlignedText::Rewrite::finish() {

@@ -84,6 +84,11 @@ class AlignedText::Rewrite {
   // Appends new bytes that stem from nothing.
   void put_unplaced(std::string_view bytes);
 
+  // For a stage whose loop is worth writing by hand: room for num_bytes more, all of which it must write, and
+  // *origins, null unless tracked, along with them; first_source is what the first of them stems from. The
+  // pointers hold until the next call.
+  char* extend(size_t num_bytes, size_t first_source, int32_t** origins);
+
   size_t size() const { return text_.spare_bytes_.size(); }
   void finish();
 
