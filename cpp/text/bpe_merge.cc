@@ -14,6 +14,7 @@ void merge_plainly(const MergeTable& merges, std::vector<Symbol>& symbols) {
   uint32_t ranks[kPlainSymbols];
   Symbol* const word = symbols.data();
   size_t count = symbols.size();
+  for (size_t i = 0; i + 1 < count; ++i) merges.prefetch(word[i].id, word[i + 1].id);
   for (size_t i = 0; i + 1 < count; ++i) ranks[i] = merges.rank(word[i].id, word[i + 1].id);
   while (count > 1) {
     uint32_t best = MergeTable::kNone;
@@ -27,6 +28,8 @@ void merge_plainly(const MergeTable& merges, std::vector<Symbol>& symbols) {
     if (best == MergeTable::kNone) break;
     word[at].id = merges.result(best);
     word[at].bytes += word[at + 1].bytes;
+    if (at > 0) merges.prefetch(word[at - 1].id, word[at].id);
+    if (at + 2 < count) merges.prefetch(word[at].id, word[at + 2].id);
     --count;
     for (size_t i = at + 1; i < count; ++i) {
       word[i] = word[i + 1];

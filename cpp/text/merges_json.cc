@@ -21,50 +21,70 @@ class MergesReader {
       if (merge.is_string() != are_strings)
         merges_.fail("model.merges must be all strings or all pairs of strings");
       if (are_strings) {
-        add_line(merge.as_string());
+        take_line(merge.as_string());
       } else {
-        add_pair(merge);
+        take_pair(merge);
       }
+      if (num_taken_ == kBlock) add_taken();
     }
+    add_taken();
     return std::move(read_);
   }
 
  private:
-  void add_line(std::string_view line) {
+  static constexpr size_t kBlock = 128;  // merges whose tokens are looked up together
+
+  size_t number() const { return read_.size() + num_taken_; }
+
+  void take_line(std::string_view line) {
     if (line.starts_with("#version")) return;  // the first line of a merges.txt
     const size_t space = line.find(' ');
     if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos)
-      merges_.fail(concat("model.merges, merge ", read_.size(), " '", line,
+      merges_.fail(concat("model.merges, merge ", number(), " '", line,
                           "': must be two tokens with a space between them"));
-    add(line.substr(0, space), line.substr(space + 1));
+    take(line.substr(0, space), line.substr(space + 1));
   }
 
-  void add_pair(JsonValue pair) {
+  void take_pair(JsonValue pair) {
     if (!pair.is_array() || pair.size() != 2)
-      merges_.fail(concat("model.merges, merge ", read_.size(), ": must be two tokens"));
+      merges_.fail(concat("model.merges, merge ", number(), ": must be two tokens"));
     auto item = pair.items().begin();
     const std::string_view left = (*item).as_string();
     ++item;
-    add(left, (*item).as_string());
+    take(left, (*item).as_string());
   }
 
-  void add(std::string_view left, std::string_view right) {
-    const int32_t left_id = known(left);
-    const int32_t right_id = known(right);
+  void take(std::string_view left, std::string_view right) {
     if (right.size() < prefix_bytes_)
-      merges_.fail(concat("model.merges, merge ", read_.size(), ": '", right,
+      merges_.fail(concat("model.merges, merge ", number(), ": '", right,
                           "' is shorter than continuing_subword_prefix"));
-    const std::string_view rest = right.substr(prefix_bytes_);
-    // Files list merges in the order of the tokens they make, so the last one's or the next is likely it.
-    const int32_t last = read_.empty() ? 0 : read_.back().result;
-    int32_t result = -1;
-    for (int32_t id = last; id <= last + 1 && result < 0; ++id)
-      if (spells(id, left, rest)) result = id;
-    if (result < 0) {
-      joined_.assign(left).append(rest);
-      result = known(joined_);
+    taken_[num_taken_ * 2] = left;
+    taken_[num_taken_ * 2 + 1] = right;
+    ++num_taken_;
+  }
+
+  void add_taken() {
+    int32_t ids[kBlock * 2];
+    vocabulary_.find_all({taken_, num_taken_ * 2}, ids);
+    const size_t count = num_taken_;
+    num_taken_ = 0;
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t part = i * 2; part < i * 2 + 2; ++part)
+        if (ids[part] < 0) fail_unknown(taken_[part]);
+      const std::string_view rest = taken_[i * 2 + 1].substr(prefix_bytes_);
+      read_.push_back({ids[i * 2], ids[i * 2 + 1], result(taken_[i * 2], rest)});
     }
-    read_.push_back({left_id, right_id, result});
+  }
+
+  // Files list merges in the order of the tokens they make, so the last one's or the next is likely it.
+  int32_t result(std::string_view left, std::string_view rest) {
+    const int32_t last = read_.empty() ? 0 : read_.back().result;
+    if (spells(last + 1, left, rest)) return last + 1;
+    if (spells(last, left, rest)) return last;
+    joined_.assign(left).append(rest);
+    const int32_t id = vocabulary_.find(joined_);
+    if (id < 0) fail_unknown(joined_);
+    return id;
   }
 
   bool spells(int32_t id, std::string_view left, std::string_view rest) const {
@@ -73,18 +93,17 @@ class MergesReader {
            token.ends_with(rest);
   }
 
-  int32_t known(std::string_view token) const {
-    const int32_t id = vocabulary_.find(token);
-    if (id < 0)
-      merges_.fail(
-          concat("model.merges, merge ", read_.size(), ": the token '", token, "' is not in model.vocab"));
-    return id;
+  [[noreturn]] void fail_unknown(std::string_view token) const {
+    merges_.fail(
+        concat("model.merges, merge ", read_.size(), ": the token '", token, "' is not in model.vocab"));
   }
 
   JsonValue merges_;
   const Vocabulary& vocabulary_;
   size_t prefix_bytes_;
   std::vector<MergeTable::Merge> read_;
+  std::string_view taken_[kBlock * 2];  // left and right parts
+  size_t num_taken_ = 0;
   std::string joined_;
 };
 

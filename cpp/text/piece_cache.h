@@ -2,7 +2,7 @@
 //
 // Two slots of 32 bytes for each hash, side by side in one cache line; the older of the two gives way. A
 // piece of up to 15 bytes is its own key, and up to four ids stand in the slot itself. What is longer lies in
-// an arena to which the slot points; when that is full, everything is forgotten. At most 6 MiB in all.
+// an arena to which the slot points; when that is full, everything is forgotten. At most 8 MiB in all.
 //
 // Belongs to one thread at a time.
 #pragma once
@@ -74,7 +74,7 @@ class PieceCache {
  private:
   static constexpr size_t kInlineBytes = 15;
   static constexpr uint64_t kLong = uint64_t{0x80} << 56;
-  static constexpr int kSetBits = 15;
+  static constexpr int kSetBits = 16;
   static constexpr size_t kArenaWords = size_t{1} << 20;
   static constexpr uint32_t kIdMask = (1u << 24) - 1;
   static constexpr uint32_t kInArena = 0xFFu << 24;

@@ -31,6 +31,27 @@ bool Vocabulary::add_again(std::string_view token, int32_t id) {
   return true;
 }
 
+void Vocabulary::find_all(std::span<const std::string_view> tokens, int32_t* ids) const {
+  constexpr size_t kBlock = 32;
+  if (slots_.empty()) {
+    std::fill_n(ids, tokens.size(), -1);
+    return;
+  }
+  const size_t mask = slots_.size() - 1;
+  uint32_t hashes[kBlock];
+  for (size_t first = 0; first < tokens.size(); first += kBlock) {
+    const size_t count = std::min(kBlock, tokens.size() - first);
+    for (size_t i = 0; i < count; ++i) {
+      hashes[i] = hash(tokens[first + i]);
+      __builtin_prefetch(slots_.data() + (hashes[i] & mask));
+    }
+    const auto likely_id = [&](size_t i) { return std::max(0, slots_[hashes[i] & mask].id); };
+    for (size_t i = 0; i < count; ++i) __builtin_prefetch(tokens_.data() + likely_id(i));
+    for (size_t i = 0; i < count; ++i) __builtin_prefetch(tokens_[static_cast<size_t>(likely_id(i))].data());
+    for (size_t i = 0; i < count; ++i) ids[first + i] = slots_[slot_of(tokens[first + i], hashes[i])].id;
+  }
+}
+
 void Vocabulary::show_as(int32_t id, std::string_view shown) {
   std::string_view& token = tokens_[static_cast<size_t>(id)];
   if (token == shown) return;
