@@ -24,17 +24,6 @@ class NormalizerSequence : public Normalizer {
   std::vector<std::unique_ptr<Normalizer>> steps_;
 };
 
-std::unique_ptr<Normalizer> read_bert(JsonValue value) {
-  BertNormalizer::Config config;
-  config.clean_text = value.at("clean_text").as_bool();
-  config.handle_chinese_chars = value.at("handle_chinese_chars").as_bool();
-  config.lowercase = value.at("lowercase").as_bool();
-  const auto strip_accents = value.find("strip_accents");
-  config.strip_accents =
-      strip_accents && !strip_accents->is_null() ? strip_accents->as_bool() : config.lowercase;
-  return std::make_unique<BertStage>(config);
-}
-
 std::unique_ptr<Normalizer> read_precompiled(JsonValue value) {
   const JsonValue charsmap = value.at("precompiled_charsmap");
   const auto bytes = decode_base64(charsmap.as_string());
@@ -57,6 +46,17 @@ std::unique_ptr<Normalizer> read_sequence(JsonValue value) {
 
 }  // namespace
 
+BertNormalizer::Config read_bert_normalizer(JsonValue value) {
+  BertNormalizer::Config config;
+  config.clean_text = value.at("clean_text").as_bool();
+  config.handle_chinese_chars = value.at("handle_chinese_chars").as_bool();
+  config.lowercase = value.at("lowercase").as_bool();
+  const auto strip_accents = value.find("strip_accents");
+  config.strip_accents =
+      strip_accents && !strip_accents->is_null() ? strip_accents->as_bool() : config.lowercase;
+  return config;
+}
+
 Pattern read_pattern(JsonValue value) {
   if (const auto text = value.find("String")) return Pattern::literal(text->as_string());
   if (const auto regex = value.find("Regex")) return Pattern::regex(regex->as_string());
@@ -67,7 +67,7 @@ Pattern read_pattern(JsonValue value) {
 std::unique_ptr<Normalizer> read_normalizer(std::optional<JsonValue> value) {
   if (!value || value->is_null()) return nullptr;
   const std::string_view type = value->at("type").as_string();
-  if (type == "BertNormalizer") return read_bert(*value);
+  if (type == "BertNormalizer") return std::make_unique<BertStage>(read_bert_normalizer(*value));
   if (type == "NFC") return std::make_unique<FormNormalizer>(Form::kNfc);
   if (type == "NFD") return std::make_unique<FormNormalizer>(Form::kNfd);
   if (type == "NFKC") return std::make_unique<FormNormalizer>(Form::kNfkc);

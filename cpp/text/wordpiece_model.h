@@ -13,6 +13,8 @@ class WordPieceModel : public CachedModel {
 
   const char* kind() const override { return "WordPiece"; }
   const WordPiece& words() const { return words_; }
+  // The algorithm alone, out of a model that is no longer needed.
+  WordPiece release() && { return std::move(words_); }
 
  private:
   void encode_piece(std::string_view piece, bool with_spans, Work& work) const override;
