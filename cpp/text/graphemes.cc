@@ -27,7 +27,7 @@ class Walk {
 
  private:
   bool joins(char32_t c, Grapheme next) const {
-    if (last_ == '\r' && c == '\n') return true;                                              // GB3
+    if (last_ == '\r' && c == '\n') return true;                                           // GB3
     if (last_grapheme_ == Grapheme::kControl || next == Grapheme::kControl) return false;  // GB4, GB5
     if (joins_hangul(c, next)) return true;
     switch (next) {
@@ -40,7 +40,7 @@ class Walk {
       default:
         break;
     }
-    if (last_grapheme_ == Grapheme::kPrepend) return true;              // GB9b
+    if (last_grapheme_ == Grapheme::kPrepend) return true;                    // GB9b
     if (next == Grapheme::kConsonant) return after_consonant_ && is_linked_;  // GB9c
     return next == Grapheme::kPictograph && last_grapheme_ == Grapheme::kZeroWidthJoiner && joins_pictograph_;
   }
@@ -58,8 +58,8 @@ class Walk {
   }
 
   void pass(char32_t c, Grapheme grapheme) {
-    const bool is_extend = grapheme == Grapheme::kExtend || grapheme == Grapheme::kLinker ||
-                           grapheme == Grapheme::kNonJoiner;
+    const bool is_extend =
+        grapheme == Grapheme::kExtend || grapheme == Grapheme::kLinker || grapheme == Grapheme::kNonJoiner;
     // GB11: a pictograph, any Extends, one joiner.
     joins_pictograph_ = grapheme == Grapheme::kPictograph ||
                         (after_pictograph_ && (is_extend || grapheme == Grapheme::kZeroWidthJoiner));

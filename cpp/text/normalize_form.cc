@@ -69,7 +69,9 @@ class Pass {
       : is_compatible_(form == Form::kNfkc || form == Form::kNfkd),
         is_composed_(form == Form::kNfc || form == Form::kNfkc),
         bit_(static_cast<uint8_t>(1 << static_cast<int>(form))),
-        lowest_lead_(form == Form::kNfc ? 0xCC : form == Form::kNfd ? 0xC3 : 0xC2),
+        lowest_lead_(form == Form::kNfc   ? 0xCC
+                     : form == Form::kNfd ? 0xC3
+                                          : 0xC2),
         text_(text),
         bytes_(text.bytes()) {}
 

@@ -17,8 +17,8 @@ size_t skip_printable(std::string_view text, size_t at) {
 #if defined(__SSE2__)
   for (; text.size() - at >= 16; at += 16) {
     const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
-    const __m128i other = _mm_or_si128(_mm_cmplt_epi8(block, _mm_set1_epi8(0x20)),
-                                       _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7F)));
+    const __m128i other =
+        _mm_or_si128(_mm_cmplt_epi8(block, _mm_set1_epi8(0x20)), _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7F)));
     const auto mask = static_cast<uint32_t>(_mm_movemask_epi8(other));
     if (mask != 0) return at + static_cast<size_t>(std::countr_zero(mask));
   }

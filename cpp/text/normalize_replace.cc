@@ -16,13 +16,19 @@ size_t count_byte(std::string_view text, char byte) {
 // goes through.
 void replace_byte(AlignedText& text, char from, std::string_view to) {
   const std::string_view bytes = text.bytes();
-  const auto first = static_cast<const char*>(std::memchr(bytes.data(), from, bytes.size()));
-  if (!first) return;
-  const size_t count = count_byte(bytes, from);
+  if (bytes.find(from) == std::string_view::npos) return;
   AlignedText::Rewrite out(text);
+  size_t done = 0;
+  for (; done < text.first_bytes(); ++done) {
+    if (bytes[done] == from) {
+      out.put(to, done);
+    } else {
+      out.keep(done, done + 1);
+    }
+  }
+  const size_t count = count_byte(bytes.substr(done), from);
   int32_t* origins = nullptr;
-  char* write = out.extend(bytes.size() - count + count * to.size(),
-                           to.empty() ? bytes.find_first_not_of(from) : 0, &origins);
+  char* write = out.extend(bytes.size() - done - count + count * to.size(), &origins);
   const int32_t* old_origins = text.origins().data();
   const auto copy = [&](size_t begin, size_t end) {
     std::memcpy(write, bytes.data() + begin, end - begin);
@@ -31,7 +37,6 @@ void replace_byte(AlignedText& text, char from, std::string_view to) {
     std::memcpy(origins, old_origins + begin, (end - begin) * sizeof *origins);
     origins += end - begin;
   };
-  size_t done = 0;
   const auto put = [&](size_t at) {
     copy(done, at);
     std::memcpy(write, to.data(), to.size());
@@ -39,7 +44,7 @@ void replace_byte(AlignedText& text, char from, std::string_view to) {
     if (origins) origins = std::fill_n(origins, to.size(), old_origins[at]);
     done = at + 1;
   };
-  size_t at = 0;
+  size_t at = done;
 #if defined(__SSE2__)
   const __m128i wanted = _mm_set1_epi8(from);
   for (; bytes.size() - at >= 16; at += 16) {
@@ -90,8 +95,7 @@ bool Pattern::Matches::next(size_t* begin, size_t* end) {
 }
 
 void Replace::apply(AlignedText& text) const {
-  if (pattern_.only_byte() >= 0)
-    return replace_byte(text, static_cast<char>(pattern_.only_byte()), content_);
+  if (pattern_.only_byte() >= 0) return replace_byte(text, static_cast<char>(pattern_.only_byte()), content_);
   const std::string_view bytes = text.bytes();
   Pattern::Matches matches(pattern_, bytes);
   size_t begin, end;

@@ -1,8 +1,8 @@
 // Rewrites a text character by character and finds the origin of each by counting, as the reference does.
 //
-// The reference describes a new text as characters with a change each: 0 replaces the next old character, 1 is
-// inserted, -n replaces the next old character and drops n behind it. A new character stems from the old one
-// that it replaces; an inserted one from the old one before it. Where a stage reorders characters or
+// The reference describes a new text as characters with a change each: 0 replaces the next old character, 1
+// is inserted, -n replaces the next old character and drops n behind it. A new character stems from the old
+// one that it replaces; an inserted one from the old one before it. Where a stage reorders characters or
 // miscounts, its origins do, too, and offsets follow.
 #pragma once
 

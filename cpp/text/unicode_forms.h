@@ -20,7 +20,7 @@ enum class Grapheme : uint8_t {
   kOther,
   kControl,
   kExtend,
-  kLinker,    // an Extend that joins Indic consonants
+  kLinker,     // an Extend that joins Indic consonants
   kNonJoiner,  // an Extend that parts them
   kZeroWidthJoiner,
   kSpacingMark,
@@ -53,8 +53,8 @@ struct FormTables {
   static constexpr int kBlockBits = 7;
 
   static const FormInfo kRecords[];
-  static const uint16_t kIndex[];   // block of each 128 code points
-  static const uint8_t kBlocks[];   // record of each code point of each block
+  static const uint16_t kIndex[];  // block of each 128 code points
+  static const uint8_t kBlocks[];  // record of each code point of each block
 };
 
 // c is a scalar value.
