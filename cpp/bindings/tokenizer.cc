@@ -222,12 +222,13 @@ pass max_tokens to truncate.
           py::arg("json"), "Reads the text of a tokenizer.json.")
       .def_static(
           "from_model",
-          [](const py::object& directory) {
-            const auto name = py::module_::import("os").attr("fsdecode")(directory).cast<std::string>();
+          [](const py::object& model) {
+            const py::object directory = py::module_::import("headrace.repository").attr("resolve")(model);
+            const auto name = py::str(directory).cast<std::string>();
             const py::gil_scoped_release release;
             return std::shared_ptr<Tokenizer>(Tokenizer::from_file(name + "/tokenizer.json"));
           },
-          py::arg("directory"), "Reads the tokenizer.json of a model directory.")
+          py::arg("model"), "Reads the tokenizer.json of a model's directory, or of demo:minilm.")
       .def("encode", &encode, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
            py::arg("max_tokens") = py::none(), py::arg("allow_special") = false,
            py::arg("guarded") = std::vector<uint32_t>(),

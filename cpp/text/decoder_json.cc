@@ -78,10 +78,11 @@ std::unique_ptr<Decoder> read_decoder(std::optional<JsonValue> value) {
                                         read_string(*value, "word_delimiter_token"),
                                         value->at("cleanup").as_bool());
   if (type == "Sequence") return read_sequence(*value);
-  throw Error(ErrorKind::kUnsupported,
-              concat("decoder '", type,
-                     "' is not supported; supported: BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace, "
-                     "Replace, Sequence, Strip, WordPiece, null"));
+  throw Error(
+      ErrorKind::kUnsupported,
+      concat("decoder '", type,
+             "' is not supported; supported: BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace, "
+             "Replace, Sequence, Strip, WordPiece, null"));
 }
 
 }  // namespace headrace

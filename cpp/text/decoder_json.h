@@ -9,8 +9,8 @@
 
 namespace headrace {
 
-// No value and null give no decoder: tokens are then joined with spaces. Throws Error(kUnsupported) for a kind
-// or pattern that is not known, Error(kCorruptFile) for a value that contradicts the format.
+// No value and null give no decoder: tokens are then joined with spaces. Throws Error(kUnsupported) for a
+// kind or pattern that is not known, Error(kCorruptFile) for a value that contradicts the format.
 std::unique_ptr<Decoder> read_decoder(std::optional<JsonValue> value);
 
 }  // namespace headrace

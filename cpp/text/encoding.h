@@ -1,6 +1,7 @@
 // One encoded text, or two.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -23,6 +24,15 @@ struct Encoding {
   std::vector<uint8_t> special_mask;                 // 1: put there by the template
   std::vector<Spelling> spellings;                   // by index; every other token is Tokenizer::token(id)
   int64_t num_tokens = 0;                            // before truncation
+  std::vector<uint8_t> attention_mask;               // 0: padding; empty when nothing was padded
+  std::vector<Encoding> overflowing;                 // what truncation cut off, in parts of the same length
 };
+
+// Tokens [begin, end) of an encoding, without what overflows from it.
+Encoding part_of(const Encoding& whole, size_t begin, size_t end);
+
+// Appends other's tokens. Each part that overflows from either is joined with the other encoding and, if both
+// have some, with each of its parts, in the reference's order; so parts may have parts.
+void append(Encoding& encoding, const Encoding& other);
 
 }  // namespace headrace

@@ -17,10 +17,10 @@
 #include <string_view>
 #include <vector>
 
-#include "text/decode.h"
 #include "text/encoding.h"
 #include "text/pipeline.h"
-#include "text/template.h"
+#include "text/post_process.h"
+#include "text/stages.h"
 #include "text/vocabulary.h"
 
 namespace headrace {
@@ -66,6 +66,10 @@ class Tokenizer {
   // The same with offsets.
   Encoding encode(std::string_view text, const EncodeOptions& options) const;
 
+  // Two texts as one sequence, as the post-processor joins them; with max_tokens the longer one is cut first.
+  // Throws as encode_ids does.
+  Encoding encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options) const;
+
   // The text that the tokens stand for. Ids that no token has are left out, as in the reference.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
@@ -77,7 +81,9 @@ class Tokenizer {
   // The ids of the special tokens: those that a text may be forbidden to spell.
   std::vector<int32_t> special_ids() const;
   // Added by the template to a single text.
-  int64_t special_tokens_count() const { return template_.num_specials(); }
+  int64_t special_tokens_count(bool is_pair = false) const {
+    return post_processor_ ? post_processor_->num_added(is_pair) : 0;
+  }
   // The model's name: "WordPiece", "BPE", "Unigram" or "WordLevel".
   const char* kind() const { return pipeline_->kind(); }
 
@@ -91,14 +97,18 @@ class Tokenizer {
   // The work of encode_ids, after check().
   int64_t append_ids(std::string_view text, const EncodeOptions& options, Pipeline::Scratch& scratch,
                      std::vector<int32_t>& out) const;
-  // How many of num_own tokens are kept besides the template's.
+  // How many of num_own tokens are kept besides those that the post-processor adds.
   size_t num_kept(size_t num_own, const EncodeOptions& options) const;
+  // A text's own tokens.
+  Encoding encode_alone(std::string_view text, const EncodeOptions& options) const;
 
   std::unique_ptr<const Vocabulary> vocabulary_;  // at one address: the pipeline refers to it
   std::vector<bool> is_special_;                  // by id: an added token marked special
   std::unique_ptr<const Pipeline> pipeline_;
-  TokenTemplate template_;
-  std::optional<WordPieceDecoder> decoder_;
+  std::unique_ptr<const PostProcessor> post_processor_;
+  // What the post-processor does to the ids of a single text, when that is all; else ids go the long way.
+  std::optional<TokenTemplate> template_;
+  std::unique_ptr<const Decoder> decoder_;
   mutable ScratchPool scratch_;
 };
 

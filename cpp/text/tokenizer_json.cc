@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "text/bert_pipeline.h"
+#include "text/decoder_json.h"
 #include "text/normalizer_json.h"
+#include "text/post_processor_json.h"
 #include "text/pre_tokenizer_json.h"
 #include "text/staged_pipeline.h"
 #include "text/subword_json.h"
@@ -28,13 +30,6 @@ std::optional<JsonValue> find_value(JsonValue object, std::string_view key) {
   auto value = object.find(key);
   if (value && value->is_null()) return std::nullopt;
   return value;
-}
-
-std::optional<WordPieceDecoder> read_decoder(std::optional<JsonValue> value) {
-  if (!value) return std::nullopt;
-  const std::string_view type = value->at("type").as_string();
-  if (type != "WordPiece") unsupported("decoder", type, "WordPiece, null");
-  return WordPieceDecoder{std::string(value->at("prefix").as_string()), value->at("cleanup").as_bool()};
 }
 
 AddedToken read_added_token(JsonValue value) {
@@ -182,8 +177,7 @@ Tokenizer::Parts Tokenizer::read_parts(std::string_view json, std::string name) 
   Reading reading{root, nullptr, {}};
   Parts parts;
   parts.pipeline = is_bert(root) ? read_bert_pipeline(reading) : read_staged_pipeline(reading);
-  const auto post_processor = find_value(root, "post_processor");
-  if (post_processor) parts.token_template = read_template(*post_processor, *reading.vocabulary);
+  parts.post_processor = read_post_processor(find_value(root, "post_processor"), *reading.vocabulary);
   parts.decoder = read_decoder(find_value(root, "decoder"));
   parts.is_special.resize(static_cast<size_t>(reading.vocabulary->size()));
   for (const AddedToken& token : reading.added)

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "text/tokenizer.h"
@@ -13,8 +12,8 @@ struct Tokenizer::Parts {
   std::unique_ptr<const Vocabulary> vocabulary;
   std::vector<bool> is_special;
   std::unique_ptr<const Pipeline> pipeline;
-  TokenTemplate token_template;
-  std::optional<WordPieceDecoder> decoder;
+  std::unique_ptr<const PostProcessor> post_processor;
+  std::unique_ptr<const Decoder> decoder;
 };
 
 }  // namespace headrace
