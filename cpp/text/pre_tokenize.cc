@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "text/byte_spelling.h"
+#include "text/unicode.h"
 
 namespace headrace {
 namespace {
@@ -117,6 +118,30 @@ void SplitCharacters::split(AlignedText& text, std::vector<Piece>& pieces) const
     }
     if (done < piece.end) matches.push_back({{done, piece.end}, false});
     append_pieces(matches, behavior_, out);
+  });
+}
+
+// What is a word character is said by UTS 18, annex C, and not by the regular expressions of Split: the
+// reference uses another engine here.
+void Words::split(AlignedText& text, std::vector<Piece>& pieces) const {
+  const std::string_view bytes = text.bytes();
+  refine_all(pieces, [&](Piece piece, std::vector<Piece>& out) {
+    enum class Kind : uint8_t { kSpace, kWord, kOther } kind = Kind::kSpace;
+    uint32_t begin = piece.begin;
+    for (uint32_t at = piece.begin; at < piece.end;) {
+      const auto length = static_cast<uint32_t>(utf8_sequence_length(bytes, at));
+      const CharInfo& info = char_info(utf8_decode(bytes.data() + at, length));
+      const Kind next = info.has(CharInfo::kWord)    ? Kind::kWord
+                        : info.has(CharInfo::kSpace) ? Kind::kSpace
+                                                     : Kind::kOther;
+      if (next != kind) {
+        if (kind != Kind::kSpace) out.push_back({begin, at});
+        begin = at;
+        kind = next;
+      }
+      at += length;
+    }
+    if (kind != Kind::kSpace) append_if_any({begin, piece.end}, out);
   });
 }
 

@@ -50,6 +50,12 @@ class SplitCharacters : public PreTokenizer {
   SplitBehavior behavior_;
 };
 
+// The pre-tokenizer Whitespace: runs of word characters and runs of others, without white space.
+class Words : public PreTokenizer {
+ public:
+  void split(AlignedText& text, std::vector<Piece>& pieces) const override;
+};
+
 // Pieces of a fixed number of characters; the last of a piece may be shorter.
 class FixedLength : public PreTokenizer {
  public:

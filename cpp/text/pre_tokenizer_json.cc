@@ -66,8 +66,7 @@ struct Reader {
       return std::make_unique<Split>(read_pattern(value.at("pattern")), read_behavior(value.at("behavior")),
                                      value.at("invert").as_bool());
     if (type == "Metaspace") return read_metaspace(value);
-    if (type == "Whitespace")
-      return std::make_unique<Split>(Pattern::regex("\\w+|[^\\w\\s]+"), Behavior::kRemoved, true);
+    if (type == "Whitespace") return std::make_unique<Words>();
     if (type == "WhitespaceSplit") return std::make_unique<SplitCharacters>(is_space, Behavior::kRemoved);
     if (type == "Digits")
       return std::make_unique<Split>(
