@@ -14,9 +14,6 @@ int digit_value(char32_t c) {
   return 16;
 }
 
-// Outside brackets the reference counts these, too, as word characters: superscripts and fractions.
-const std::vector<CharRange> kLatinNumbers = {{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}};
-
 }  // namespace
 
 // Behind "[". The set as it is written, without the negation.
@@ -168,7 +165,7 @@ RegexParser::Atom RegexParser::character_escape() {
     default:
       break;
   }
-  if (c >= '0' && c <= '7') return {true, octal_escape(static_cast<int>(c - '0'), c == '0' ? 2 : 2), {}};
+  if (c >= '0' && c <= '7') return {true, octal_escape(static_cast<int>(c - '0'), 2), {}};
   CharSet set;
   if (type_escape(c, &set)) return {false, 0, std::move(set)};
   return {true, c, {}};
@@ -184,7 +181,7 @@ bool RegexParser::type_escape(char32_t letter, CharSet* set) {
       break;
     case 'w':
       *set = *named_property("word");
-      set->add(CharSet(kLatinNumbers));
+      set->add(CharSet({std::begin(kLatinNumbers), std::end(kLatinNumbers)}));
       break;
     case 'h':
       *set = *named_property("xdigit");

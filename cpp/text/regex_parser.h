@@ -10,6 +10,9 @@
 
 namespace headrace {
 
+// Outside of brackets the reference counts these superscripts and fractions, too, as word characters.
+inline constexpr CharRange kLatinNumbers[] = {{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}};
+
 class RegexParser {
  public:
   explicit RegexParser(std::string_view pattern);

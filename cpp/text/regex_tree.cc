@@ -54,7 +54,8 @@ int RegexParser::repeat(int node, const Quantifier& quantifier) {
 }
 
 int RegexParser::word_boundary(bool negated) {
-  const CharSet word = *named_property("word");
+  CharSet word = *named_property("word");
+  word.add(CharSet({std::begin(kLatinNumbers), std::end(kLatinNumbers)}));
   const CharSet other = word.complement();
   const auto both = [&](const CharSet& before, bool at_begin, const CharSet& after, bool at_end) {
     return concatenation(
