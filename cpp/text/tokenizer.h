@@ -21,6 +21,7 @@
 
 #include "text/added_tokens.h"
 #include "text/decode.h"
+#include "text/encoding.h"
 #include "text/normalize.h"
 #include "text/scratch.h"
 #include "text/template.h"
@@ -36,21 +37,6 @@ struct EncodeOptions {
   bool allow_special = true;
   // At most that many tokens are kept, those of the template included; the text's last ones go. 0: no limit.
   int64_t max_tokens = 0;
-};
-
-struct Encoding {
-  // Where an added token was found together with white space, or in other letters than its own.
-  struct Spelling {
-    int32_t index;
-    std::string text;
-  };
-
-  std::vector<int32_t> ids;
-  std::vector<int32_t> type_ids;
-  std::vector<std::pair<int32_t, int32_t>> offsets;  // [begin, end) in characters (code points) of the text
-  std::vector<uint8_t> special_mask;                 // 1: put there by the template
-  std::vector<Spelling> spellings;                   // by index; every other token is Tokenizer::token(id)
-  int64_t num_tokens = 0;                            // before truncation
 };
 
 class Tokenizer {
