@@ -152,4 +152,14 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   return text;
 }
 
+StreamDecoder Tokenizer::stream_decoder(bool skip_special_tokens) const {
+  const auto is_byte = [this](int32_t id) {
+    const std::string_view spelled = token(id);
+    return spelled.size() == 6 && spelled.starts_with("<0x") && spelled.back() == '>';
+  };
+  return StreamDecoder(
+      [this, skip_special_tokens](std::span<const int32_t> ids) { return decode(ids, skip_special_tokens); },
+      is_byte);
+}
+
 }  // namespace headrace

@@ -1,10 +1,10 @@
-// Text to token ids as tokenizer.json describes it, equal to the reference implementation in ids and offsets.
+// Text to token ids as a tokenizer.json describes it, equal to the reference implementation (the `tokenizers`
+// library) in ids and offsets.
 //
-//   text -> added tokens -> normalize -> added tokens (normalized) -> split -> WordPiece -> template -> ids
+//   text -> Pipeline (added tokens, normalizer, pre-tokenizer, model) -> PostProcessor -> ids
 //
-// Built so far: BertNormalizer or none; BertPreTokenizer or none; WordPiece; TemplateProcessing,
-// BertProcessing or none; the WordPiece decoder. Anything else is refused by name when the file is read. The
-// file's own truncation and padding are ignored: how long a text may be is the caller's to say.
+// Every component of the format is known but BPE dropout. The file's own truncation and padding are ignored:
+// how long a text may be is the caller's to say.
 //
 // A Tokenizer is immutable: any number of threads may use one.
 #pragma once
@@ -21,6 +21,7 @@
 #include "text/pipeline.h"
 #include "text/post_process.h"
 #include "text/stages.h"
+#include "text/stream_decode.h"
 #include "text/vocabulary.h"
 
 namespace headrace {
@@ -45,7 +46,11 @@ struct RaggedIds {
 class Tokenizer {
  public:
   // The kinds of exceptions: kNotFound (no such file), kCorruptFile (contradicts the format), kUnsupported.
-  static std::unique_ptr<Tokenizer> from_file(const std::string& path);
+  // path: a tokenizer.json, BERT's vocab.txt, a SentencePiece .model, a tiktoken rank file or a GGUF.
+  // encoding: how a rank file's text is split, "cl100k_base" for example; by default the file's own name.
+  static std::unique_ptr<Tokenizer> from_file(const std::string& path, const std::string& encoding = {});
+  // A model's folder: the first of those files that it has.
+  static std::unique_ptr<Tokenizer> from_model(const std::string& directory);
   // name is used in messages only.
   static std::unique_ptr<Tokenizer> from_json(std::string_view json, std::string name);
 
@@ -72,6 +77,9 @@ class Tokenizer {
 
   // The text that the tokens stand for. Ids that no token has are left out, as in the reference.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+
+  // For ids that come one by one; refers to this tokenizer.
+  StreamDecoder stream_decoder(bool skip_special_tokens) const;
 
   // Including added tokens: largest id + 1.
   int32_t vocab_size() const { return vocabulary_->size(); }

@@ -1,6 +1,4 @@
 // tokenizer.json -> Tokenizer.
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <limits>
 
@@ -152,19 +150,6 @@ std::unique_ptr<const Pipeline> read_staged_pipeline(Reading& reading) {
                                           *reading.vocabulary);
 }
 
-std::string read_text_file(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error)
-    throw Error(ErrorKind::kNotFound,
-                concat(path, ": ", error.message(), "; give the path of a tokenizer.json"));
-  std::ifstream file(path, std::ios::binary);
-  std::string text(size, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(size)))
-    throw Error(ErrorKind::kNotFound, concat(path, ": cannot be read; give the path of a tokenizer.json"));
-  return text;
-}
-
 }  // namespace
 
 Tokenizer::Parts Tokenizer::read_parts(std::string_view json, std::string name) {
@@ -188,11 +173,6 @@ Tokenizer::Parts Tokenizer::read_parts(std::string_view json, std::string name) 
 
 std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view json, std::string name) {
   return std::unique_ptr<Tokenizer>(new Tokenizer(read_parts(json, std::move(name))));
-}
-
-std::unique_ptr<Tokenizer> Tokenizer::from_file(const std::string& path) {
-  const std::string json = read_text_file(path);
-  return from_json(json, path);
 }
 
 }  // namespace headrace
