@@ -46,9 +46,11 @@ class Regex {
    private:
     friend class Regex;
 
+    bool find_next(Piece* match);
+
     const Regex& regex_;
     std::string_view text_;
-    size_t from_ = 0;
+    size_t at_ = 0;
     size_t last_end_ = SIZE_MAX;
     // Places of the text and states from which no match is reached; empty but for hostile texts.
     std::set<uint64_t> dead_ends_;

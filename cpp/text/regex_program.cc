@@ -138,6 +138,8 @@ class Determinizer {
       const bool both = loops(row, 'A', 'Z') && program_.next[row + program_.classes.ascii['A']] ==
                                                     program_.next[row + program_.classes.ascii['a']];
       marks[number] = both ? RegexProgram::kLoopsOnLetters : RegexProgram::kLoopsOnLower;
+      if ((program_.next[row + program_.classes.ascii['a']] & RegexProgram::kMatchesBefore) != 0)
+        marks[number] |= RegexProgram::kLoopMatches;
     }
     for (uint32_t& entry : program_.next)
       entry |= marks[(entry >> RegexProgram::kRowShift) / program_.num_columns];

@@ -57,10 +57,11 @@ struct RegexGraph {
 struct RegexProgram {
   // An entry of `next`: the row of the next state, and what is known of it.
   static constexpr uint32_t kMatchesBefore = 1;  // the text before this character matches
-  static constexpr uint32_t kLoopsOnLower = 2;   // the next state is kept by each of a-z, without news
+  static constexpr uint32_t kLoopsOnLower = 2;   // the next state is kept by each of a-z
   static constexpr uint32_t kLoopsOnLetters = 4;
   static constexpr uint32_t kLoops = kLoopsOnLower | kLoopsOnLetters;
-  static constexpr int kRowShift = 3;
+  static constexpr uint32_t kLoopMatches = 8;  // and the text before each of those letters matches
+  static constexpr int kRowShift = 4;
   static constexpr size_t kMaxEntries = 1 << 20;
   static constexpr int64_t kMaxWork = 30'000'000;
 
