@@ -1,6 +1,7 @@
 #include "text/normalize_replace.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "text/ascii_run.h"
@@ -9,11 +10,114 @@ namespace headrace {
 namespace {
 
 size_t count_byte(std::string_view text, char byte) {
-  return static_cast<size_t>(std::count(text.begin(), text.end(), byte));
+  size_t count = 0;
+  size_t at = 0;
+#if defined(__SSE2__)
+  __m128i counts = _mm_setzero_si128();
+  for (; text.size() - at >= 16; at += 16) {
+    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
+    const __m128i found = _mm_and_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8(byte)), _mm_set1_epi8(1));
+    counts = _mm_add_epi64(counts, _mm_sad_epu8(found, _mm_setzero_si128()));
+  }
+  uint64_t halves[2];
+  std::memcpy(halves, &counts, sizeof halves);
+  count = static_cast<size_t>(halves[0] + halves[1]);
+#endif
+  for (; at < text.size(); ++at) count += text[at] == byte;
+  return count;
 }
 
-// One byte becomes a few: the loop that turns spaces into U+2581, which every text of a SentencePiece model
-// goes through.
+// Writes a text in which one byte becomes a few: the loop that turns spaces into U+2581, which every text of
+// a SentencePiece model goes through. The output has room for exactly that.
+class ByteReplacer {
+ public:
+  // origins may be null; old_origins go with bytes.
+  ByteReplacer(std::string_view bytes, const int32_t* old_origins, char from, std::string_view to, char* write,
+               int32_t* origins)
+      : bytes_(bytes), old_origins_(old_origins), from_(from), to_(to), write_(write), origins_(origins) {
+    std::memcpy(&to_word_, to.data(), std::min(to.size(), sizeof to_word_));
+  }
+
+  void run(size_t begin) {
+    size_t at = begin;
+#if defined(__SSE2__)
+    // Stores of whole blocks go beyond what they mean. As long as 16 more bytes are to be read and none of
+    // them becomes nothing, they stay within the output.
+    if (!to_.empty() && to_.size() <= sizeof to_word_)
+      at = origins_ ? blocks<true>(at) : blocks<false>(at);
+#endif
+    size_t done = at;
+    for (; at < bytes_.size(); ++at) {
+      if (bytes_[at] != from_) continue;
+      copy(done, at);
+      std::memcpy(write_, to_.data(), to_.size());
+      write_ += to_.size();
+      if (origins_) origins_ = std::fill_n(origins_, to_.size(), old_origins_[at]);
+      done = at + 1;
+    }
+    copy(done, bytes_.size());
+  }
+
+ private:
+  void copy(size_t begin, size_t end) {
+    if (begin == end) return;
+    std::memcpy(write_, bytes_.data() + begin, end - begin);
+    write_ += end - begin;
+    if (!origins_) return;
+    std::memcpy(origins_, old_origins_ + begin, (end - begin) * sizeof *origins_);
+    origins_ += end - begin;
+  }
+
+#if defined(__SSE2__)
+  // Replaces in whole blocks from `at` on while it can; returns where it stopped.
+  template <bool kOrigins>
+  size_t blocks(size_t at) {
+    // Locals: stores through char* might change members.
+    char* write = write_;
+    int32_t* origins = origins_;
+    const uint64_t to_word = to_word_;
+    const size_t to_size = to_.size();
+    const std::string_view bytes = bytes_;
+    const __m128i wanted = _mm_set1_epi8(from_);
+    for (; bytes.size() - at >= 32; at += 16) {
+      const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes.data() + at));
+      auto mask = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(block, wanted)));
+      size_t done = at;
+      const auto copy_to = [&](size_t end) {
+        std::memcpy(write, bytes.data() + done, 16);
+        write += end - done;
+        if (!kOrigins) return;
+        std::memcpy(origins, old_origins_ + done, 16 * sizeof *origins);
+        origins += end - done;
+      };
+      for (; mask != 0; mask &= mask - 1) {
+        const size_t found = at + static_cast<size_t>(std::countr_zero(mask));
+        copy_to(found);
+        std::memcpy(write, &to_word, sizeof to_word);
+        write += to_size;
+        if (kOrigins) {
+          std::fill_n(origins, sizeof to_word, old_origins_[found]);
+          origins += to_size;
+        }
+        done = found + 1;
+      }
+      copy_to(at + 16);
+    }
+    write_ = write;
+    origins_ = origins;
+    return at;
+  }
+#endif
+
+  const std::string_view bytes_;
+  const int32_t* const old_origins_;
+  const char from_;
+  const std::string_view to_;
+  uint64_t to_word_ = 0;
+  char* write_;
+  int32_t* origins_;
+};
+
 void replace_byte(AlignedText& text, char from, std::string_view to) {
   const std::string_view bytes = text.bytes();
   if (bytes.find(from) == std::string_view::npos) return;
@@ -28,34 +132,8 @@ void replace_byte(AlignedText& text, char from, std::string_view to) {
   }
   const size_t count = count_byte(bytes.substr(done), from);
   int32_t* origins = nullptr;
-  char* write = out.extend(bytes.size() - done - count + count * to.size(), &origins);
-  const int32_t* old_origins = text.origins().data();
-  const auto copy = [&](size_t begin, size_t end) {
-    std::memcpy(write, bytes.data() + begin, end - begin);
-    write += end - begin;
-    if (!origins) return;
-    std::memcpy(origins, old_origins + begin, (end - begin) * sizeof *origins);
-    origins += end - begin;
-  };
-  const auto put = [&](size_t at) {
-    copy(done, at);
-    std::memcpy(write, to.data(), to.size());
-    write += to.size();
-    if (origins) origins = std::fill_n(origins, to.size(), old_origins[at]);
-    done = at + 1;
-  };
-  size_t at = done;
-#if defined(__SSE2__)
-  const __m128i wanted = _mm_set1_epi8(from);
-  for (; bytes.size() - at >= 16; at += 16) {
-    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes.data() + at));
-    auto mask = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(block, wanted)));
-    for (; mask != 0; mask &= mask - 1) put(at + static_cast<size_t>(std::countr_zero(mask)));
-  }
-#endif
-  for (; at < bytes.size(); ++at)
-    if (bytes[at] == from) put(at);
-  copy(done, bytes.size());
+  char* const write = out.extend(bytes.size() - done - count + count * to.size(), &origins);
+  ByteReplacer(bytes, text.origins().data(), from, to, write, origins).run(done);
   out.finish();
 }
 
