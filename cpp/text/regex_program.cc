@@ -188,14 +188,15 @@ CharClasses::CharClasses(const std::vector<CharSet>& sets) {
     for (size_t i = 0; i < starts.size(); ++i)
       if (set.contains(starts[i])) members.back()[segment_class[i]] = true;
   }
-  std::map<std::vector<uint8_t>, uint16_t> known;
+  std::map<std::string, uint16_t> known;
   size_t segment = 0;
   for (char32_t c = 0; c <= CharSet::kLast;) {
-    std::vector<uint8_t> block;
+    std::string block;
     for (int i = 0; i < 1 << kBlockBits; ++i, ++c) {
       if (segment + 1 < starts.size() && starts[segment + 1] == c) ++segment;
-      block.push_back(static_cast<uint8_t>(segment_class[segment]));
-      if (c < 0x80) ascii[c] = block.back();
+      const auto number = static_cast<uint8_t>(segment_class[segment]);
+      block.push_back(static_cast<char>(number));
+      if (c < 0x80) ascii[c] = number;
     }
     const auto [row, is_new] = known.try_emplace(block, static_cast<uint16_t>(known.size()));
     if (is_new) blocks.insert(blocks.end(), block.begin(), block.end());
