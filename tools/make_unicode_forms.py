@@ -16,6 +16,7 @@ import argparse
 import sys
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import make_unicode_tables as tables
 from make_unicode_tables import array, class_of, decomposition_of, two_stage
@@ -163,7 +164,7 @@ def is_stable(c: int, form: str) -> bool:
         return compatible_of(c) == (c,)
     if c in tables.NOT_DECOMPOSED:
         return True
-    actual = "NFC" if c in NOT_COMPATIBLE else form
+    actual: Literal["NFC", "NFKC"] = "NFC" if form == "NFC" or c in NOT_COMPATIBLE else "NFKC"
     return unicodedata.normalize(actual, chr(c)) == chr(c)
 
 
