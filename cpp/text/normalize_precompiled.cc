@@ -55,7 +55,7 @@ class Precompiled::Pass {
         if (end == bytes_.size()) break;
         if (end > at) at = std::max(at, static_cast<uint8_t>(bytes_[end]) < 0x80 ? end : end - 1);
       }
-      at = cluster(at);
+      at = is_plain_ideograph(at) ? at + 3 : cluster(at);
     }
     if (!out_) return;
     keep(bytes_.size());
@@ -64,6 +64,15 @@ class Precompiled::Pass {
   }
 
  private:
+  // An ideograph from U+4000 to U+9FFF without entries, before another or before ASCII: alone in its cluster.
+  bool is_plain_ideograph(size_t at) const {
+    const auto is_ideograph = [](uint8_t lead) { return lead >= 0xE4 && lead <= 0xE9; };
+    const auto lead = static_cast<uint8_t>(bytes_[at]);
+    if (!is_ideograph(lead) || charsmap_.begins(lead)) return false;
+    const auto next = at + 3 < bytes_.size() ? static_cast<uint8_t>(bytes_[at + 3]) : 0;
+    return next < 0x80 || is_ideograph(next);
+  }
+
   // Treats the cluster at `begin`; returns its end.
   size_t cluster(size_t begin) {
     const size_t length = utf8_length(bytes_[begin]);

@@ -32,8 +32,8 @@ size_t count_byte(std::string_view text, char byte) {
 class ByteReplacer {
  public:
   // origins may be null; old_origins go with bytes.
-  ByteReplacer(std::string_view bytes, const int32_t* old_origins, char from, std::string_view to, char* write,
-               int32_t* origins)
+  ByteReplacer(std::string_view bytes, const int32_t* old_origins, char from, std::string_view to,
+               char* write, int32_t* origins)
       : bytes_(bytes), old_origins_(old_origins), from_(from), to_(to), write_(write), origins_(origins) {
     std::memcpy(&to_word_, to.data(), std::min(to.size(), sizeof to_word_));
   }
@@ -43,8 +43,7 @@ class ByteReplacer {
 #if defined(__SSE2__)
     // Stores of whole blocks go beyond what they mean. As long as 16 more bytes are to be read and none of
     // them becomes nothing, they stay within the output.
-    if (!to_.empty() && to_.size() <= sizeof to_word_)
-      at = origins_ ? blocks<true>(at) : blocks<false>(at);
+    if (!to_.empty() && to_.size() <= sizeof to_word_) at = origins_ ? blocks<true>(at) : blocks<false>(at);
 #endif
     size_t done = at;
     for (; at < bytes_.size(); ++at) {

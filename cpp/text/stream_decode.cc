@@ -9,8 +9,8 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 // Ids without text of their own that are kept before the next: more cannot matter.
 constexpr size_t kMostSilent = 8;
-// A window that cannot be cut where a character ends is cut somewhere after this many ids; what waits in it are
-// at most the three bytes of a character that may still be completed, so the last half is context enough.
+// A window that cannot be cut where a character ends is cut somewhere after this many ids; what waits in it
+// are at most the three bytes of a character that may still be completed, so the last half is context enough.
 constexpr size_t kLongestWindow = 64;
 
 }  // namespace
@@ -65,8 +65,8 @@ std::string StreamDecoder::hand_out(const std::string& text, size_t certain) {
   return piece;
 }
 
-// Special tokens that are skipped, padding: a stream may hold any number of them. An id that completes nothing
-// yet is another matter, and so is a space that only the first token of a text loses.
+// Special tokens that are skipped, padding: a stream may hold any number of them. An id that completes
+// nothing yet is another matter, and so is a space that only the first token of a text loses.
 bool StreamDecoder::is_silent(int32_t id, const std::string& text) const {
   if (text != text_ || window_.size() < 2) return false;
   if (!text.ends_with(kReplacement) && window_[window_.size() - 2] == id) return true;

@@ -5,8 +5,9 @@
 //   send(decoder.finish());
 //
 // What is handed out never changes again: no half characters, and joined together it is the text that all the
-// ids decode to. A token's text depends on its neighbours (a first token loses its space; bytes make characters
-// together), so each id is decoded behind a few of those before it, and what these had given is cut off.
+// ids decode to. A token's text depends on its neighbours (a first token loses its space; bytes make
+// characters together), so each id is decoded behind a few of those before it, and what these had given is
+// cut off.
 #pragma once
 
 #include <cstddef>

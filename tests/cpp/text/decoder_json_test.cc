@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "text/test_stages.h"
 #include "text/decode_steps.h"
+#include "text/test_stages.h"
 
 namespace headrace {
 namespace {
