@@ -31,10 +31,10 @@ struct EncodeOptions {
   // Whether a special token that is spelled out in the text becomes that token, as in the reference. Set it
   // to false where a text's author must not be able to write "[SEP]" and mean it.
   bool allow_special = true;
-  // With allow_special: bytes of the text, in rising order, that no special token may cover.
-  std::span<const uint32_t> guarded = {};
   // At most that many tokens are kept, those of the template included; the text's last ones go. 0: no limit.
   int64_t max_tokens = 0;
+  // With allow_special: bytes of the text, in rising order, that no special token may cover.
+  std::span<const uint32_t> guarded = {};
 };
 
 // Sequences of different lengths without padding: sequence i is ids[cu_lengths[i]:cu_lengths[i + 1]].
