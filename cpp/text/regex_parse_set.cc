@@ -79,10 +79,7 @@ CharSet RegexParser::bracket_items() {
     if (high.literal < low.literal) malformed("a range whose end is before its beginning");
     ranges.push_back({low.literal, high.literal});
     // What follows a range is not the beginning of another.
-    if (take("-")) {
-      if (peek() != ']') unsupported("a hyphen behind a range; escape it");
-      ranges.push_back({'-', '-'});
-    }
+    if (take("-")) ranges.push_back({'-', '-'});
   }
   return CharSet(std::move(ranges));
 }

@@ -189,18 +189,29 @@ CharClasses::CharClasses(const std::vector<CharSet>& sets) {
       if (set.contains(starts[i])) members.back()[segment_class[i]] = true;
   }
   std::map<std::vector<uint8_t>, uint16_t> known;
+  std::vector<int> uniform(count, -1);  // the block of each class that is all of that class
+  constexpr char32_t kSize = 1 << kBlockBits;
+  std::vector<uint8_t> block(kSize);
   size_t segment = 0;
-  for (char32_t c = 0; c <= CharSet::kLast;) {
-    std::vector<uint8_t> block;
-    for (int i = 0; i < 1 << kBlockBits; ++i, ++c) {
-      if (segment + 1 < starts.size() && starts[segment + 1] == c) ++segment;
-      block.push_back(static_cast<uint8_t>(segment_class[segment]));
-      if (c < 0x80) ascii[c] = block.back();
+  const auto starts_at = [&](char32_t c) { return segment + 1 < starts.size() && starts[segment + 1] <= c; };
+  for (char32_t first = 0; first <= CharSet::kLast; first += kSize) {
+    while (starts_at(first)) ++segment;
+    const uint32_t first_class = segment_class[segment];
+    const bool is_uniform = !starts_at(first + kSize - 1);
+    if (is_uniform && uniform[first_class] >= 0) {
+      index.push_back(static_cast<uint16_t>(uniform[first_class]));
+      continue;
+    }
+    for (char32_t c = first; c < first + kSize; ++c) {
+      while (starts_at(c)) ++segment;
+      block[c - first] = static_cast<uint8_t>(segment_class[segment]);
     }
     const auto [row, is_new] = known.try_emplace(block, static_cast<uint16_t>(known.size()));
     if (is_new) blocks.insert(blocks.end(), block.begin(), block.end());
     index.push_back(row->second);
+    if (is_uniform) uniform[first_class] = row->second;
   }
+  std::copy_n(blocks.begin() + index[0] * static_cast<ptrdiff_t>(kSize), 128, ascii);
 }
 
 // The graph may add sets to the tree, so that it comes before the classes.
