@@ -79,7 +79,10 @@ void PunctuationSplitter::split(AlignedText& text, std::vector<Piece>& pieces) c
 
 DigitSplitter::DigitSplitter(bool individual)
     : behavior_(individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous),
-      numbers_(*named_property("n")) {}
+      numbers_(*named_property("n")) {
+  // The reference asks Rust here, whose tables are those of Unicode 17.
+  numbers_.add(CharSet({{0x11DE0, 0x11DE9}, {0x16FF4, 0x16FF6}}));
+}
 
 void DigitSplitter::split(AlignedText& text, std::vector<Piece>& pieces) const {
   split_at(text, pieces, behavior_,

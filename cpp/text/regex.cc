@@ -125,7 +125,10 @@ struct Regex::Program : RegexProgram {
       at += length;
       if ((entry & kLoops) != 0) {
         const size_t run = at;
-        at = end_of_letters(text.data(), text.size(), at, (entry & kLoopsOnLetters) != 0);
+        // A run that matches nothing yet may be gone through once again by the next attempt.
+        const size_t limit =
+            (entry & kLoopMatches) != 0 ? text.size() : std::min(text.size(), run + kLongWay);
+        at = end_of_letters(text.data(), limit, at, (entry & kLoopsOnLetters) != 0);
         if (at > run && (entry & kLoopMatches) != 0) end = at - 1;
       }
       if (at >= check) [[unlikely]] {

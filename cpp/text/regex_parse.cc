@@ -108,7 +108,7 @@ RegexParser::Term RegexParser::escape(Options options) {
       break;
   }
   at_ = start;
-  Atom atom = character_escape();
+  Atom atom = character_escape(false);
   if (atom.is_literal) return {.literal = atom.literal, .is_literal = true};
   (void)options;  // classes of characters are the same for all letter cases
   return {.node = set_node(atom.set)};

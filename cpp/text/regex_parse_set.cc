@@ -16,6 +16,11 @@ int digit_value(char32_t c) {
 
 }  // namespace
 
+// Outside of brackets the reference counts superscripts and fractions, too, as word characters.
+void RegexParser::add_latin_numbers(CharSet* word) {
+  word->add(CharSet({{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}}));
+}
+
 // Behind "[". The set as it is written, without the negation.
 CharSet RegexParser::bracket(bool* negated) {
   if (++depth_ > kMaxDepth) unsupported("brackets nested more than 100 deep");
@@ -79,10 +84,7 @@ CharSet RegexParser::bracket_items() {
     if (high.literal < low.literal) malformed("a range whose end is before its beginning");
     ranges.push_back({low.literal, high.literal});
     // What follows a range is not the beginning of another.
-    if (take("-")) {
-      if (peek() != ']') unsupported("a hyphen behind a range; escape it");
-      ranges.push_back({'-', '-'});
-    }
+    if (take("-")) ranges.push_back({'-', '-'});
   }
   return CharSet(std::move(ranges));
 }
@@ -95,12 +97,7 @@ RegexParser::Atom RegexParser::bracket_atom() {
       ++at_;
       return {true, 0x08, {}};
     }
-    if (peek() == 'w' || peek() == 'W') {
-      const bool negated = next_character() == 'W';
-      const CharSet word = *named_property("word");
-      return {false, 0, negated ? word.complement() : word};
-    }
-    return character_escape();
+    return character_escape(true);
   }
   return {true, next_character(), {}};
 }
@@ -130,7 +127,7 @@ bool RegexParser::posix_class(CharSet* set) {
 }
 
 // Behind the backslash, which something follows. Letters without a meaning stand for themselves.
-RegexParser::Atom RegexParser::character_escape() {
+RegexParser::Atom RegexParser::character_escape(bool in_bracket) {
   const char32_t c = next_character();
   switch (c) {
     case 't':
@@ -161,17 +158,17 @@ RegexParser::Atom RegexParser::character_escape() {
     case 'p':
     case 'P':
       if (!take("{")) return {true, c, {}};
-      return {false, 0, property(c == 'P')};
+      return {false, 0, property(c == 'P', in_bracket)};
     default:
       break;
   }
   if (c >= '0' && c <= '7') return {true, octal_escape(static_cast<int>(c - '0'), 2), {}};
   CharSet set;
-  if (type_escape(c, &set)) return {false, 0, std::move(set)};
+  if (type_escape(c, in_bracket, &set)) return {false, 0, std::move(set)};
   return {true, c, {}};
 }
 
-bool RegexParser::type_escape(char32_t letter, CharSet* set) {
+bool RegexParser::type_escape(char32_t letter, bool in_bracket, CharSet* set) {
   switch (letter | 0x20) {
     case 's':
       *set = *named_property("whitespace");
@@ -181,7 +178,7 @@ bool RegexParser::type_escape(char32_t letter, CharSet* set) {
       break;
     case 'w':
       *set = *named_property("word");
-      set->add(CharSet({std::begin(kLatinNumbers), std::end(kLatinNumbers)}));
+      if (!in_bracket) add_latin_numbers(set);
       break;
     case 'h':
       *set = *named_property("xdigit");
@@ -194,7 +191,7 @@ bool RegexParser::type_escape(char32_t letter, CharSet* set) {
 }
 
 // Behind "\p{". Accepts "Script=Han", which the reference does not know, for patterns of other engines.
-CharSet RegexParser::property(bool negated) {
+CharSet RegexParser::property(bool negated, bool in_bracket) {
   if (take("^")) negated = !negated;
   const size_t end = pattern_.find('}', at_);
   if (end == std::string_view::npos) malformed("a property without its closing brace");
@@ -205,8 +202,9 @@ CharSet RegexParser::property(bool negated) {
   }
   for (std::string_view prefix : {"script=", "sc=", "generalcategory=", "gc="})
     if (name.starts_with(prefix)) name.erase(0, prefix.size());
-  const auto set = named_property(name);
+  auto set = named_property(name);
   if (!set) unsupported(concat("the property '", pattern_.substr(at_, end - at_), "'"));
+  if (name == "word" && !in_bracket) add_latin_numbers(&*set);
   at_ = end + 1;
   return negated ? set->complement() : *set;
 }

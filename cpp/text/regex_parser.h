@@ -10,9 +10,6 @@
 
 namespace headrace {
 
-// Outside of brackets the reference counts these superscripts and fractions, too, as word characters.
-inline constexpr CharRange kLatinNumbers[] = {{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}};
-
 class RegexParser {
  public:
   explicit RegexParser(std::string_view pattern);
@@ -72,9 +69,10 @@ class RegexParser {
   CharSet bracket_items();
   Atom bracket_atom();
   bool posix_class(CharSet* set);
-  Atom character_escape();
-  bool type_escape(char32_t letter, CharSet* set);
-  CharSet property(bool negated);
+  Atom character_escape(bool in_bracket);
+  bool type_escape(char32_t letter, bool in_bracket, CharSet* set);
+  CharSet property(bool negated, bool in_bracket);
+  static void add_latin_numbers(CharSet* word);
   char32_t hex_escape();
   char32_t octal_escape(int value, int more_digits);
   char32_t code_point(uint64_t value) const;

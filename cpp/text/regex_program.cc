@@ -17,8 +17,8 @@ namespace {
 // Subset construction that keeps the order of the places.
 class Determinizer {
  public:
-  Determinizer(const RegexTree& tree, const RegexGraph& graph, RegexProgram& program)
-      : tree_(tree), graph_(graph), program_(program), visited_(graph.places.size(), 0) {
+  Determinizer(const RegexGraph& graph, RegexProgram& program)
+      : graph_(graph), program_(program), visited_(graph.places.size(), 0) {
     for (const auto& place : graph.places)
       if (place.kind == Place::kBehind) behind_sets_.push_back(&place);
   }
@@ -124,28 +124,27 @@ class Determinizer {
 
   // Runs of letters are what most of a text is, so that a state which stays itself on all of them is marked.
   void mark_loops() {
-    const auto loops = [&](uint32_t row, char first, char last) {
-      const uint32_t wanted = program_.next[row + program_.classes.ascii[static_cast<size_t>(first)]];
+    const uint8_t* const classes = program_.classes.ascii;
+    const auto loops = [&](uint32_t row, uint8_t first, uint8_t last) {
+      const uint32_t wanted = program_.next[row + classes[first]];
       if (wanted >> RegexProgram::kRowShift != row) return false;
-      for (char c = first; c <= last; ++c)
-        if (program_.next[row + program_.classes.ascii[static_cast<size_t>(c)]] != wanted) return false;
+      for (uint8_t c = first; c <= last; ++c)
+        if (program_.next[row + classes[c]] != wanted) return false;
       return true;
     };
     std::vector<uint32_t> marks(states_.size(), 0);
     for (uint32_t number = 1; number < states_.size(); ++number) {
       const uint32_t row = number * program_.num_columns;
       if (!loops(row, 'a', 'z')) continue;
-      const bool both = loops(row, 'A', 'Z') && program_.next[row + program_.classes.ascii['A']] ==
-                                                    program_.next[row + program_.classes.ascii['a']];
+      const uint32_t on_a = program_.next[row + classes[uint8_t{'a'}]];
+      const bool both = loops(row, 'A', 'Z') && program_.next[row + classes[uint8_t{'A'}]] == on_a;
       marks[number] = both ? RegexProgram::kLoopsOnLetters : RegexProgram::kLoopsOnLower;
-      if ((program_.next[row + program_.classes.ascii['a']] & RegexProgram::kMatchesBefore) != 0)
-        marks[number] |= RegexProgram::kLoopMatches;
+      if ((on_a & RegexProgram::kMatchesBefore) != 0) marks[number] |= RegexProgram::kLoopMatches;
     }
     for (uint32_t& entry : program_.next)
       entry |= marks[(entry >> RegexProgram::kRowShift) / program_.num_columns];
   }
 
-  const RegexTree& tree_;
   const RegexGraph& graph_;
   RegexProgram& program_;
   std::vector<const Place*> behind_sets_;
@@ -189,19 +188,29 @@ CharClasses::CharClasses(const std::vector<CharSet>& sets) {
       if (set.contains(starts[i])) members.back()[segment_class[i]] = true;
   }
   std::map<std::string, uint16_t> known;
+  std::vector<int> uniform(count, -1);  // the block of each class that is all of that class
+  constexpr char32_t kSize = 1 << kBlockBits;
+  std::string block(kSize, '\0');
   size_t segment = 0;
-  for (char32_t c = 0; c <= CharSet::kLast;) {
-    std::string block;
-    for (int i = 0; i < 1 << kBlockBits; ++i, ++c) {
-      if (segment + 1 < starts.size() && starts[segment + 1] == c) ++segment;
-      const auto number = static_cast<uint8_t>(segment_class[segment]);
-      block.push_back(static_cast<char>(number));
-      if (c < 0x80) ascii[c] = number;
+  const auto starts_at = [&](char32_t c) { return segment + 1 < starts.size() && starts[segment + 1] <= c; };
+  for (char32_t first = 0; first <= CharSet::kLast; first += kSize) {
+    while (starts_at(first)) ++segment;
+    const uint32_t first_class = segment_class[segment];
+    const bool is_uniform = !starts_at(first + kSize - 1);
+    if (is_uniform && uniform[first_class] >= 0) {
+      index.push_back(static_cast<uint16_t>(uniform[first_class]));
+      continue;
+    }
+    for (char32_t c = first; c < first + kSize; ++c) {
+      while (starts_at(c)) ++segment;
+      block[c - first] = static_cast<char>(segment_class[segment]);
     }
     const auto [row, is_new] = known.try_emplace(block, static_cast<uint16_t>(known.size()));
     if (is_new) blocks.insert(blocks.end(), block.begin(), block.end());
     index.push_back(row->second);
+    if (is_uniform) uniform[first_class] = row->second;
   }
+  std::copy_n(blocks.begin() + index[0] * static_cast<ptrdiff_t>(kSize), 128, ascii);
 }
 
 // The graph may add sets to the tree, so that it comes before the classes.
@@ -210,7 +219,7 @@ RegexProgram::RegexProgram(RegexTree tree) : classes({}) {
   classes = CharClasses(tree.sets);
   end_class = classes.count;
   num_columns = classes.count + 1;
-  Determinizer(tree, graph, *this).run();
+  Determinizer(graph, *this).run();
 }
 
 }  // namespace headrace

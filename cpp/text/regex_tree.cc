@@ -55,7 +55,7 @@ int RegexParser::repeat(int node, const Quantifier& quantifier) {
 
 int RegexParser::word_boundary(bool negated) {
   CharSet word = *named_property("word");
-  word.add(CharSet({std::begin(kLatinNumbers), std::end(kLatinNumbers)}));
+  add_latin_numbers(&word);
   const CharSet other = word.complement();
   const auto both = [&](const CharSet& before, bool at_begin, const CharSet& after, bool at_end) {
     return concatenation(
