@@ -62,8 +62,7 @@ void PieceCache::insert(const Key& key, std::string_view piece, const int32_t* i
     if (is_long) std::memcpy(record + 1 + num_ids, piece.data(), piece.size());
   }
   Slot* const set = set_of(key);
-  set[1] = set[0];
-  set[0] = fresh;
+  set[set[0].high == 0 ? 0 : 1] = fresh;
 }
 
 void PieceCache::forget_all() {

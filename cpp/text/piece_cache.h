@@ -1,8 +1,9 @@
 // The ids of pieces met lately, so that common words skip the model.
 //
-// Two slots of 32 bytes for each hash, side by side in one cache line; the older of the two gives way. A
-// piece of up to 15 bytes is its own key, and up to four ids stand in the slot itself. What is longer lies in
-// an arena to which the slot points; when that is full, everything is forgotten. At most 8 MiB in all.
+// Two slots of 32 bytes for each hash, side by side in one cache line. New pieces go into the second, and one
+// that is met again there moves to the first: words that come but once do not displace those that come often.
+// A piece of up to 15 bytes is its own key, and up to four ids stand in the slot itself. What is longer lies
+// in an arena to which the slot points; when that is full, everything is forgotten. At most 8 MiB in all.
 //
 // Belongs to one thread at a time.
 #pragma once
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "text/aligned_text.h"
@@ -53,11 +55,11 @@ class PieceCache {
   void prefetch(const Key& key) const { __builtin_prefetch(set_of(key)); }
 
   // Appends the ids of the piece that key() was made of; false when they are not here.
-  bool find(const Key& key, std::string_view piece, IdBuffer& ids) const {
-    const Slot* slot = set_of(key);
+  bool find(const Key& key, std::string_view piece, IdBuffer& ids) {
+    Slot* const slot = set_of(key);
     if (slot->low != key.low || slot->high != key.high) {
-      ++slot;
-      if (slot->low != key.low || slot->high != key.high) return false;
+      if (slot[1].low != key.low || slot[1].high != key.high) return false;
+      std::swap(slot[0], slot[1]);
     }
     const uint32_t count = slot->ids[0] >> 24;
     if (count > kInlineIds) return find_in_arena(*slot, piece, ids);

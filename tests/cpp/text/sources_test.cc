@@ -17,7 +17,8 @@ using Ids = std::vector<int32_t>;
 // The model of a tokenizer.json.
 class SourceModel {
  public:
-  explicit SourceModel(const std::string& json, bool raw_bytes = false) : document_(json, "source") {
+  explicit SourceModel(std::string json, bool raw_bytes = false)
+      : json_(std::move(json)), document_(json_, "source") {
     parts_ = read_model(document_.root().at("model"), raw_bytes);
   }
   Ids ids(const std::string& piece) const {
@@ -30,6 +31,7 @@ class SourceModel {
   const Vocabulary& vocabulary() const { return parts_.vocabulary; }
 
  private:
+  std::string json_;
   JsonDocument document_;
   ModelParts parts_;
 };
