@@ -91,9 +91,9 @@ class GraphBuilder {
       if (one.kind != RegexNode::kSet) refuse_atomic();
       const int stop = ends_run(one.set, next);
       if (node.max != RegexNode::kUnlimited) return counted(node, child, next, stop);
-      return unlimited(node, child, stop, RegexNode::kGreedy, false);
+      return unlimited(node, child, stop, RegexNode::kGreedy);
     }
-    if (node.max == RegexNode::kUnlimited) return unlimited(node, child, next, node.greed, false);
+    if (node.max == RegexNode::kUnlimited) return unlimited(node, child, next, node.greed);
     int place = next;
     for (int i = node.min; i < node.max; ++i) {
       // Each further one only behind the ones before: (x(x(x)?)?)?
@@ -112,7 +112,7 @@ class GraphBuilder {
     return place;
   }
 
-  int unlimited(const RegexNode& node, int child, int next, RegexNode::Greed greed, bool) {
+  int unlimited(const RegexNode& node, int child, int next, RegexNode::Greed greed) {
     // x* is (x+)?, so that a round that matches nothing ends the loop where it stands among the alternatives.
     const int loop = add({RegexGraph::Place::kSplit, false, -1, -1, -1});
     const int body = build(child, loop, false);

@@ -58,7 +58,7 @@ RegexParser::Term RegexParser::term(Options options) {
   const char32_t c = next_character();
   switch (c) {
     case '\\':
-      return escape(options);
+      return escape();
     case '(':
       return {.node = group(options)};
     case '[': {
@@ -82,7 +82,7 @@ RegexParser::Term RegexParser::term(Options options) {
   }
 }
 
-RegexParser::Term RegexParser::escape(Options options) {
+RegexParser::Term RegexParser::escape() {
   if (done()) malformed("a backslash at the end");
   const size_t start = at_;
   const char32_t letter = next_character();
@@ -110,7 +110,7 @@ RegexParser::Term RegexParser::escape(Options options) {
   at_ = start;
   Atom atom = character_escape(false);
   if (atom.is_literal) return {.literal = atom.literal, .is_literal = true};
-  (void)options;  // classes of characters are the same for all letter cases
+  // Classes of characters are the same whatever the letter case.
   return {.node = set_node(atom.set)};
 }
 

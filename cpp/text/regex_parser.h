@@ -51,7 +51,7 @@ class RegexParser {
   int alternatives(Options options);
   int sequence(Options options);
   Term term(Options options);
-  Term escape(Options options);
+  Term escape();
   bool anchor_escape(char32_t letter, int* node);
   int group(Options options);
   int extended_group(Options options);
