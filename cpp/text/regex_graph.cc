@@ -85,6 +85,7 @@ class GraphBuilder {
   int repeat(const RegexNode& node, int next, bool is_last) {
     const int child = node.children[0];
     if (node.max == 0) return next;
+    if (node.max != 1 && can_be_empty(child) && !is_simple_run(child)) refuse_empty_rounds();
     if (node.greed == RegexNode::kPossessive && !is_last) {
       // A run of one set that takes all it can: it may end only where the set does.
       const RegexNode& one = at(child);
@@ -182,6 +183,20 @@ class GraphBuilder {
       node = &at(node->children[0]);
     if (node->kind != RegexNode::kSet) refuse_atomic();
     return tree_.sets[static_cast<size_t>(node->set)];
+  }
+
+  // Rounds of a loop that match nothing end it in a backtracking engine, with consequences for what is tried
+  // next that the automaton shares for these only.
+  bool is_simple_run(int index) const {
+    const RegexNode& node = at(index);
+    return node.kind == RegexNode::kRepeat && node.greed == RegexNode::kGreedy &&
+           at(node.children[0]).kind == RegexNode::kSet;
+  }
+
+  [[noreturn]] static void refuse_empty_rounds() {
+    throw Error(ErrorKind::kUnsupported,
+                "a regular expression that repeats what can match the empty string is not supported; let the "
+                "repeated part match at least one character");
   }
 
   [[noreturn]] static void refuse_atomic() {
