@@ -6,6 +6,10 @@
 #include "base/error.h"
 #include "base/utf8.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace headrace {
 
 const char* json_type_name(JsonType type) {
@@ -36,6 +40,7 @@ class JsonParser {
   void parse() {
     // Node indices are 32 bits, and a value takes at least one byte of text.
     if (text_.size() >= std::numeric_limits<uint32_t>::max()) fail("larger than 4 GiB");
+    document_.nodes_.reserve(text_.size() / 16 + 16);  // as in files of many short strings
     do {
       skip_space();
       if (!open_.empty() && before_item()) continue;
@@ -164,19 +169,24 @@ class JsonParser {
     if (integral) {
       int64_t parsed = 0;
       if (std::from_chars(first, last, parsed).ec == std::errc()) {
-        leaf(JsonType::kInt).integer = parsed;
+        Node& node = leaf(JsonType::kInt);
+        node.integer = parsed;
+        node.size = uint64_t{start} << 32 | (at_ - start);
         return;
       }
     }
     double parsed = 0;
     if (std::from_chars(first, last, parsed).ec != std::errc())
       fail("a number outside the range of a double");
-    leaf(JsonType::kDouble).number = parsed;
+    Node& node = leaf(JsonType::kDouble);
+    node.number = parsed;
+    node.size = uint64_t{start} << 32 | (at_ - start);
   }
 
   void string() {
     const size_t start = ++at_;
     for (;;) {
+      skip_plain_ascii();
       const auto c = static_cast<uint8_t>(peek());
       if (c == '"') break;
       if (c == '\\') return escaped_string(start);
@@ -184,6 +194,25 @@ class JsonParser {
     }
     store(text_.data() + start, at_ - start);
     ++at_;
+  }
+
+  // Past characters that need no look, sixteen at a time.
+  void skip_plain_ascii() {
+#if defined(__SSE2__)
+    while (text_.size() - at_ >= 16) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text_.data() + at_));
+      const __m128i special =
+          _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+      // Signed: control characters and all that is not ASCII.
+      const __m128i unusual = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+      const int stops = _mm_movemask_epi8(_mm_or_si128(special, unusual));
+      if (stops != 0) {
+        at_ += static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(stops)));
+        return;
+      }
+      at_ += 16;
+    }
+#endif
   }
 
   void plain_character(uint8_t c) {
@@ -277,7 +306,7 @@ class JsonParser {
   std::vector<uint32_t> open_;
 };
 
-JsonDocument::JsonDocument(std::string_view text, std::string name) : name_(std::move(name)) {
+JsonDocument::JsonDocument(std::string_view text, std::string name) : name_(std::move(name)), text_(text) {
   JsonParser(text, *this).parse();
 }
 
@@ -307,6 +336,11 @@ double JsonValue::as_double() const {
   if (type() == JsonType::kInt) return static_cast<double>(node().integer);
   if (type() != JsonType::kDouble) fail_type("a number");
   return node().number;
+}
+
+std::string_view JsonValue::number_text() const {
+  if (type() != JsonType::kInt && type() != JsonType::kDouble) fail_type("a number");
+  return document_->text_.substr(node().size >> 32, node().size & 0xFFFFFFFF);
 }
 
 std::string_view JsonValue::as_string() const {

@@ -27,7 +27,7 @@ class JsonDocument {
  public:
   static constexpr int kMaxDepth = 64;
 
-  // text must outlive the document: unescaped strings are views into it. name is used in messages only.
+  // text must outlive the document: strings without escapes are views into it. name is used in messages only.
   JsonDocument(std::string_view text, std::string name);
   JsonDocument(const JsonDocument&) = delete;
   JsonDocument& operator=(const JsonDocument&) = delete;
@@ -48,11 +48,13 @@ class JsonDocument {
       double number;
       const char* data;  // string: its bytes; owned by the text or by unescaped_
     };
-    uint64_t
-        size;  // string: bytes; array: items; object: members (each member is a string node, then its value)
+    // String: bytes; array: items; object: members (each member is a string node, then its value); number:
+    // where its text begins << 32 | how many bytes.
+    uint64_t size;
   };
 
   std::string name_;
+  std::string_view text_;
   std::vector<Node> nodes_;
   std::deque<std::string> unescaped_;  // strings that held escapes; a deque never moves its elements
 };
@@ -69,6 +71,7 @@ class JsonValue {
   bool as_bool() const;
   int64_t as_int(int64_t low, int64_t high) const;  // an integer within [low, high]
   double as_double() const;                         // an integer or a fraction
+  std::string_view number_text() const;             // the same, as it is written
   std::string_view as_string() const;
 
   // Array items or object members; 0 for other types.

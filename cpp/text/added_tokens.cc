@@ -53,7 +53,8 @@ size_t AddedTokens::next_candidate(std::string_view text, size_t from) const {
   return from;
 }
 
-bool AddedTokens::find(std::string_view text, size_t from, bool allow_special, Match* match) const {
+bool AddedTokens::find(std::string_view text, size_t from, const SpecialsAllowed& specials,
+                       Match* match) const {
   if (tokens_.empty()) return false;
   for (;;) {
     const size_t begin = next_candidate(text, from);
@@ -66,7 +67,7 @@ bool AddedTokens::find(std::string_view text, size_t from, bool allow_special, M
     }
     const AddedToken& token = tokens_[static_cast<size_t>(index)];
     from = begin + length;
-    if (token.special && !allow_special) continue;
+    if (token.special && !specials.within(begin, from)) continue;
     if (token.single_word && !is_single_word(text, begin, from)) continue;
     *match = {begin, from, &token};
     return true;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,20 @@ struct AddedToken {
   bool special = false;
 };
 
+// Where special tokens may stand in a text.
+struct SpecialsAllowed {
+  bool anywhere = true;
+  // Byte offsets in rising order that no special token may cover: there the text is somebody's content.
+  std::span<const uint32_t> guarded = {};
+
+  bool within(size_t begin, size_t end) const {
+    if (!anywhere) return false;
+    if (guarded.empty()) return true;
+    const auto next = std::lower_bound(guarded.begin(), guarded.end(), begin);
+    return next == guarded.end() || *next >= end;
+  }
+};
+
 class AddedTokens {
  public:
   AddedTokens() = default;
@@ -35,13 +50,13 @@ class AddedTokens {
   bool empty() const { return tokens_.empty(); }
 
   // Calls piece(begin, end, token) for the pieces of text in order, token being null for the text between
-  // matches. Special tokens are left in the text unless allow_special. A piece may begin before the end of
-  // the one before it, when that one stripped white space which its own token begins with.
+  // matches. Special tokens are left in the text where they are not allowed. A piece may begin before the end
+  // of the one before it, when that one stripped white space which its own token begins with.
   template <typename Piece>
-  void split(std::string_view text, bool allow_special, Piece&& piece) const {
+  void split(std::string_view text, const SpecialsAllowed& specials, Piece&& piece) const {
     size_t done = 0;
     Match match{};
-    for (size_t from = 0; find(text, from, allow_special, &match); from = match.next) {
+    for (size_t from = 0; find(text, from, specials, &match); from = match.next) {
       size_t begin = match.begin;
       const AddedToken& token = *match.token;
       if (token.lstrip) begin = space_before(text, begin, done);
@@ -61,7 +76,7 @@ class AddedTokens {
   };
 
   // The first match at or behind `from` that counts.
-  bool find(std::string_view text, size_t from, bool allow_special, Match* match) const;
+  bool find(std::string_view text, size_t from, const SpecialsAllowed& specials, Match* match) const;
   size_t next_candidate(std::string_view text, size_t from) const;
   static size_t space_before(std::string_view text, size_t at, size_t limit);
   static size_t space_behind(std::string_view text, size_t at);

@@ -44,14 +44,18 @@ class AlignedText {
   bool tracked() const { return tracked_; }
   // For each byte, the number of the original's character that it stems from; empty unless tracked.
   std::span<const int32_t> origins() const { return origins_; }
-  // Whether the first byte stems from the first character of the original.
-  bool begins_original() const { return begins_original_; }
+  // Whether the first byte stems from the first character of the original; known without tracking.
+  bool begins_original() const { return first_bytes_ > 0; }
+  // How many bytes do, from the first one on.
+  size_t first_bytes() const { return first_bytes_; }
+  // Memory held for rewriting.
+  size_t own_bytes() const { return own_bytes_.capacity() + spare_bytes_.capacity(); }
 
  private:
   std::string_view bytes_;
   std::span<const int32_t> origins_;
   bool tracked_ = false;
-  bool begins_original_ = false;
+  size_t first_bytes_ = 0;
   // Where bytes_ and origins_ point once they are this object's own; the spares are what Rewrite fills.
   std::string own_bytes_, spare_bytes_;
   std::vector<int32_t> own_origins_, spare_origins_;
@@ -64,8 +68,7 @@ class AlignedText::Rewrite {
 
   // Appends bytes [begin, end) of the text as they are.
   void keep(size_t begin, size_t end) {
-    if (begin == end) return;
-    note_first(begin);
+    if (counts_first_) count_first(begin, end, end - begin);
     text_.spare_bytes_.append(text_.bytes_.substr(begin, end - begin));
     if (text_.tracked_)
       text_.spare_origins_.insert(text_.spare_origins_.end(),
@@ -74,7 +77,7 @@ class AlignedText::Rewrite {
   }
   // Appends new bytes that stem from where byte `source` of the text stems from.
   void put(std::string_view bytes, size_t source) {
-    note_first(source);
+    if (counts_first_) count_first(source, source + 1, bytes.size());
     text_.spare_bytes_.append(bytes);
     if (text_.tracked_) text_.spare_origins_.resize(text_.spare_bytes_.size(), text_.origins_[source]);
   }
@@ -82,16 +85,25 @@ class AlignedText::Rewrite {
   // Appends new bytes that stem from nothing.
   void put_unplaced(std::string_view bytes);
 
+  // For a stage whose loop is worth writing by hand: room for num_bytes more, all of which it must write, and
+  // *origins, null unless tracked, along with them. None of them may stem from the first_bytes() of the text.
+  // The pointers hold until the next call.
+  char* extend(size_t num_bytes, int32_t** origins);
+
   size_t size() const { return text_.spare_bytes_.size(); }
   void finish();
 
  private:
-  void note_first(size_t source) {
-    if (text_.spare_bytes_.empty()) begins_original_ = text_.begins_original_ && source == 0;
+  // num_bytes new bytes stem from bytes [begin, end) of the text: does the text still begin with them?
+  void count_first(size_t begin, size_t end, size_t num_bytes) {
+    const size_t first = text_.first_bytes_;
+    num_first_ += end <= first ? num_bytes : begin < first ? first - begin : 0;
+    counts_first_ = end <= first;
   }
 
   AlignedText& text_;
-  bool begins_original_ = false;
+  size_t num_first_ = 0;      // of the new bytes, as first_bytes
+  bool counts_first_ = true;  // all of them so far
 };
 
 }  // namespace headrace

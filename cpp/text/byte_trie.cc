@@ -1,5 +1,7 @@
 #include "text/byte_trie.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace headrace {
@@ -7,29 +9,32 @@ namespace headrace {
 // Works in two steps: a plain trie of sibling lists, then its nodes in breadth-first order into the table.
 class ByteTrieBuilder {
  public:
-  ByteTrieBuilder(ByteTrie& trie, int32_t num_roots, size_t num_entries)
-      : trie_(trie), num_roots_(num_roots) {
+  ByteTrieBuilder(ByteTrie& trie, int32_t num_roots) : trie_(trie), num_roots_(num_roots) {
     plain_.resize(static_cast<size_t>(num_roots));
-    if (num_entries > 1000) second_level_.resize(plain_.size() << 16);  // not worth it for few
   }
 
-  void insert(const ByteTrie::Entry& entry) {
-    auto at = static_cast<size_t>(entry.root);
-    size_t start = 0;
-    // The two topmost levels are the crowded ones; a table finds their children without a walk.
-    if (entry.key.size() >= 2 && !second_level_.empty()) {
-      uint32_t& known =
-          second_level_[at << 16 | static_cast<size_t>(static_cast<uint8_t>(entry.key[0])) << 8 |
-                        static_cast<uint8_t>(entry.key[1])];
-      if (known == 0) {
-        at = child_or_new(at, static_cast<uint8_t>(entry.key[0]));
-        known = static_cast<uint32_t>(child_or_new(at, static_cast<uint8_t>(entry.key[1])));
+  // In the order of their strings each entry shares the way down with the one before it, as far as they
+  // agree, and the rest of its nodes are new: no child is ever searched for.
+  void insert(std::span<const ByteTrie::Entry> entries) {
+    plain_.reserve(plain_.size() + entries.size() * 2);
+    std::vector<uint32_t> way;  // the nodes of the entry before, from its root
+    const ByteTrie::Entry* before = nullptr;
+    for (const uint32_t index : sorted(entries)) {
+      const ByteTrie::Entry& entry = entries[index];
+      size_t shared = 0;
+      if (before != nullptr && before->root == entry.root) {
+        const size_t limit = std::min(before->key.size(), entry.key.size());
+        while (shared < limit && before->key[shared] == entry.key[shared]) ++shared;
+      } else {
+        way.assign(1, static_cast<uint32_t>(entry.root));
       }
-      at = known;
-      start = 2;
+      uint32_t sibling = shared + 1 < way.size() ? way[shared + 1] : 0;
+      way.resize(shared + 1);
+      for (size_t i = shared; i < entry.key.size(); ++i, sibling = 0)
+        way.push_back(new_child(way[i], sibling, static_cast<uint8_t>(entry.key[i])));
+      if (plain_[way.back()].value < 0) plain_[way.back()].value = entry.value;
+      before = &entry;
     }
-    for (const char c : entry.key.substr(start)) at = child_or_new(at, static_cast<uint8_t>(c));
-    if (plain_[at].value < 0) plain_[at].value = entry.value;
   }
 
   void place() {
@@ -66,18 +71,44 @@ class ByteTrieBuilder {
     int32_t next;
   };
 
-  size_t child_or_new(size_t parent, uint8_t byte) {
-    for (uint32_t at = plain_[parent].first_child; at != 0; at = plain_[at].next_sibling)
-      if (plain_[at].byte == byte) return at;
+  // By root, string and, of equal strings, index. Most comparisons end at the first eight bytes, which are at
+  // hand as a number.
+  static std::vector<uint32_t> sorted(std::span<const ByteTrie::Entry> entries) {
+    struct Item {
+      uint64_t start;
+      uint32_t index;
+    };
+    std::vector<Item> items;
+    items.reserve(entries.size());
+    for (uint32_t i = 0; i < entries.size(); ++i) {
+      uint64_t start = 0;
+      for (size_t k = 0; k < 8; ++k)
+        start = start << 8 | (k < entries[i].key.size() ? static_cast<uint8_t>(entries[i].key[k]) : 0u);
+      items.push_back({start, i});
+    }
+    std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
+      const ByteTrie::Entry& left = entries[a.index];
+      const ByteTrie::Entry& right = entries[b.index];
+      if (left.root != right.root) return left.root < right.root;
+      if (a.start != b.start) return a.start < b.start;
+      const int order = left.key.compare(right.key);
+      return order != 0 ? order < 0 : a.index < b.index;
+    });
+    std::vector<uint32_t> order;
+    order.reserve(items.size());
+    for (const Item& item : items) order.push_back(item.index);
+    return order;
+  }
+
+  // sibling: the child of parent that was added last; 0: none yet.
+  uint32_t new_child(uint32_t parent, uint32_t sibling, uint8_t byte) {
     if (plain_.size() >= kMaxNodes)
       throw Error(ErrorKind::kUnsupported,
                   "vocabulary: more than 268435456 distinct prefixes; use a smaller vocabulary");
-    Plain fresh;
-    fresh.byte = byte;
-    fresh.next_sibling = plain_[parent].first_child;
-    plain_.push_back(fresh);
-    plain_[parent].first_child = static_cast<uint32_t>(plain_.size() - 1);
-    return plain_.size() - 1;
+    const auto child = static_cast<uint32_t>(plain_.size());
+    plain_.emplace_back().byte = byte;
+    (sibling != 0 ? plain_[sibling].next_sibling : plain_[parent].first_child) = child;
+    return child;
   }
 
   void place_children(Placed parent, std::vector<Placed>& queue) {
@@ -133,16 +164,14 @@ class ByteTrieBuilder {
   ByteTrie& trie_;
   int32_t num_roots_;
   std::vector<Plain> plain_;
-  std::vector<uint32_t>
-      second_level_;  // by root and two bytes: the node in plain_; 0: none yet; may be empty
   std::vector<Link> links_;
   std::vector<uint8_t> bytes_;
   int32_t free_ = -1;
 };
 
 ByteTrie::ByteTrie(std::span<const Entry> entries, int32_t num_roots) {
-  ByteTrieBuilder builder(*this, num_roots, entries.size());
-  for (const Entry& entry : entries) builder.insert(entry);
+  ByteTrieBuilder builder(*this, num_roots);
+  builder.insert(entries);
   builder.place();
 }
 

@@ -52,6 +52,9 @@ class SubwordModel {
   virtual void encode(std::string_view text, std::span<const Piece> pieces, Scratch& scratch, IdBuffer& ids,
                       std::vector<Piece>* spans) const = 0;
 
+  // Whether this id is that of an unknown token that the reference shows as the text it stands for.
+  virtual bool spells_unknown(int32_t) const { return false; }
+
   // "BPE", "Unigram", ...
   virtual const char* kind() const = 0;
 };

@@ -1,11 +1,12 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/tokenizer_parts.h"
-#include "text/tokenizer_run.h"
+#include "text/truncate.h"
 
 namespace headrace {
 namespace {
@@ -17,17 +18,12 @@ constexpr size_t kMaxTextBytes = size_t{1} << 30;
 Tokenizer::Tokenizer(Parts parts)
     : vocabulary_(std::move(parts.vocabulary)),
       is_special_(std::move(parts.is_special)),
-      raw_added_(std::move(parts.raw_added)),
-      normalized_added_(std::move(parts.normalized_added)),
-      normalizer_(std::move(parts.normalizer)),
-      split_words_(parts.split_words),
-      model_(std::move(parts.model)),
-      template_(std::move(parts.token_template)),
+      pipeline_(std::move(parts.pipeline)),
+      post_processor_(std::move(parts.post_processor)),
       decoder_(std::move(parts.decoder)) {
-  for (size_t i = 0; i < ascii_ids_.size(); ++i) {
-    const auto character = static_cast<char>(i);
-    model_.look_up({&character, 1}, normalizer_.ascii_map(), &ascii_ids_[i]);
-  }
+  const TokenTemplate* const single = post_processor_ ? post_processor_->single_template() : nullptr;
+  if (single) template_ = *single;
+  if (!post_processor_) template_.emplace();
 }
 
 void Tokenizer::check(std::string_view text, const EncodeOptions& options) const {
@@ -52,67 +48,118 @@ size_t Tokenizer::num_kept(size_t num_own, const EncodeOptions& options) const {
   return std::min(num_own, static_cast<size_t>(options.max_tokens - num_specials));
 }
 
-int64_t Tokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
+int64_t Tokenizer::append_ids(std::string_view text, const EncodeOptions& options, Pipeline::Scratch& scratch,
                               std::vector<int32_t>& out) const {
-  check(text, options);
-  const ScratchPool::Lease lease(scratch_);
-  const IdBuffer& ids = (*lease).ids;
-  Run<false>(*this, text, options.allow_special, *lease, nullptr).run();
-
+  if (!template_) {
+    const Encoding encoding = encode(text, options);
+    out.insert(out.end(), encoding.ids.begin(), encoding.ids.end());
+    return encoding.num_tokens;
+  }
+  pipeline_->run(text, {options.allow_special, options.guarded}, scratch, nullptr);
+  const IdBuffer& ids = scratch.ids;
   if (options.add_special_tokens)
-    for (const auto& special : template_.before) out.push_back(special.id);
+    for (const auto& special : template_->before) out.push_back(special.id);
   out.insert(out.end(), ids.data(), ids.data() + num_kept(ids.size(), options));
   if (options.add_special_tokens)
-    for (const auto& special : template_.behind) out.push_back(special.id);
+    for (const auto& special : template_->behind) out.push_back(special.id);
   return static_cast<int64_t>(ids.size()) + (options.add_special_tokens ? special_tokens_count() : 0);
 }
 
-Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+int64_t Tokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
+                              std::vector<int32_t>& out) const {
   check(text, options);
-  const ScratchPool::Lease lease(scratch_);
-  const IdBuffer& ids = (*lease).ids;
-  Encoding own;
-  Run<true>(*this, text, options.allow_special, *lease, &own).run();
+  const ScratchPool::Lease lease(scratch_, *pipeline_);
+  return append_ids(text, options, *lease, out);
+}
 
-  Encoding result;
-  const size_t kept = num_kept(ids.size(), options);
-  const auto append = [&](int32_t id, int32_t type_id, std::pair<int32_t, int32_t> offsets,
-                          uint8_t is_special) {
-    result.ids.push_back(id);
-    result.type_ids.push_back(type_id);
-    result.offsets.push_back(offsets);
-    result.special_mask.push_back(is_special);
-  };
-  if (options.add_special_tokens)
-    for (const auto& special : template_.before) append(special.id, special.type_id, {0, 0}, 1);
-  for (auto& spelling : own.spellings) {
-    if (static_cast<size_t>(spelling.index) >= kept) break;
-    spelling.index += static_cast<int32_t>(result.ids.size());
-    result.spellings.push_back(std::move(spelling));
+int64_t Tokenizer::count(std::string_view text, const EncodeOptions& options) const {
+  check(text, options);
+  const ScratchPool::Lease lease(scratch_, *pipeline_);
+  pipeline_->run(text, {options.allow_special, options.guarded}, *lease, nullptr);
+  return static_cast<int64_t>((*lease).ids.size()) +
+         (options.add_special_tokens ? special_tokens_count() : 0);
+}
+
+std::vector<int32_t> Tokenizer::special_ids() const {
+  std::vector<int32_t> ids;
+  for (size_t id = 0; id < is_special_.size(); ++id)
+    if (is_special_[id]) ids.push_back(static_cast<int32_t>(id));
+  return ids;
+}
+
+Encoding Tokenizer::encode_alone(std::string_view text, const EncodeOptions& options) const {
+  check(text, options);
+  const ScratchPool::Lease lease(scratch_, *pipeline_);
+  Encoding own;
+  pipeline_->run(text, {options.allow_special, options.guarded}, *lease, &own);
+  const IdBuffer& ids = (*lease).ids;
+  own.ids.assign(ids.data(), ids.data() + ids.size());
+  return own;
+}
+
+Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  Encoding own = encode_alone(text, options);
+  const size_t num_own = own.ids.size();
+  const size_t kept = num_kept(num_own, options);
+  if (kept < num_own) {
+    own.ids.resize(kept);
+    own.offsets.resize(kept);
+    while (!own.spellings.empty() && static_cast<size_t>(own.spellings.back().index) >= kept)
+      own.spellings.pop_back();
   }
-  for (size_t i = 0; i < kept; ++i) append(ids[i], template_.type_id, own.offsets[i], 0);
-  if (options.add_special_tokens)
-    for (const auto& special : template_.behind) append(special.id, special.type_id, {0, 0}, 1);
+  Encoding result = post_process(post_processor_.get(), std::move(own), std::nullopt,
+                                 options.add_special_tokens, *vocabulary_);
   result.num_tokens =
-      static_cast<int64_t>(ids.size()) + (options.add_special_tokens ? special_tokens_count() : 0);
+      static_cast<int64_t>(num_own) + (options.add_special_tokens ? special_tokens_count() : 0);
+  return result;
+}
+
+Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second,
+                                const EncodeOptions& options) const {
+  Encoding one = encode_alone(first, options);
+  Encoding two = encode_alone(second, options);
+  const int64_t added = options.add_special_tokens ? special_tokens_count(true) : 0;
+  const auto num_own = static_cast<int64_t>(one.ids.size() + two.ids.size());
+  if (options.max_tokens > 0 && num_own + added > options.max_tokens) {
+    if (options.max_tokens < added)
+      throw Error(ErrorKind::kInvalidArgument,
+                  concat("max_tokens=", options.max_tokens, ": must be at least ", added,
+                         ", the number of special tokens around two texts, or 0 for no limit"));
+    truncate(one, &two, {.max_tokens = options.max_tokens - added});
+    one.overflowing.clear();
+    two.overflowing.clear();
+  }
+  Encoding result = post_process(post_processor_.get(), std::move(one), std::move(two),
+                                 options.add_special_tokens, *vocabulary_);
+  result.num_tokens = num_own + added;
   return result;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
-  std::string text;
-  bool is_first = true;
+  std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
   for (const int32_t id : ids) {
-    if (!vocabulary_.contains(id)) continue;
+    if (!vocabulary_->contains(id)) continue;
     if (skip_special_tokens && is_special_[static_cast<size_t>(id)]) continue;
-    if (decoder_) {
-      decoder_->append(token(id), is_first, text);
-    } else {
-      if (!is_first) text.push_back(' ');
-      text += token(id);
-    }
-    is_first = false;
+    tokens.emplace_back(token(id));
+  }
+  if (decoder_) decoder_->apply(tokens);
+  std::string text;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0 && !decoder_) text.push_back(' ');
+    text += tokens[i];
   }
   return text;
+}
+
+StreamDecoder Tokenizer::stream_decoder(bool skip_special_tokens) const {
+  const auto is_byte = [this](int32_t id) {
+    const std::string_view spelled = token(id);
+    return spelled.size() == 6 && spelled.starts_with("<0x") && spelled.back() == '>';
+  };
+  return StreamDecoder(
+      [this, skip_special_tokens](std::span<const int32_t> ids) { return decode(ids, skip_special_tokens); },
+      is_byte);
 }
 
 }  // namespace headrace

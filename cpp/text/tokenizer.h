@@ -1,31 +1,28 @@
-// Text to token ids as tokenizer.json describes it, equal to the reference implementation in ids and offsets.
+// Text to token ids as a tokenizer.json describes it, equal to the reference implementation (the `tokenizers`
+// library) in ids and offsets.
 //
-//   text -> added tokens -> normalize -> added tokens (normalized) -> split -> WordPiece -> template -> ids
+//   text -> Pipeline (added tokens, normalizer, pre-tokenizer, model) -> PostProcessor -> ids
 //
-// Built so far: BertNormalizer or none; BertPreTokenizer or none; WordPiece; TemplateProcessing,
-// BertProcessing or none; the WordPiece decoder. Anything else is refused by name when the file is read. The
-// file's own truncation and padding are ignored: how long a text may be is the caller's to say.
+// Every component of the format is known but BPE dropout. The file's own truncation and padding are ignored:
+// how long a text may be is the caller's to say.
 //
 // A Tokenizer is immutable: any number of threads may use one.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include "text/added_tokens.h"
-#include "text/decode.h"
-#include "text/normalize.h"
-#include "text/scratch.h"
-#include "text/template.h"
+#include "text/encoding.h"
+#include "text/pipeline.h"
+#include "text/post_process.h"
+#include "text/stages.h"
+#include "text/stream_decode.h"
 #include "text/vocabulary.h"
-#include "text/wordpiece.h"
 
 namespace headrace {
 
@@ -36,27 +33,24 @@ struct EncodeOptions {
   bool allow_special = true;
   // At most that many tokens are kept, those of the template included; the text's last ones go. 0: no limit.
   int64_t max_tokens = 0;
+  // With allow_special: bytes of the text, in rising order, that no special token may cover.
+  std::span<const uint32_t> guarded = {};
 };
 
-struct Encoding {
-  // Where an added token was found together with white space, or in other letters than its own.
-  struct Spelling {
-    int32_t index;
-    std::string text;
-  };
-
+// Sequences of different lengths without padding: sequence i is ids[cu_lengths[i]:cu_lengths[i + 1]].
+struct RaggedIds {
   std::vector<int32_t> ids;
-  std::vector<int32_t> type_ids;
-  std::vector<std::pair<int32_t, int32_t>> offsets;  // [begin, end) in characters (code points) of the text
-  std::vector<uint8_t> special_mask;                 // 1: put there by the template
-  std::vector<Spelling> spellings;                   // by index; every other token is Tokenizer::token(id)
-  int64_t num_tokens = 0;                            // before truncation
+  std::vector<int32_t> cu_lengths{0};
 };
 
 class Tokenizer {
  public:
   // The kinds of exceptions: kNotFound (no such file), kCorruptFile (contradicts the format), kUnsupported.
-  static std::unique_ptr<Tokenizer> from_file(const std::string& path);
+  // path: a tokenizer.json, BERT's vocab.txt, a SentencePiece .model, a tiktoken rank file or a GGUF.
+  // encoding: how a rank file's text is split, "cl100k_base" for example; by default the file's own name.
+  static std::unique_ptr<Tokenizer> from_file(const std::string& path, const std::string& encoding = {});
+  // A model's folder: the first of those files that it has.
+  static std::unique_ptr<Tokenizer> from_model(const std::string& directory);
   // name is used in messages only.
   static std::unique_ptr<Tokenizer> from_json(std::string_view json, std::string name);
 
@@ -66,44 +60,63 @@ class Tokenizer {
   // than 2^30 bytes, or max_tokens has no room for the special tokens.
   int64_t encode_ids(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out) const;
 
+  // The ids of several texts, on up to `threads` threads; small work is not shared out. Throws as encode_ids
+  // does, and kInvalidArgument for more than 2^31 - 1 tokens in all.
+  RaggedIds encode_batch(std::span<const std::string_view> texts, const EncodeOptions& options,
+                         int threads) const;
+
+  // The number of tokens encode_ids would append without max_tokens.
+  int64_t count(std::string_view text, const EncodeOptions& options) const;
+
   // The same with offsets.
   Encoding encode(std::string_view text, const EncodeOptions& options) const;
+
+  // Two texts as one sequence, as the post-processor joins them; with max_tokens the longer one is cut first.
+  // Throws as encode_ids does.
+  Encoding encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options) const;
 
   // The text that the tokens stand for. Ids that no token has are left out, as in the reference.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
+  // For ids that come one by one; refers to this tokenizer.
+  StreamDecoder stream_decoder(bool skip_special_tokens) const;
+
   // Including added tokens: largest id + 1.
-  int32_t vocab_size() const { return vocabulary_.size(); }
+  int32_t vocab_size() const { return vocabulary_->size(); }
   // Empty when no token has the id.
-  std::string_view token(int32_t id) const { return vocabulary_.token(id); }
-  std::optional<int32_t> token_id(std::string_view token) const { return vocabulary_.id(token); }
+  std::string_view token(int32_t id) const { return vocabulary_->token(id); }
+  std::optional<int32_t> token_id(std::string_view token) const { return vocabulary_->id(token); }
+  // The ids of the special tokens: those that a text may be forbidden to spell.
+  std::vector<int32_t> special_ids() const;
   // Added by the template to a single text.
-  int64_t special_tokens_count() const { return template_.num_specials(); }
-  // "WordPiece".
-  const char* kind() const { return "WordPiece"; }
+  int64_t special_tokens_count(bool is_pair = false) const {
+    return post_processor_ ? post_processor_->num_added(is_pair) : 0;
+  }
+  // The model's name: "WordPiece", "BPE", "Unigram" or "WordLevel".
+  const char* kind() const { return pipeline_->kind(); }
 
  private:
   struct Parts;
-  template <bool kOffsets>
-  class Run;
 
   explicit Tokenizer(Parts parts);
   static Parts read_parts(std::string_view json, std::string name);
 
   void check(std::string_view text, const EncodeOptions& options) const;
-  // How many of num_own tokens are kept besides the template's.
+  // The work of encode_ids, after check().
+  int64_t append_ids(std::string_view text, const EncodeOptions& options, Pipeline::Scratch& scratch,
+                     std::vector<int32_t>& out) const;
+  // How many of num_own tokens are kept besides those that the post-processor adds.
   size_t num_kept(size_t num_own, const EncodeOptions& options) const;
+  // A text's own tokens.
+  Encoding encode_alone(std::string_view text, const EncodeOptions& options) const;
 
-  Vocabulary vocabulary_;
-  std::vector<bool> is_special_;  // by id: an added token marked special
-  AddedTokens raw_added_;         // found in the text as given
-  AddedTokens normalized_added_;  // found in the normalized text
-  BertNormalizer normalizer_;
-  bool split_words_;  // BertPreTokenizer; else a stretch of text is one word
-  WordPiece model_;
-  TokenTemplate template_;
-  std::optional<WordPieceDecoder> decoder_;
-  std::array<int32_t, 128> ascii_ids_;  // by ASCII character: the id of the word that is only it
+  std::unique_ptr<const Vocabulary> vocabulary_;  // at one address: the pipeline refers to it
+  std::vector<bool> is_special_;                  // by id: an added token marked special
+  std::unique_ptr<const Pipeline> pipeline_;
+  std::unique_ptr<const PostProcessor> post_processor_;
+  // What the post-processor does to the ids of a single text, when that is all; else ids go the long way.
+  std::optional<TokenTemplate> template_;
+  std::unique_ptr<const Decoder> decoder_;
   mutable ScratchPool scratch_;
 };
 

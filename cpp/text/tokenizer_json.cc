@@ -1,11 +1,18 @@
 // tokenizer.json -> Tokenizer.
-#include <filesystem>
-#include <fstream>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/bert_pipeline.h"
+#include "text/decoder_json.h"
+#include "text/normalizer_json.h"
+#include "text/post_processor_json.h"
+#include "text/pre_tokenizer_json.h"
+#include "text/staged_pipeline.h"
+#include "text/subword_json.h"
 #include "text/tokenizer_parts.h"
+#include "text/wordpiece_model.h"
 
 namespace headrace {
 namespace {
@@ -21,63 +28,6 @@ std::optional<JsonValue> find_value(JsonValue object, std::string_view key) {
   auto value = object.find(key);
   if (value && value->is_null()) return std::nullopt;
   return value;
-}
-
-BertNormalizer read_normalizer(std::optional<JsonValue> value) {
-  BertNormalizer::Config config;
-  if (value) {
-    const std::string_view type = value->at("type").as_string();
-    if (type != "BertNormalizer") unsupported("normalizer", type, "BertNormalizer, null");
-    config.clean_text = value->at("clean_text").as_bool();
-    config.handle_chinese_chars = value->at("handle_chinese_chars").as_bool();
-    config.lowercase = value->at("lowercase").as_bool();
-    const auto strip_accents = find_value(*value, "strip_accents");
-    config.strip_accents = strip_accents ? strip_accents->as_bool() : config.lowercase;
-  }
-  return BertNormalizer(config);
-}
-
-bool read_pre_tokenizer(std::optional<JsonValue> value) {
-  if (!value) return false;
-  const std::string_view type = value->at("type").as_string();
-  if (type != "BertPreTokenizer") unsupported("pre_tokenizer", type, "BertPreTokenizer, null");
-  return true;
-}
-
-std::optional<WordPieceDecoder> read_decoder(std::optional<JsonValue> value) {
-  if (!value) return std::nullopt;
-  const std::string_view type = value->at("type").as_string();
-  if (type != "WordPiece") unsupported("decoder", type, "WordPiece, null");
-  return WordPieceDecoder{std::string(value->at("prefix").as_string()), value->at("cleanup").as_bool()};
-}
-
-Vocabulary read_vocabulary(JsonValue vocab) {
-  if (!vocab.is_object()) vocab.fail("model.vocab must be an object of tokens and their ids");
-  // A few holes are harmless, but the tables have a row per id and must not outgrow the file that we read.
-  const int64_t max_id = std::min(Vocabulary::kMaxId, static_cast<int64_t>(vocab.size()) * 16 + 1024);
-  Vocabulary vocabulary;
-  for (auto [token, value] : vocab.members()) {
-    const auto id = static_cast<int32_t>(value.as_int(0, max_id));
-    if (vocabulary.add(token, id)) continue;
-    if (vocabulary.id(token)) vocab.fail(concat("model.vocab holds the token '", token, "' twice"));
-    vocab.fail(concat("model.vocab gives the id ", id, " to '", vocabulary.token(id), "' and '", token, "'"));
-  }
-  return vocabulary;
-}
-
-WordPiece read_model(JsonValue model, const Vocabulary& vocabulary) {
-  WordPiece::Config config;
-  config.unk_token = model.at("unk_token").as_string();
-  config.continuing_subword_prefix = model.at("continuing_subword_prefix").as_string();
-  config.max_input_chars_per_word =
-      model.at("max_input_chars_per_word").as_int(0, std::numeric_limits<int64_t>::max());
-  return WordPiece(vocabulary, std::move(config));
-}
-
-// Old files do not say the type; they are known by a member that only WordPiece has.
-std::string_view model_type(JsonValue model) {
-  if (!model.find("type") && model.find("max_input_chars_per_word")) return "WordPiece";
-  return model.at("type").as_string();
 }
 
 AddedToken read_added_token(JsonValue value) {
@@ -120,36 +70,84 @@ std::vector<AddedToken> read_added_tokens(std::optional<JsonValue> value, Vocabu
   return tokens;
 }
 
-AddedTokens make_set(const std::vector<AddedToken>& tokens, bool normalized, const BertNormalizer& normalizer,
+// Spells the contents of the normalized tokens as the normalizer would.
+using Spell = std::function<std::string(const std::string&)>;
+
+AddedTokens make_set(const std::vector<AddedToken>& tokens, bool normalized, const Spell& spell,
                      Vocabulary& vocabulary) {
   std::vector<AddedToken> chosen;
   std::vector<std::string> contents;
   for (const AddedToken& token : tokens) {
     if (token.normalized != normalized) continue;
     chosen.push_back(token);
-    NormalizedText text;
-    text.text = token.content;
-    if (normalized) {
-      text.clear();
-      normalizer.append(token.content, false, 0, text);
-      vocabulary.show_as(token.id, text.text);
-    }
-    contents.push_back(std::move(text.text));
+    contents.push_back(normalized ? spell(token.content) : token.content);
+    if (normalized) vocabulary.show_as(token.id, contents.back());
   }
   return AddedTokens(std::move(chosen), contents);
 }
 
-std::string read_text_file(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error)
-    throw Error(ErrorKind::kNotFound,
-                concat(path, ": ", error.message(), "; give the path of a tokenizer.json"));
-  std::ifstream file(path, std::ios::binary);
-  std::string text(size, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(size)))
-    throw Error(ErrorKind::kNotFound, concat(path, ": cannot be read; give the path of a tokenizer.json"));
-  return text;
+// Whether one pass does it all: BERT's own normalizer, pre-tokenizer and model, where not left out.
+bool is_bert(JsonValue root) {
+  const auto is = [&](std::string_view member, std::string_view type) {
+    const auto value = find_value(root, member);
+    return !value || value->at("type").as_string() == type;
+  };
+  return model_type(root.at("model")) == "WordPiece" && is("normalizer", "BertNormalizer") &&
+         is("pre_tokenizer", "BertPreTokenizer");
+}
+
+// What read_parts fills in while it goes; the vocabulary grows by the added tokens.
+struct Reading {
+  JsonValue root;
+  std::unique_ptr<Vocabulary> vocabulary;
+  std::vector<AddedToken> added;
+
+  void take(Vocabulary&& read) {
+    vocabulary = std::make_unique<Vocabulary>(std::move(read));
+    added = read_added_tokens(find_value(root, "added_tokens"), *vocabulary);
+  }
+};
+
+std::unique_ptr<const Pipeline> read_bert_pipeline(Reading& reading) {
+  const JsonValue root = reading.root;
+  ModelParts parts = read_model(root.at("model"), false);
+  WordPiece words = std::move(static_cast<WordPieceModel&>(*parts.model)).release();
+  const auto normalizer_value = find_value(root, "normalizer");
+  BertNormalizer normalizer(normalizer_value ? read_bert_normalizer(*normalizer_value)
+                                             : BertNormalizer::Config());
+  reading.take(std::move(parts.vocabulary));
+  const auto spell = [&](const std::string& content) {
+    NormalizedText text;
+    normalizer.append(content, false, 0, text);
+    return text.text;
+  };
+  AddedTokens raw = make_set(reading.added, false, spell, *reading.vocabulary);
+  AddedTokens normalized = make_set(reading.added, true, spell, *reading.vocabulary);
+  return std::make_unique<BertPipeline>(std::move(raw), std::move(normalized), std::move(normalizer),
+                                        find_value(root, "pre_tokenizer").has_value(), std::move(words),
+                                        *reading.vocabulary);
+}
+
+std::unique_ptr<const Pipeline> read_staged_pipeline(Reading& reading) {
+  const JsonValue root = reading.root;
+  const JsonValue model = root.at("model");
+  bool raw_bytes = false;
+  auto pre_tokenizer =
+      read_pre_tokenizer(find_value(root, "pre_tokenizer"), model_type(model) == "BPE", &raw_bytes);
+  auto normalizer = read_normalizer(find_value(root, "normalizer"));
+  ModelParts parts = read_model(model, raw_bytes);
+  reading.take(std::move(parts.vocabulary));
+  const auto spell = [&](const std::string& content) {
+    AlignedText text;
+    text.assign(content, false, 0);
+    if (normalizer) normalizer->apply(text);
+    return std::string(text.bytes());
+  };
+  AddedTokens raw = make_set(reading.added, false, spell, *reading.vocabulary);
+  AddedTokens normalized = make_set(reading.added, true, spell, *reading.vocabulary);
+  return std::make_unique<StagedPipeline>(std::move(raw), std::move(normalized), std::move(normalizer),
+                                          std::move(pre_tokenizer), std::move(parts.model),
+                                          *reading.vocabulary);
 }
 
 }  // namespace
@@ -160,36 +158,21 @@ Tokenizer::Parts Tokenizer::read_parts(std::string_view json, std::string name) 
   if (!root.is_object()) root.fail("a tokenizer.json is an object");
   if (const auto version = root.find("version"); version && version->as_string() != "1.0")
     unsupported("version", version->as_string(), "1.0");
-  const JsonValue model_value = root.at("model");
-  if (const std::string_view type = model_type(model_value); type != "WordPiece")
-    unsupported("model", type, "WordPiece");
 
-  Vocabulary vocabulary = read_vocabulary(model_value.at("vocab"));
-  WordPiece model = read_model(model_value, vocabulary);
-  BertNormalizer normalizer = read_normalizer(find_value(root, "normalizer"));
-  const bool split_words = read_pre_tokenizer(find_value(root, "pre_tokenizer"));
-  const auto added = read_added_tokens(find_value(root, "added_tokens"), vocabulary);
-  auto post_processor = find_value(root, "post_processor");
-  TokenTemplate token_template =
-      post_processor ? read_template(*post_processor, vocabulary) : TokenTemplate();
-  auto decoder = read_decoder(find_value(root, "decoder"));
-
-  std::vector<bool> is_special(static_cast<size_t>(vocabulary.size()));
-  for (const AddedToken& token : added) is_special[static_cast<size_t>(token.id)] = token.special;
-  AddedTokens raw = make_set(added, false, normalizer, vocabulary);
-  AddedTokens normalized = make_set(added, true, normalizer, vocabulary);
-  return Parts{std::move(vocabulary), std::move(is_special),     std::move(raw),
-               std::move(normalized), std::move(normalizer),     split_words,
-               std::move(model),      std::move(token_template), std::move(decoder)};
+  Reading reading{root, nullptr, {}};
+  Parts parts;
+  parts.pipeline = is_bert(root) ? read_bert_pipeline(reading) : read_staged_pipeline(reading);
+  parts.post_processor = read_post_processor(find_value(root, "post_processor"), *reading.vocabulary);
+  parts.decoder = read_decoder(find_value(root, "decoder"));
+  parts.is_special.resize(static_cast<size_t>(reading.vocabulary->size()));
+  for (const AddedToken& token : reading.added)
+    parts.is_special[static_cast<size_t>(token.id)] = token.special;
+  parts.vocabulary = std::move(reading.vocabulary);
+  return parts;
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view json, std::string name) {
   return std::unique_ptr<Tokenizer>(new Tokenizer(read_parts(json, std::move(name))));
-}
-
-std::unique_ptr<Tokenizer> Tokenizer::from_file(const std::string& path) {
-  const std::string json = read_text_file(path);
-  return from_json(json, path);
 }
 
 }  // namespace headrace

@@ -1,7 +1,7 @@
 // What tokenizer.json is read into, and a Tokenizer made from.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <vector>
 
 #include "text/tokenizer.h"
@@ -9,15 +9,11 @@
 namespace headrace {
 
 struct Tokenizer::Parts {
-  Vocabulary vocabulary;
+  std::unique_ptr<const Vocabulary> vocabulary;
   std::vector<bool> is_special;
-  AddedTokens raw_added;
-  AddedTokens normalized_added;
-  BertNormalizer normalizer;
-  bool split_words;
-  WordPiece model;
-  TokenTemplate token_template;
-  std::optional<WordPieceDecoder> decoder;
+  std::unique_ptr<const Pipeline> pipeline;
+  std::unique_ptr<const PostProcessor> post_processor;
+  std::unique_ptr<const Decoder> decoder;
 };
 
 }  // namespace headrace

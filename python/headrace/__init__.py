@@ -24,6 +24,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._core import Encoding, Ragged, Tokenizer, __version__
+    from .chat import ChatTemplate
     from .client import AsyncClient, Client
     from .engine import Engine, info, isa, load
     from .model import Embeddings, Model, ModelInfo
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "CancelledError",
+    "ChatTemplate",
     "Client",
     "CorruptFileError",
     "DeadlineError",
@@ -57,6 +59,7 @@ __all__ = [
 _LAZY = {
     "__version__": "_core",
     "AsyncClient": "client",
+    "ChatTemplate": "chat",
     "Client": "client",
     "Embeddings": "model",
     "Encoding": "_core",

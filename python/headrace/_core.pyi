@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Ragged', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
 class CompletionQueue:
     """
     Finished tickets on their way to one event loop.
@@ -48,7 +48,7 @@ class Engine:
     """
     The serving core. Use headrace.Engine.
     """
-    def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 1024) -> None:
+    def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 512) -> None:
         ...
     def add(self, name: str, directory: str) -> None:
         ...
@@ -90,6 +90,11 @@ class Encoding:
     def _repr_html_(self) -> str:
         ...
     @property
+    def byte_offsets(self) -> list[tuple[int, int]]:
+        """
+        The offsets in bytes of the UTF-8 form of the text.
+        """
+    @property
     def ids(self) -> list[int]:
         """
         The token ids.
@@ -103,6 +108,16 @@ class Encoding:
     def offsets(self) -> list[tuple[int, int]]:
         """
         For each token its (begin, end) in characters of the text; (0, 0) for tokens that the template added.
+        """
+    @property
+    def pair(self) -> typing.Any:
+        """
+        The second text, or None.
+        """
+    @property
+    def sequence_ids(self) -> list:
+        """
+        For each token 0 or 1, the text it is from, or None if the template added it.
         """
     @property
     def special_tokens_mask(self) -> list[int]:
@@ -146,6 +161,23 @@ class Ragged:
         """
         All token ids, int32.
         """
+class StreamDecoder:
+    """
+    Text of ids that come one by one.
+    
+    What is handed out is certain: never half a character, and all of it together is decode() of all ids.
+    
+    >>> stream = tokenizer.stream_decoder()  # doctest: +SKIP
+    >>> "".join(map(stream.push, ids)) + stream.finish()  # doctest: +SKIP
+    """
+    def finish(self) -> str:
+        """
+        The text that was still waiting; the decoder is then as new.
+        """
+    def push(self, id: typing.SupportsInt | typing.SupportsIndex) -> str:
+        """
+        The text that this id makes certain; may be empty.
+        """
 class Tokenizer:
     """
     Text to token ids, as a tokenizer.json says.
@@ -158,36 +190,57 @@ class Tokenizer:
     ['[CLS]', 'hello', 'world', '[SEP]']
     """
     @staticmethod
-    def from_file(path: typing.Any) -> Tokenizer:
+    def from_file(path: typing.Any, *, encoding: str = '') -> Tokenizer:
         """
-        Reads a tokenizer.json.
+        Reads a tokenizer.json, vocab.txt, SentencePiece .model, tiktoken rank file or GGUF. encoding: how a rank file's text is split, such as 'o200k_base'; by default the file's name.
         """
     @staticmethod
-    def from_model(directory: typing.Any) -> Tokenizer:
+    def from_model(model: typing.Any) -> Tokenizer:
         """
-        Reads the tokenizer.json of a model directory.
+        Reads the tokenizer of a model's directory, or of demo:minilm.
+        """
+    @staticmethod
+    def from_str(json: str) -> Tokenizer:
+        """
+        Reads the text of a tokenizer.json.
         """
     def __repr__(self) -> str:
         ...
-    def count(self, text: typing.Any, *, add_special_tokens: bool = True) -> int:
+    def count(self, text: typing.Any, *, add_special_tokens: bool = True, allow_special: bool = False) -> int:
         """
-        How many tokens the text has.
+        How many tokens the text has; no ids are made for Python.
         """
     def decode(self, ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], *, skip_special_tokens: bool = True) -> str:
         """
         The text that the ids stand for; ids that no token has are left out.
         """
-    def encode(self, text: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = True) -> Encoding:
+    def decode_batch(self, batch: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]], *, skip_special_tokens: bool = True) -> list[str]:
         """
-        Encodes one text. max_tokens keeps that many tokens, special ones included. With allow_special=False a special token spelled out in the text stays text.
+        The texts of several lists of ids.
         """
-    def encode_batch(self, texts: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = True) -> Ragged:
+    def encode(self, text: typing.Any, pair: typing.Any = None, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = False, guarded: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = []) -> Encoding:
         """
-        Encodes several texts to ids only. Releases the GIL.
+        Encodes one text, or two as the model joins them. max_tokens keeps that many tokens, special ones included. Special tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in the text, those stay text that cover such a byte (see ChatTemplate).
+        """
+    def encode_batch(self, texts: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = False, threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> Ragged:
+        """
+        Encodes several texts to ids only, on `threads` threads, by default one for every processor. Releases the GIL.
+        """
+    def encode_ids(self, text: typing.Any, *, add_special_tokens: bool = True, allow_special: bool = False) -> list[int]:
+        """
+        The ids of one text alone, as a list: quicker than encode().
         """
     def id_to_token(self, id: typing.SupportsInt | typing.SupportsIndex) -> str | None:
         """
         The token of an id, or None.
+        """
+    def special_tokens(self) -> list[str]:
+        """
+        The special tokens, which a text spells in vain unless allow_special.
+        """
+    def stream_decoder(self, *, skip_special_tokens: bool = True) -> StreamDecoder:
+        """
+        A decoder for ids that come one by one, as a model generates them.
         """
     def token_to_id(self, token: str) -> int | None:
         """

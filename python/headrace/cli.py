@@ -38,6 +38,14 @@ examples:
   headrace embed demo:minilm --file lines.txt --format npy --out vectors.npy
   sort -u names.txt | headrace embed demo:minilm --file - --format csv
 """
+_TOKENIZE_HELP = """\
+examples:
+  headrace tokenize demo:minilm "tokenization is fun"     coloured in a terminal, a table in a pipe
+  headrace tokenize path/to/tokenizer.json --ids "hello"  ids alone
+  headrace tokenize demo:minilm --file notes.txt --count  how many tokens a file has
+  headrace tokenize demo:minilm --json "hello"            ids, tokens and offsets (in characters)
+Special tokens spelled out in a text, such as [SEP], are text unless --allow-special is given.
+"""
 _BENCH_HELP = """\
 examples:
   headrace bench                                      starts the demo model and measures it
@@ -50,7 +58,13 @@ Latency counts from the moment a request was due, not from when a slow server le
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # Texts may also stand behind options, where argparse has closed its list already.
+    if rest and (not hasattr(options, "texts") or any(item.startswith("-") for item in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.texts += rest
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -113,6 +127,20 @@ def _parser() -> argparse.ArgumentParser:
         "--truncate", action="store_true", help="cut texts that are too long, else they are an error"
     )
     embed.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+
+    tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)
+    tokenize.add_argument("model", metavar="MODEL", help="folder, demo:minilm, or a tokenizer's file")
+    tokenize.add_argument("texts", nargs="*", metavar="TEXT")
+    tokenize.add_argument("--file", help="a file that is one text; - reads standard input")
+    tokenize.add_argument("--lines", action="store_true", help="each line of --file is a text")
+    tokenize.add_argument("--ids", action="store_true", help="ids alone, a line for each text")
+    tokenize.add_argument("--count", action="store_true", help="the number of tokens alone")
+    tokenize.add_argument("--no-special-tokens", action="store_true", help="without the model's template")
+    tokenize.add_argument(
+        "--allow-special", action="store_true", help="special tokens in a text count as such"
+    )
+    tokenize.add_argument("--colour", choices=["auto", "always", "never"], default="auto")
+    tokenize.add_argument("--json", action="store_true", help="a JSON line for each text")
 
     info = command("info", _info, "Show the version, the processor and the instruction set in use.")
     info.add_argument("--json", action="store_true")
@@ -240,6 +268,12 @@ def _embed(options: argparse.Namespace) -> int:
             out.write(b'{"object":"list","data":%b}\n' % embedding_objects_json(vectors, False))
         out.flush()
     return 0
+
+
+def _tokenize(options: argparse.Namespace) -> int:
+    from .tokens import run
+
+    return run(options)
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -45,8 +45,8 @@ def test_options(tokenizer: headrace.Tokenizer) -> None:
     cut = tokenizer.encode("hello world", max_tokens=3)
     assert cut.ids == [101, 7592, 102]
     assert cut.num_tokens == 4
-    assert tokenizer.encode("[SEP]", add_special_tokens=False).ids == [102]
-    assert tokenizer.encode("[SEP]", add_special_tokens=False, allow_special=False).ids != [102]
+    assert tokenizer.encode("[SEP]", add_special_tokens=False, allow_special=True).ids == [102]
+    assert tokenizer.encode("[SEP]", add_special_tokens=False).ids != [102]
 
 
 def test_encode_batch_is_ragged_int32_without_padding(tokenizer: headrace.Tokenizer) -> None:

@@ -21,7 +21,7 @@ AddedTokens make(std::vector<AddedToken> tokens) {
 // The pieces as "text" and "<token>".
 std::vector<std::string> split(const AddedTokens& set, std::string_view text, bool allow_special = true) {
   std::vector<std::string> pieces;
-  set.split(text, allow_special, [&](size_t begin, size_t end, const AddedToken* found) {
+  set.split(text, SpecialsAllowed{allow_special}, [&](size_t begin, size_t end, const AddedToken* found) {
     const std::string piece(text.substr(begin, end - begin));
     pieces.push_back(found ? "<" + piece + ">" : piece);
   });

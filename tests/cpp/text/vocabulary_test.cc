@@ -61,5 +61,35 @@ TEST(VocabularyTest, SurvivesMovesAndLargeTokens) {
   EXPECT_EQ(moved.id("after"), 20001);
 }
 
+TEST(VocabularyTest, ATokenMayHaveSeveralIds) {
+  Vocabulary vocabulary;
+  EXPECT_TRUE(vocabulary.add_again("a", 0));
+  EXPECT_TRUE(vocabulary.add_again("a", 2));
+  EXPECT_FALSE(vocabulary.add_again("b", 2));
+  EXPECT_EQ(vocabulary.id("a"), 2);
+  EXPECT_EQ(vocabulary.token(0), "a");
+  EXPECT_EQ(vocabulary.num_tokens(), 2u);
+}
+
+TEST(VocabularyTest, FindsManyAtOnce) {
+  Vocabulary vocabulary;
+  int32_t none = 0;
+  const std::string_view any = "x";
+  vocabulary.find_all({&any, 1}, &none);
+  EXPECT_EQ(none, -1);
+  std::vector<std::string> tokens;
+  for (int32_t i = 0; i < 5000; ++i) {
+    tokens.push_back("token" + std::to_string(i * 7 % 5000));
+    if (i % 3 != 0) {
+      EXPECT_TRUE(vocabulary.add(tokens.back(), i));
+    }
+  }
+  vocabulary.show_as(1, "shown");
+  const std::vector<std::string_view> views(tokens.begin(), tokens.end());
+  std::vector<int32_t> ids(views.size());
+  vocabulary.find_all(views, ids.data());
+  for (int32_t i = 0; i < 5000; ++i) EXPECT_EQ(ids[static_cast<size_t>(i)], i % 3 != 0 ? i : -1);
+}
+
 }  // namespace
 }  // namespace headrace

@@ -1,33 +1,40 @@
-// The way of one text through a Tokenizer. Included by tokenizer.cc only.
-#pragma once
+#include "text/bert_pipeline.h"
 
 #include <array>
-#include <cstdint>
-#include <string>
-#include <string_view>
 
 #include "base/utf8.h"
 #include "text/split.h"
-#include "text/tokenizer.h"
+#include "text/word_cache.h"
 
 namespace headrace {
+namespace {
 
-inline constexpr std::array<uint8_t, 256> kIdentityMap = [] {
+constexpr std::array<uint8_t, 256> kIdentityMap = [] {
   std::array<uint8_t, 256> map{};
   for (size_t i = 0; i < 256; ++i) map[i] = static_cast<uint8_t>(i);
   return map;
 }();
 
+}  // namespace
+
+struct BertPipeline::Scratch : Pipeline::Scratch {
+  size_t text_bytes() const override { return normalized.text.capacity(); }
+
+  NormalizedText normalized;
+  WordCache cache;
+};
+
 // One pass over one text: the ids of its own tokens go to scratch.ids. Offsets are worked out after each
 // word, from the bytes that its pieces cover, and cost nothing when they are not asked for.
 template <bool kOffsets>
-class Tokenizer::Run {
+class BertPipeline::Run {
  public:
   // encoding: null unless kOffsets; its offsets and spellings are filled.
-  Run(const Tokenizer& owner, std::string_view text, bool allow_special, Scratch& scratch, Encoding* encoding)
+  Run(const BertPipeline& owner, std::string_view text, const SpecialsAllowed& specials, Scratch& scratch,
+      Encoding* encoding)
       : owner_(owner),
         text_(text),
-        allow_special_(allow_special),
+        specials_(specials),
         ids_(scratch.ids),
         normalized_(scratch.normalized),
         cache_(scratch.cache),
@@ -36,7 +43,7 @@ class Tokenizer::Run {
   }
 
   void run() {
-    owner_.raw_added_.split(text_, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
+    owner_.raw_added_.split(text_, specials_, [&](size_t begin, size_t end, const AddedToken* token) {
       const int64_t first_character = character_at(begin);
       if (token) {
         added(*token, text_.substr(begin, end - begin), first_character, character_at(end));
@@ -173,17 +180,18 @@ class Tokenizer::Run {
 
   void find_normalized_added() {
     const std::string_view text = normalized_.text;
-    owner_.normalized_added_.split(
-        text, allow_special_, [&](size_t begin, size_t end, const AddedToken* token) {
-          if (!token) {
-            split_normalized(begin, end);
-          } else if constexpr (kOffsets) {
-            added(*token, text.substr(begin, end - begin), normalized_.origins[begin],
-                  int64_t{normalized_.origins[end - 1]} + 1);
-          } else {
-            added(*token, {}, 0, 0);
-          }
-        });
+    // Guarded bytes are those of the text as given: where there are any, its normalized form has no specials.
+    const SpecialsAllowed specials{specials_.anywhere && specials_.guarded.empty()};
+    owner_.normalized_added_.split(text, specials, [&](size_t begin, size_t end, const AddedToken* token) {
+      if (!token) {
+        split_normalized(begin, end);
+      } else if constexpr (kOffsets) {
+        added(*token, text.substr(begin, end - begin), normalized_.origins[begin],
+              int64_t{normalized_.origins[end - 1]} + 1);
+      } else {
+        added(*token, {}, 0, 0);
+      }
+    });
   }
 
   void split_normalized(size_t begin, size_t end) {
@@ -210,7 +218,7 @@ class Tokenizer::Run {
     *ids_.reserve(1) = token.id;
     ids_.added(1);
     if constexpr (kOffsets) {
-      if (spelling != owner_.token(token.id))
+      if (spelling != owner_.vocabulary_.token(token.id))
         encoding_->spellings.push_back({static_cast<int32_t>(ids_.size() - 1), std::string(spelling)});
       encoding_->offsets.push_back({static_cast<int32_t>(begin), static_cast<int32_t>(end)});
     }
@@ -249,9 +257,9 @@ class Tokenizer::Run {
     }
   }
 
-  const Tokenizer& owner_;
+  const BertPipeline& owner_;
   const std::string_view text_;
-  const bool allow_special_;
+  const SpecialsAllowed specials_;
   IdBuffer& ids_;
   NormalizedText& normalized_;
   WordCache& cache_;
@@ -259,5 +267,31 @@ class Tokenizer::Run {
   size_t last_byte_ = 0;
   int64_t last_character_ = 0;
 };
+
+BertPipeline::BertPipeline(AddedTokens raw_added, AddedTokens normalized_added, BertNormalizer normalizer,
+                           bool split_words, WordPiece model, const Vocabulary& vocabulary)
+    : raw_added_(std::move(raw_added)),
+      normalized_added_(std::move(normalized_added)),
+      normalizer_(std::move(normalizer)),
+      split_words_(split_words),
+      model_(std::move(model)),
+      vocabulary_(vocabulary) {
+  for (size_t i = 0; i < ascii_ids_.size(); ++i) {
+    const auto character = static_cast<char>(i);
+    model_.look_up({&character, 1}, normalizer_.ascii_map(), &ascii_ids_[i]);
+  }
+}
+
+std::unique_ptr<Pipeline::Scratch> BertPipeline::make_scratch() const { return std::make_unique<Scratch>(); }
+
+void BertPipeline::run(std::string_view text, const SpecialsAllowed& specials, Pipeline::Scratch& scratch,
+                       Encoding* encoding) const {
+  auto& own = static_cast<Scratch&>(scratch);
+  if (encoding) {
+    Run<true>(*this, text, specials, own, encoding).run();
+  } else {
+    Run<false>(*this, text, specials, own, nullptr).run();
+  }
+}
 
 }  // namespace headrace

@@ -1,0 +1,215 @@
+#include "text/bpe.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+#include "base/utf8.h"
+#include "text/byte_spelling.h"
+
+namespace headrace {
+
+// Unknown characters that are not yet a symbol, since more may be fused with them.
+struct Bpe::Pending {
+  uint32_t bytes = 0;
+
+  void flush(int32_t unk_id, std::vector<Symbol>& symbols) {
+    if (bytes > 0) symbols.push_back({unk_id, bytes});
+    bytes = 0;
+  }
+};
+
+Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges, Config config)
+    : config_(std::move(config)), merges_(merges) {
+  constexpr int32_t kMaxTokens = (1 << 20) - 1;
+  if (vocabulary.size() > kMaxTokens)
+    throw Error(ErrorKind::kUnsupported, concat("BPE: ids up to ", vocabulary.size() - 1, "; at most ",
+                                                kMaxTokens - 1, " is supported"));
+  if (config_.unk_token) unk_id_ = vocabulary.find(*config_.unk_token);
+  keep_tokens(vocabulary);
+  find_fallbacks(vocabulary);
+  if (config_.raw_bytes) find_byte_symbols(vocabulary);
+  examine_merges(vocabulary, merges);
+  // Zero is kUnasked.
+  wholeness_ = std::make_unique<std::atomic<uint8_t>[]>(static_cast<size_t>(vocabulary.size()));
+}
+
+void Bpe::keep_tokens(const Vocabulary& vocabulary) {
+  tokens_.reserve(vocabulary.num_tokens());
+  token_bytes_.assign(static_cast<size_t>(vocabulary.size()), 0);
+  std::string raw;
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    std::string_view token = vocabulary.token(id);
+    if (token.empty() || vocabulary.find(token) != id) continue;
+    if (config_.raw_bytes) {
+      raw.clear();
+      if (!append_spelled_bytes(token, raw)) continue;
+      token = raw;
+    } else if (token.size() <= 4 && utf8_sequence_length(token, 0) == token.size()) {
+      char_ids_.set(utf8_decode(token.data(), token.size()), id);
+    }
+    tokens_.add(token, id);
+    max_token_bytes_ = std::max(max_token_bytes_, token.size());
+    token_bytes_[static_cast<size_t>(id)] = static_cast<uint32_t>(token.size());
+  }
+}
+
+std::string Bpe::affixed(std::string_view character, int places) const {
+  return concat((places & kFirst) == 0 ? config_.continuing_subword_prefix : std::string(), character,
+                (places & kLast) != 0 ? config_.end_of_word_suffix : std::string());
+}
+
+void Bpe::find_byte_symbols(const Vocabulary& vocabulary) {
+  for (int places = 0; places < 4; ++places) {
+    for (size_t byte = 0; byte < 256; ++byte) {
+      std::string spelled;
+      utf8_append(byte_spelling(static_cast<uint8_t>(byte)), spelled);
+      const int32_t id = vocabulary.find(affixed(spelled, places));
+      byte_symbols_[static_cast<size_t>(places)][byte] = id;
+      if (id < 0 && config_.byte_fallback)
+        throw Error(ErrorKind::kUnsupported,
+                    concat("BPE: byte_fallback with a byte-level vocabulary that lacks the byte ", byte,
+                           " is not supported"));
+    }
+  }
+}
+
+void Bpe::find_fallbacks(const Vocabulary& vocabulary) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  std::string name = "<0x00>";
+  for (size_t byte = 0; byte < 256; ++byte) {
+    name[3] = kHex[byte >> 4];
+    name[4] = kHex[byte & 15];
+    fallback_ids_[byte] = config_.byte_fallback ? vocabulary.find(name) : -1;
+  }
+}
+
+void Bpe::examine_merges(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges) {
+  std::vector<bool> is_substitute(static_cast<size_t>(vocabulary.size()));
+  const auto mark = [&](int32_t id) {
+    if (id < 0) return;
+    is_substitute[static_cast<size_t>(id)] = true;
+    token_bytes_[static_cast<size_t>(id)] = 0;
+  };
+  mark(unk_id_);
+  for (const int32_t id : fallback_ids_) mark(id);
+  bool spells_text = !has_affixes();
+  // Characters may vanish, and their neighbours meet, when neither bytes nor the unknown token stand for
+  // them.
+  const bool keeps_all = config_.unk_token || std::all_of(fallback_ids_.begin(), fallback_ids_.end(),
+                                                          [](int32_t id) { return id >= 0; });
+  const bool wants_cuts = !config_.raw_bytes && !config_.ignore_merges && keeps_all;
+  if (wants_cuts) cuts_.reserve(merges.size());
+  for (const MergeTable::Merge& merge : merges) {
+    const std::string_view left = vocabulary.token(merge.left);
+    const std::string_view right = vocabulary.token(merge.right);
+    if (right.size() <= config_.continuing_subword_prefix.size()) always_by_heap_ = true;
+    if (left.empty() || right.empty() || is_substitute[static_cast<size_t>(merge.left)] ||
+        is_substitute[static_cast<size_t>(merge.right)]) {
+      spells_text = false;
+    } else if (wants_cuts) {
+      cuts_.learn(left, right);
+    }
+  }
+  if (!spells_text) token_bytes_.assign(token_bytes_.size(), 0);
+  can_cut_ = wants_cuts && spells_text;
+  if (can_cut_) cuts_.finish(char_ids_);
+}
+
+void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) const {
+  BpeWork& work = static_cast<BpeWork&>(base);
+  work.ids.clear();
+  work.spans.clear();
+  const int32_t whole = piece.size() <= max_token_bytes_ ? tokens_.find(piece) : -1;
+  std::atomic<uint8_t>* const wholeness = whole >= 0 ? &wholeness_[static_cast<size_t>(whole)] : nullptr;
+  const bool is_known_whole = wholeness != nullptr && !(with_spans && has_affixes()) &&
+                              wholeness->load(std::memory_order_relaxed) == kWhole;
+  if (is_known_whole || (whole >= 0 && config_.ignore_merges)) {
+    work.ids.push_back(whole);
+    if (with_spans) work.spans.push_back({0, static_cast<uint32_t>(piece.size())});
+    return;
+  }
+  std::vector<Symbol>& symbols = work.symbols;
+  symbols.clear();
+  if (config_.raw_bytes) {
+    put_bytes(piece, symbols);
+  } else {
+    put_characters(piece, symbols);
+  }
+  merge_symbols(merges_, always_by_heap_, work.memory, symbols);
+
+  const auto size = static_cast<uint32_t>(piece.size());
+  uint32_t at = 0;
+  for (const Symbol& symbol : symbols) {
+    work.ids.push_back(symbol.id);
+    if (!with_spans) continue;
+    const uint32_t end = std::min(size, at + symbol.bytes);
+    work.spans.push_back({std::min(at, end), end});
+    at = end;
+  }
+  if (wholeness != nullptr)
+    wholeness->store(symbols.size() == 1 && symbols[0].id == whole ? kWhole : kParted,
+                     std::memory_order_relaxed);
+}
+
+void Bpe::put_bytes(std::string_view piece, std::vector<Symbol>& symbols) const {
+  Pending pending;
+  for (size_t i = 0; i < piece.size(); ++i) {
+    const int places = (i == 0 ? kFirst : 0) | (i + 1 == piece.size() ? kLast : 0);
+    const int32_t id = byte_symbols_[static_cast<size_t>(places)][static_cast<uint8_t>(piece[i])];
+    if (id >= 0) {
+      pending.flush(unk_id_, symbols);
+      symbols.push_back({id, 1});
+    } else {
+      put_unknown({}, 1, pending, symbols);
+    }
+  }
+  pending.flush(unk_id_, symbols);
+}
+
+void Bpe::put_characters(std::string_view piece, std::vector<Symbol>& symbols) const {
+  Pending pending;
+  const bool plain = !has_affixes();
+  std::string spelled;
+  for (size_t at = 0; at < piece.size();) {
+    const size_t length = utf8_sequence_length(piece, at);
+    const auto bytes = static_cast<uint32_t>(length);
+    std::string_view symbol = piece.substr(at, length);
+    int32_t id;
+    if (plain) {
+      id = char_ids_[utf8_decode(symbol.data(), length)];
+    } else {
+      spelled = affixed(symbol, (at == 0 ? kFirst : 0) | (at + length == piece.size() ? kLast : 0));
+      symbol = spelled;
+      id = tokens_.find(symbol);
+    }
+    if (id >= 0) {
+      pending.flush(unk_id_, symbols);
+      symbols.push_back({id, bytes});
+    } else {
+      put_unknown(symbol, bytes, pending, symbols);
+    }
+    at += length;
+  }
+  pending.flush(unk_id_, symbols);
+}
+
+// As in the reference, byte tokens do not end a run of unknown characters: they come before it.
+void Bpe::put_unknown(std::string_view symbol, uint32_t bytes, Pending& pending,
+                      std::vector<Symbol>& symbols) const {
+  if (config_.byte_fallback && std::all_of(symbol.begin(), symbol.end(), [&](char c) {
+        return fallback_ids_[static_cast<uint8_t>(c)] >= 0;
+      })) {
+    for (const char c : symbol) symbols.push_back({fallback_ids_[static_cast<uint8_t>(c)], 1});
+    return;
+  }
+  if (!config_.unk_token) return;
+  if (unk_id_ < 0)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the text has characters that the vocabulary lacks, and its unknown token '",
+                       *config_.unk_token, "', too; use a model whose vocabulary has it"));
+  if (!config_.fuse_unk) pending.flush(unk_id_, symbols);
+  pending.bytes += bytes;
+}
+
+}  // namespace headrace
