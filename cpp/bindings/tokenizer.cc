@@ -284,7 +284,9 @@ pass max_tokens to truncate.
       .def_static(
           "from_model",
           [](const py::object& model) {
-            const py::object directory = py::module_::import("headrace.repository").attr("resolve")(model);
+            const py::object directory =
+                py::module_::import("headrace.repository")
+                    .attr("resolve")(py::module_::import("os").attr("fsdecode")(model));
             const auto name = py::str(directory).cast<std::string>();
             const py::gil_scoped_release release;
             return std::shared_ptr<Tokenizer>(Tokenizer::from_model(name));

@@ -202,11 +202,9 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(headrace.CorruptFileError, match="not valid JSON at byte 10"):
         headrace.Tokenizer.from_model(tmp_path)
     data = json.loads((MODEL / "tokenizer.json").read_text("utf-8"))
-    data["pre_tokenizer"] = {"type": "Metaspace"}
+    data["pre_tokenizer"] = {"type": "Rot13"}
     path.write_text(json.dumps(data))
-    with pytest.raises(
-        headrace.UnsupportedError, match="pre_tokenizer 'Metaspace' is not supported; supported"
-    ):
+    with pytest.raises(headrace.UnsupportedError, match="pre_tokenizer.*Rot13"):
         headrace.Tokenizer.from_file(path)
 
 
