@@ -19,7 +19,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const std::string_view text = "Hello a ab, [SEP] \xC3\xA9\xE4\xB8\xAD hellohello <x>";
   std::vector<int32_t> ids;
-  tokenizer->encode_ids(text, {}, ids);
+  try {
+    tokenizer->encode_ids(text, {}, ids);
+  } catch (const headrace::Error& error) {  // the text needs an unknown token, and the file has none
+    if (error.kind() != headrace::ErrorKind::kInvalidArgument) std::abort();
+    return 0;
+  }
   const headrace::Encoding encoding = tokenizer->encode(text, {});
   if (encoding.ids != ids) std::abort();
   tokenizer->decode(ids, true);
