@@ -204,7 +204,7 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
     data = json.loads((MODEL / "tokenizer.json").read_text("utf-8"))
     data["pre_tokenizer"] = {"type": "Rot13"}
     path.write_text(json.dumps(data))
-    with pytest.raises(headrace.UnsupportedError, match="pre_tokenizer.*Rot13"):
+    with pytest.raises(headrace.UnsupportedError, match=r"pre_tokenizer.*Rot13"):
         headrace.Tokenizer.from_file(path)
 
 
