@@ -8,7 +8,6 @@ text and 1,000,000 generated strings a family, takes minutes a family and prints
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import os
@@ -21,6 +20,7 @@ import pytest
 import tokenizers
 import vocabularies
 from comparison import compare, compare_decoding
+from corpus import shared_corpus
 from generated_text import generated
 from real_text import installed_lines
 
@@ -37,17 +37,6 @@ def pair_of(text: str, tmp_path: Path) -> tuple[headrace.Tokenizer, tokenizers.T
     path = tmp_path / "tokenizer.json"
     path.write_text(text, "utf-8")
     return headrace.Tokenizer.from_file(path), vocabularies.reference(text)
-
-
-def shared_corpus() -> Iterator[str]:
-    """Real text of many languages in documents of up to 30 lines; nothing unless HEADRACE_SHARED is set."""
-    shared = os.environ.get("HEADRACE_SHARED")
-    if not shared:
-        return
-    path = Path(shared) / "workloads" / "corpus.txt.gz"
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as corpus:
-        while lines := list(itertools.islice(corpus, 30)):
-            yield "".join(lines)
 
 
 def generated_documents(size: int, words: list[str]) -> Iterator[str]:
