@@ -29,6 +29,7 @@ class Unigram : public CachedModel {
   Unigram(const Vocabulary& vocabulary, std::vector<double> scores, Config config);
 
   std::unique_ptr<Scratch> make_scratch() const override { return std::make_unique<UnigramWork>(); }
+  bool spells_unknown(int32_t id) const override { return config_.unk_id && id == *config_.unk_id; }
   const char* kind() const override { return "Unigram"; }
 
  private:

@@ -59,15 +59,13 @@ def minimal(text: str, differs: Callable[[str], bool]) -> str:
 
 
 def compare(ours: headrace.Tokenizer, reference: tokenizers.Tokenizer, texts: Iterable[str]) -> Tally:
-    """Ids alone and in a batch, offsets and the special tokens' mask."""
+    """Ids alone and in a batch, tokens, offsets and the special tokens' mask."""
+
+    def fields(found: headrace.Encoding | tokenizers.Encoding) -> tuple[object, ...]:
+        return found.ids, found.offsets, found.special_tokens_mask, found.tokens
 
     def of(text: str) -> tuple[object, ...]:
-        found = ours.encode(text, allow_special=True)
-        return found.ids, found.offsets, found.special_tokens_mask
-
-    def expected(text: str) -> tuple[object, ...]:
-        right = reference.encode(text)
-        return right.ids, right.offsets, right.special_tokens_mask
+        return fields(ours.encode(text, allow_special=True))
 
     tally = Tally()
     for block in blocks(texts):
@@ -76,8 +74,8 @@ def compare(ours: headrace.Tokenizer, reference: tokenizers.Tokenizer, texts: It
             tally.texts += 1
             tally.bytes += len(text.encode())
             left = of(text)
-            if ragged[i].tolist() != left[0] or left != (right.ids, right.offsets, right.special_tokens_mask):
-                tally.fail(text, lambda part: of(part) != expected(part), "encoding")
+            if ragged[i].tolist() != left[0] or left != fields(right):
+                tally.fail(text, lambda part: of(part) != fields(reference.encode(part)), "encoding")
     return tally
 
 
