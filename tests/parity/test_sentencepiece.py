@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sentencepiece
 import vocabularies
-from comparison import Tally
+from comparison import Tally, blocks
 from corpus import shared_corpus
 from generated_text import generated
 from real_text import installed_lines
@@ -73,25 +75,24 @@ TRAINED: dict[str, dict[str, Any]] = {
 
 
 def compare(
-    ours: headrace.Tokenizer,
-    reference: sentencepiece.SentencePieceProcessor,
-    texts: Any,
-    *,
-    decode: bool = True,
+    ours: headrace.Tokenizer, reference: sentencepiece.SentencePieceProcessor, texts: Iterable[str]
 ) -> Tally:
+    """Ids, alone and in a batch, pieces, and the text that the ids decode to."""
+
     def differs(text: str) -> bool:
         ids = reference.encode(text)
-        return ours.encode(text).ids != ids or ours.decode(ids) != reference.decode(ids)
+        found = ours.encode(text)
+        pieces = reference.encode(text, out_type=str)
+        return found.ids != ids or found.tokens != pieces or ours.decode(ids) != reference.decode(ids)
 
     tally = Tally()
-    texts = [text.encode("utf-8", "replace").decode() for text in texts]
-    ragged = ours.encode_batch(texts)
-    for i, text in enumerate(texts):
-        tally.texts += 1
-        tally.bytes += len(text.encode())
-        ids = reference.encode(text)
-        if ragged[i].tolist() != ids or (decode and ours.decode(ids) != reference.decode(ids)):
-            tally.fail(text, differs, "ids or text")
+    for block in blocks(texts):
+        ragged = ours.encode_batch(block)
+        for text, ids in zip(block, ragged, strict=True):
+            tally.texts += 1
+            tally.bytes += len(text.encode())
+            if differs(text) or ids.tolist() != reference.encode(text):
+                tally.fail(text, differs, "ids, pieces or text")
     return tally
 
 
@@ -147,6 +148,15 @@ def test_trained_model(name: str, sentences: Path, tmp_path: Path) -> None:
     tally = compare(ours, reference, [*SPACES, *LONG, *words, *generated(7, 4000, words)])
     tally.add(compare(ours, reference, itertools.islice(installed_lines(), 0, 60_000, 30)))
     assert not tally.failures
+    chance = random.Random(9)
+    for _ in range(1000):  # what no text gives: control tokens, the unknown one, bytes of no character
+        ids = [chance.randrange(chance.choice((4, 300, len(reference)))) for _ in range(chance.randrange(12))]
+        if any(map(reference.is_byte, ids)):  # where a control token ends a row of bytes there, and not here
+            ids = [i for i in ids if not reference.is_control(i)]
+        expected = reference.decode(ids)
+        assert ours.decode(ids) == expected, ids
+        stream = ours.stream_decoder()
+        assert "".join(map(stream.push, ids)) + stream.finish() == expected, ids
 
 
 def test_control_tokens_are_text_unless_allowed(sentences: Path, tmp_path: Path) -> None:
