@@ -3,8 +3,8 @@
 // Ids and decoded text are those of the `sentencepiece` library (tests/parity/test_sentencepiece.py), which
 // takes the parts of type "SentencePiece" (sentencepiece_json.h): its sums are floats over whole texts, its
 // merges know no pairs, and its character map goes by the longest entry. Control tokens are added tokens, so
-// that they may be allowed in a text; there they stay text as long as they are not. And as special tokens they
-// are left out before ids are decoded, so that one between two bytes of a character does not part them.
+// that they may be allowed in a text; there they stay text as long as they are not. And as special tokens
+// they are left out before ids are decoded, so that one between two bytes of a character does not part them.
 #pragma once
 
 #include <string>

@@ -31,7 +31,7 @@ std::vector<std::string_view> views_of(const std::vector<std::string>& texts) {
 }
 
 TEST(EncodeBatchTest, ThreadsGiveWhatOneTextAfterTheOtherGives) {
-  const std::vector<std::string> texts = make_texts(4000);
+  const std::vector<std::string> texts = make_texts(2500);
   const auto views = views_of(texts);
   for (const Family& family : make_families()) {
     const EncodeOptions options = {.max_tokens = 50};
@@ -40,7 +40,7 @@ TEST(EncodeBatchTest, ThreadsGiveWhatOneTextAfterTheOtherGives) {
       family.tokenizer->encode_ids(text, options, expected.ids);
       expected.cu_lengths.push_back(static_cast<int32_t>(expected.ids.size()));
     }
-    for (const int threads : {0, 1, 2, 5}) {
+    for (const int threads : {0, 2, 5}) {
       const RaggedIds found = family.tokenizer->encode_batch(views, options, threads);
       EXPECT_EQ(found.ids, expected.ids) << family.name << ", " << threads;
       EXPECT_EQ(found.cu_lengths, expected.cu_lengths) << family.name << ", " << threads;
