@@ -20,8 +20,8 @@ struct Bpe::Pending {
 };
 
 Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges, Config config)
-    : config_(std::move(config)), merges_(merges) {
-  constexpr int32_t kMaxTokens = (1 << 20) - 1;
+    : config_(std::move(config)) {
+  constexpr int32_t kMaxTokens = BpeForward::kMaxTokens;
   if (vocabulary.size() > kMaxTokens)
     throw Error(ErrorKind::kUnsupported, concat("BPE: ids up to ", vocabulary.size() - 1, "; at most ",
                                                 kMaxTokens - 1, " is supported"));
@@ -29,6 +29,13 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
   keep_tokens(vocabulary);
   find_fallbacks(vocabulary);
   if (config_.raw_bytes) find_byte_symbols(vocabulary);
+  if (config_.raw_bytes && !has_affixes()) forward_.learn(tokens_, byte_symbols_[0], merges);
+  if (forward_.ready()) {
+    if (!config_.ignore_merges) tokens_ = {};
+    if (!forward_.is_complete()) merges_ = MergeTable(merges);
+    return;
+  }
+  merges_ = MergeTable(merges);
   examine_merges(vocabulary, merges);
   // Zero is kUnasked.
   wholeness_ = std::make_unique<std::atomic<uint8_t>[]>(static_cast<size_t>(vocabulary.size()));
@@ -116,12 +123,29 @@ void Bpe::examine_merges(const Vocabulary& vocabulary, std::span<const MergeTabl
   if (can_cut_) cuts_.finish(char_ids_);
 }
 
+void Bpe::find_symbols(std::string_view piece, BpeWork& work) const {
+  if (forward_.ready()) {
+    if (work.padded.size() < piece.size() + TokenPrefixes::kPadding)
+      work.padded.resize(piece.size() * 2 + TokenPrefixes::kPadding);
+    std::copy(piece.begin(), piece.end(), work.padded.begin());
+    if (forward_.encode({work.padded.data(), piece.size()}, work.symbols)) return;
+  }
+  work.symbols.clear();
+  if (config_.raw_bytes) {
+    put_bytes(piece, work.symbols);
+  } else {
+    put_characters(piece, work.symbols);
+  }
+  merge_symbols(merges_, always_by_heap_, work.memory, work.symbols);
+}
+
 void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) const {
   BpeWork& work = static_cast<BpeWork&>(base);
   work.ids.clear();
   work.spans.clear();
   const int32_t whole = piece.size() <= max_token_bytes_ ? tokens_.find(piece) : -1;
-  std::atomic<uint8_t>* const wholeness = whole >= 0 ? &wholeness_[static_cast<size_t>(whole)] : nullptr;
+  std::atomic<uint8_t>* const wholeness =
+      whole >= 0 && wholeness_ != nullptr ? &wholeness_[static_cast<size_t>(whole)] : nullptr;
   const bool is_known_whole = wholeness != nullptr && !(with_spans && has_affixes()) &&
                               wholeness->load(std::memory_order_relaxed) == kWhole;
   if (is_known_whole || (whole >= 0 && config_.ignore_merges)) {
@@ -129,18 +153,11 @@ void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) cons
     if (with_spans) work.spans.push_back({0, static_cast<uint32_t>(piece.size())});
     return;
   }
-  std::vector<Symbol>& symbols = work.symbols;
-  symbols.clear();
-  if (config_.raw_bytes) {
-    put_bytes(piece, symbols);
-  } else {
-    put_characters(piece, symbols);
-  }
-  merge_symbols(merges_, always_by_heap_, work.memory, symbols);
+  find_symbols(piece, work);
 
   const auto size = static_cast<uint32_t>(piece.size());
   uint32_t at = 0;
-  for (const Symbol& symbol : symbols) {
+  for (const Symbol& symbol : work.symbols) {
     work.ids.push_back(symbol.id);
     if (!with_spans) continue;
     const uint32_t end = std::min(size, at + symbol.bytes);
@@ -148,7 +165,7 @@ void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) cons
     at = end;
   }
   if (wholeness != nullptr)
-    wholeness->store(symbols.size() == 1 && symbols[0].id == whole ? kWhole : kParted,
+    wholeness->store(work.symbols.size() == 1 && work.symbols[0].id == whole ? kWhole : kParted,
                      std::memory_order_relaxed);
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "text/bpe_cuts.h"
+#include "text/bpe_forward.h"
 #include "text/bpe_merge.h"
 #include "text/cached_model.h"
 #include "text/char_ids.h"
@@ -42,6 +43,7 @@ class Bpe : public CachedModel {
 
  private:
   struct BpeWork : Work {
+    std::vector<char> padded;  // a copy of the piece for BpeForward
     std::vector<Symbol> symbols;
     MergeMemory memory;
   };
@@ -53,6 +55,8 @@ class Bpe : public CachedModel {
     cuts_.cut(text, piece, char_ids_, parts);
   }
 
+  // The symbols of a piece, by bpe_forward.h where that is possible.
+  void find_symbols(std::string_view piece, BpeWork& work) const;
   void keep_tokens(const Vocabulary& vocabulary);
   void find_byte_symbols(const Vocabulary& vocabulary);
   void find_fallbacks(const Vocabulary& vocabulary);
@@ -69,6 +73,7 @@ class Bpe : public CachedModel {
                    std::vector<Symbol>& symbols) const;
 
   Config config_;
+  BpeForward forward_;  // if it is complete, merges_ is empty
   MergeTable merges_;
   bool always_by_heap_ = false;
   Vocabulary tokens_;  // as pieces spell them: of a byte-level vocabulary, raw bytes

@@ -1,0 +1,40 @@
+#include "text/token_prefixes.h"
+
+#include <algorithm>
+
+namespace headrace {
+
+TokenPrefixes::TokenPrefixes(std::span<const Token> tokens) : lengths_(size_t{1} << kStartBits) {
+  const size_t num_slots = std::bit_ceil(tokens.size() + tokens.size() / 2 + 2);
+  slots_.resize(num_slots);
+  shift_ = 64 - std::countr_zero(num_slots);
+  filter_shift_ = shift_ - 3;
+  filter_.resize(std::max<size_t>(num_slots * 8 / 64, 1));
+  std::vector<ByteTrie::Entry> long_tokens;
+  for (const Token& token : tokens) {
+    const size_t length = token.text.size();
+    uint64_t words[2] = {};
+    std::memcpy(words, token.text.data(), std::min(length, sizeof words));
+    if (length >= 4) lengths_[start_of(words[0])] |= length > kShort ? kLonger : 1u << length;
+    if (length > kShort) {
+      long_tokens.push_back({token.text, token.id, 0});
+      continue;
+    }
+    const Key key = key_of(words[0], words[1], length);
+    filter_[key.hash >> filter_shift_ >> 6] |= uint64_t{1} << (key.hash >> filter_shift_ & 63);
+    size_t at = key.hash >> shift_;
+    while (slots_[at].high != 0) at = (at + 1) & (num_slots - 1);
+    slots_[at] = {key.low, key.high | static_cast<uint64_t>(token.id) << 44};
+  }
+  long_tokens_ = ByteTrie(long_tokens, 1);
+  long_tokens_.forget_edges();
+}
+
+int32_t TokenPrefixes::next_long(Candidates& candidates, size_t* size) const {
+  const int32_t id = long_tokens_.longest_match({candidates.text_, candidates.longest_}, 0, size);
+  if (id < 0 || *size <= kShort + 1) candidates.lengths_ &= ~kLonger;
+  if (id >= 0) candidates.longest_ = *size - 1;
+  return id;
+}
+
+}  // namespace headrace
