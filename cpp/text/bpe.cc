@@ -31,7 +31,7 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
   if (config_.raw_bytes) find_byte_symbols(vocabulary);
   if (config_.raw_bytes && !has_affixes()) forward_.learn(tokens_, byte_symbols_[0], merges);
   if (forward_.ready()) {
-    if (!config_.ignore_merges) tokens_ = {};
+    tokens_ = {};
     if (!forward_.is_complete()) merges_ = MergeTable(merges);
     return;
   }
@@ -124,12 +124,6 @@ void Bpe::examine_merges(const Vocabulary& vocabulary, std::span<const MergeTabl
 }
 
 void Bpe::find_symbols(std::string_view piece, BpeWork& work) const {
-  if (forward_.ready()) {
-    if (work.padded.size() < piece.size() + TokenPrefixes::kPadding)
-      work.padded.resize(piece.size() * 2 + TokenPrefixes::kPadding);
-    std::copy(piece.begin(), piece.end(), work.padded.begin());
-    if (forward_.encode({work.padded.data(), piece.size()}, work.symbols)) return;
-  }
   work.symbols.clear();
   if (config_.raw_bytes) {
     put_bytes(piece, work.symbols);
@@ -139,22 +133,21 @@ void Bpe::find_symbols(std::string_view piece, BpeWork& work) const {
   merge_symbols(merges_, always_by_heap_, work.memory, work.symbols);
 }
 
-void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) const {
-  BpeWork& work = static_cast<BpeWork&>(base);
-  work.ids.clear();
-  work.spans.clear();
-  const int32_t whole = piece.size() <= max_token_bytes_ ? tokens_.find(piece) : -1;
-  std::atomic<uint8_t>* const wholeness =
-      whole >= 0 && wholeness_ != nullptr ? &wholeness_[static_cast<size_t>(whole)] : nullptr;
-  const bool is_known_whole = wholeness != nullptr && !(with_spans && has_affixes()) &&
-                              wholeness->load(std::memory_order_relaxed) == kWhole;
-  if (is_known_whole || (whole >= 0 && config_.ignore_merges)) {
-    work.ids.push_back(whole);
-    if (with_spans) work.spans.push_back({0, static_cast<uint32_t>(piece.size())});
-    return;
+bool Bpe::encode_forward(std::string_view piece, BpeWork& work) const {
+  if (work.padded.size() < piece.size() + TokenPrefixes::kPadding)
+    work.padded.resize(piece.size() * 2 + TokenPrefixes::kPadding);
+  std::copy(piece.begin(), piece.end(), work.padded.begin());
+  const std::string_view padded(work.padded.data(), piece.size());
+  if (config_.ignore_merges) {
+    if (const int32_t whole = forward_.whole(padded); whole >= 0) {
+      work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
+      return true;
+    }
   }
-  find_symbols(piece, work);
+  return forward_.encode(padded, work.pairs, work.symbols);
+}
 
+void Bpe::put_symbols(std::string_view piece, bool with_spans, BpeWork& work) {
   const auto size = static_cast<uint32_t>(piece.size());
   uint32_t at = 0;
   for (const Symbol& symbol : work.symbols) {
@@ -164,6 +157,24 @@ void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) cons
     work.spans.push_back({std::min(at, end), end});
     at = end;
   }
+}
+
+void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) const {
+  BpeWork& work = static_cast<BpeWork&>(base);
+  work.ids.clear();
+  work.spans.clear();
+  if (forward_.ready() && encode_forward(piece, work)) return put_symbols(piece, with_spans, work);
+  const int32_t whole = piece.size() <= max_token_bytes_ ? tokens_.find(piece) : -1;
+  std::atomic<uint8_t>* const wholeness =
+      whole >= 0 && wholeness_ != nullptr ? &wholeness_[static_cast<size_t>(whole)] : nullptr;
+  const bool is_known_whole = wholeness != nullptr && !(with_spans && has_affixes()) &&
+                              wholeness->load(std::memory_order_relaxed) == kWhole;
+  if (is_known_whole || (whole >= 0 && config_.ignore_merges)) {
+    work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
+    return put_symbols(piece, with_spans, work);
+  }
+  find_symbols(piece, work);
+  put_symbols(piece, with_spans, work);
   if (wholeness != nullptr)
     wholeness->store(work.symbols.size() == 1 && work.symbols[0].id == whole ? kWhole : kParted,
                      std::memory_order_relaxed);

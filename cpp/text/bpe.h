@@ -44,6 +44,7 @@ class Bpe : public CachedModel {
  private:
   struct BpeWork : Work {
     std::vector<char> padded;  // a copy of the piece for BpeForward
+    BpeForward::Memory pairs;
     std::vector<Symbol> symbols;
     MergeMemory memory;
   };
@@ -51,12 +52,19 @@ class Bpe : public CachedModel {
   enum : int { kFirst = 1, kLast = 2 };  // which places of a piece a symbol is at
 
   void encode_piece(std::string_view piece, bool with_spans, Work& work) const override;
+  void prefetch_piece(std::string_view text, Piece piece) const override {
+    if (forward_.ready() && text.size() - piece.begin >= TokenPrefixes::kPadding)
+      forward_.prefetch(text.substr(piece.begin, piece.end - piece.begin));
+  }
   void cut(std::string_view text, Piece piece, std::vector<Piece>& parts) const override {
     cuts_.cut(text, piece, char_ids_, parts);
   }
 
-  // The symbols of a piece, by bpe_forward.h where that is possible.
+  // The symbols of a piece by bpe_forward.h; false where that is not possible.
+  bool encode_forward(std::string_view piece, BpeWork& work) const;
+  // The symbols of a piece by merging.
   void find_symbols(std::string_view piece, BpeWork& work) const;
+  static void put_symbols(std::string_view piece, bool with_spans, BpeWork& work);
   void keep_tokens(const Vocabulary& vocabulary);
   void find_byte_symbols(const Vocabulary& vocabulary);
   void find_fallbacks(const Vocabulary& vocabulary);

@@ -76,10 +76,10 @@ void BpeForward::mark_unclear(std::span<const MergeTable::Merge> merges) {
 }
 
 void BpeForward::learn_prefixes(const Vocabulary& tokens) {
-  std::vector<TokenPrefixes::Token> made;
+  std::vector<TokenPrefixes::Token> all;
   for (int32_t id = 0; id < tokens.size(); ++id)
-    if (makes(id)) made.push_back({tokens.token(id), id});
-  prefixes_ = TokenPrefixes(made);
+    if (const auto token = tokens.token(id); !token.empty()) all.push_back({token, id, makes(id)});
+  prefixes_ = TokenPrefixes(all);
 }
 
 BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) const {
@@ -103,7 +103,7 @@ BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) co
   }
 }
 
-bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) const {
+bool BpeForward::encode(std::string_view piece, Memory& memory, std::vector<Symbol>& symbols) const {
   symbols.clear();
   // By place: whether no token that begins there leads on.
   uint64_t few_places = 0;
@@ -118,7 +118,7 @@ bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) co
     const int32_t id = prefixes_.next(candidates, &size);
     if (id >= 0) {
       if (is_dead(at + size)) continue;
-      const Fit fits = symbols.empty() ? Fit::kYes : fit(symbols.back().id, id, false);
+      const Fit fits = symbols.empty() ? Fit::kYes : remembered_fit(symbols.back().id, id, memory);
       if (fits == Fit::kNo) continue;
       if (!is_complete_ && (fits == Fit::kUnclear || is_unclear_[static_cast<size_t>(id)])) return false;
       symbols.push_back({id, static_cast<uint32_t>(size)});

@@ -38,19 +38,32 @@ class BpeForward {
   // Whether encode() always knows.
   bool is_complete() const { return is_complete_; }
 
-  // Whether the merges make the token of its own text.
-  bool makes(int32_t id) const { return splits_[static_cast<size_t>(id)].bits != 0; }
+  // What one thread remembers of pairs of tokens that it met lately.
+  class Memory {
+   public:
+    Memory() : verdicts_(size_t{1} << kBits) {}
+
+   private:
+    friend class BpeForward;
+    static constexpr int kBits = 15;
+    std::vector<uint64_t> verdicts_;  // the pair and a Fit
+  };
 
   // Replaces symbols by the encoding of a piece, not empty, behind which TokenPrefixes::kPadding bytes can be read.
   // False where that takes a merge that comes before one
   // of its parts: then merge_symbols must do it.
-  bool encode(std::string_view piece, std::vector<Symbol>& symbols) const;
+  bool encode(std::string_view piece, Memory& memory, std::vector<Symbol>& symbols) const;
+
+  // The token that is all of a piece, whether or not merges make it; -1 when there is none. As encode().
+  int32_t whole(std::string_view piece) const { return prefixes_.whole(piece.data(), piece.size()); }
+  // Brings nearer what those two read first. As encode().
+  void prefetch(std::string_view piece) const { prefixes_.prefetch(piece.data(), piece.size()); }
 
  private:
   static constexpr uint64_t kByte = uint64_t{1} << 24;  // the split of a byte's token: no rank, but not nothing
   static constexpr uint32_t kNoRank = ~uint32_t{0};
   static constexpr uint32_t kEarly = kMaxMerges;  // the rank of a merge that comes before one of its parts
-  enum class Fit { kYes, kNo, kUnclear };
+  enum class Fit : uint8_t { kYes = 1, kNo, kUnclear };
 
   // The merge that makes a token: its parts (20 bits each) and its rank, which is one more than MergeTable's; 0:
   // none does.
@@ -78,21 +91,24 @@ class BpeForward {
       }
     }
 
-   private:
     static constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
-    static constexpr uint64_t kFree = ~uint64_t{0};  // no pair: ids are smaller
-    static constexpr int kRankBits = 24;
-    static constexpr uint32_t kRankMask = (1u << kRankBits) - 1;
     static uint64_t key_of(int32_t left, int32_t right) {
       return static_cast<uint64_t>(left) << 20 | static_cast<uint64_t>(right);
     }
 
-    std::vector<uint64_t> slots_;  // key and rank in one word
+   private:
+    static constexpr uint64_t kFree = ~uint64_t{0};  // no pair: ids are smaller
+    static constexpr int kRankBits = 24;
+    static constexpr uint32_t kRankMask = (1u << kRankBits) - 1;
+
+    HugePageVector<uint64_t> slots_;  // key and rank in one word
     std::vector<uint64_t> filter_;
     int shift_ = 0;
     int filter_shift_ = 0;
   };
 
+  // Whether the merges make the token of its own text.
+  bool makes(int32_t id) const { return splits_[static_cast<size_t>(id)].bits != 0; }
   void learn_prefixes(const Vocabulary& tokens);
   // Whether a merge that comes before one of its parts is never used.
   bool is_idle(const MergeTable::Merge& early) const;
@@ -100,10 +116,16 @@ class BpeForward {
 
   // Whether two tokens are the encoding of their joint text; are_joined: but for the merge that they have.
   Fit fit(int32_t left, int32_t right, bool are_joined) const;
+  Fit remembered_fit(int32_t left, int32_t right, Memory& memory) const {
+    const uint64_t key = Pairs::key_of(left, right);
+    uint64_t& verdict = memory.verdicts_[key * Pairs::kFactor >> (64 - Memory::kBits)];
+    if (verdict >> 2 != key) verdict = key << 2 | static_cast<uint64_t>(fit(left, right, false));
+    return static_cast<Fit>(verdict & 3);
+  }
 
   bool ready_ = false;
   bool is_complete_ = true;
-  std::vector<Split> splits_;     // by id
+  HugePageVector<Split> splits_;  // by id
   std::vector<bool> is_unclear_;  // by id: an early merge may change its text; empty when none can
   Pairs pairs_;
   TokenPrefixes prefixes_;

@@ -15,26 +15,36 @@ TokenPrefixes::TokenPrefixes(std::span<const Token> tokens) : lengths_(size_t{1}
     const size_t length = token.text.size();
     uint64_t words[2] = {};
     std::memcpy(words, token.text.data(), std::min(length, sizeof words));
-    if (length >= 4) lengths_[start_of(words[0])] |= length > kShort ? kLonger : 1u << length;
+    if (length >= 4) lengths_[start_of(words[0])] |= static_cast<uint16_t>(length > kShort ? kLonger : 1u << length);
     if (length > kShort) {
-      long_tokens.push_back({token.text, token.id, 0});
+      long_tokens.push_back({token.text, token.id * 2 + (token.is_part ? 1 : 0), 0});
       continue;
     }
     const Key key = key_of(words[0], words[1], length);
     filter_[key.hash >> filter_shift_ >> 6] |= uint64_t{1} << (key.hash >> filter_shift_ & 63);
     size_t at = key.hash >> shift_;
     while (slots_[at].high != 0) at = (at + 1) & (num_slots - 1);
-    slots_[at] = {key.low, key.high | static_cast<uint64_t>(token.id) << 44};
+    slots_[at] = {key.low, key.high | (token.is_part ? kIsPart : 0) | static_cast<uint64_t>(token.id) << 44};
   }
   long_tokens_ = ByteTrie(long_tokens, 1);
   long_tokens_.forget_edges();
 }
 
 int32_t TokenPrefixes::next_long(Candidates& candidates, size_t* size) const {
-  const int32_t id = long_tokens_.longest_match({candidates.text_, candidates.longest_}, 0, size);
-  if (id < 0 || *size <= kShort + 1) candidates.lengths_ &= ~kLonger;
-  if (id >= 0) candidates.longest_ = *size - 1;
-  return id;
+  while (candidates.longest_ > kShort) {
+    const int32_t found = long_tokens_.longest_match({candidates.text_, candidates.longest_}, 0, size);
+    if (found < 0) break;
+    candidates.longest_ = *size - 1;
+    if ((found & 1) != 0) return found / 2;
+  }
+  candidates.lengths_ &= ~kLonger;
+  return -1;
+}
+
+int32_t TokenPrefixes::whole_long(std::string_view text) const {
+  size_t size = 0;
+  const int32_t found = long_tokens_.longest_match(text, 0, &size);
+  return found >= 0 && size == text.size() ? found / 2 : -1;
 }
 
 }  // namespace headrace

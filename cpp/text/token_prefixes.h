@@ -15,19 +15,21 @@
 #include <utility>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "text/byte_trie.h"
 
 namespace headrace {
 
 class TokenPrefixes {
  public:
-  static constexpr size_t kShort = 13;
+  static constexpr size_t kShort = 12;
   static constexpr size_t kPadding = 16;  // bytes that may be read behind a text
   static constexpr int32_t kMaxId = (1 << 20) - 1;
 
   struct Token {
     std::string_view text;  // not empty; all different
     int32_t id;             // at most kMaxId
+    bool is_part;           // may stand beside others; else only whole() finds it
   };
 
   TokenPrefixes() : TokenPrefixes(std::span<const Token>()) {}
@@ -63,6 +65,23 @@ class TokenPrefixes {
     return candidates;
   }
 
+  // The token that is all of a text; -1 when there is none. As at().
+  int32_t whole(const char* text, size_t size) const {
+    if (size > kShort) return whole_long({text, size});
+    const Key key = key_of(text, size);
+    return is_filtered(key) ? -1 : find(key, true);
+  }
+  // Brings nearer what whole() and at() read. As at().
+  void prefetch(const char* text, size_t size) const {
+    uint64_t low;
+    std::memcpy(&low, text, 8);
+    __builtin_prefetch(&lengths_[start_of(low)]);
+    if (size > kShort) return;
+    const Key key = key_of(text, size);
+    __builtin_prefetch(&filter_[key.hash >> filter_shift_ >> 6]);
+    __builtin_prefetch(&slots_[key.hash >> shift_]);
+  }
+
   // The longest one left and its length; -1 when there are no more.
   int32_t next(Candidates& candidates, size_t* size) const {
     while (candidates.lengths_ != 0) {
@@ -74,8 +93,8 @@ class TokenPrefixes {
       const auto length = static_cast<size_t>(31 - std::countl_zero(candidates.lengths_));
       candidates.lengths_ ^= 1u << length;
       const Key key = key_of(candidates.low_, candidates.high_, length);
-      if ((filter_[key.hash >> filter_shift_ >> 6] >> (key.hash >> filter_shift_ & 63) & 1) == 0) continue;
-      const int32_t id = find(key);
+      if (is_filtered(key)) continue;
+      const int32_t id = find(key, false);
       if (id < 0) continue;
       *size = length;
       return id;
@@ -84,15 +103,14 @@ class TokenPrefixes {
   }
 
  private:
-  static constexpr uint32_t kLonger = 1u << 31;
+  static constexpr uint32_t kLonger = 1u << 15;
   static constexpr int kStartBits = 16;
-  static constexpr int kIdBits = 20;
-  static constexpr uint64_t kIdMask = (uint64_t{1} << kIdBits) - 1;
+  static constexpr uint64_t kIsPart = uint64_t{1} << 36;
 
-  // 13 bytes, their number and the token.
+  // 12 bytes, their number and the token.
   struct Slot {
     uint64_t low = 0;
-    uint64_t high = 0;  // bytes 8 to 12, then 4 bits length, 20 bits id; 0: free
+    uint64_t high = 0;  // bytes 8 to 11, then 4 bits length, kIsPart, 20 bits id from bit 44; 0: free
   };
   struct Key {
     uint64_t low;
@@ -106,24 +124,33 @@ class TokenPrefixes {
   static Key key_of(uint64_t low, uint64_t high, size_t length) {
     const uint64_t kept_low = length >= 8 ? low : low & ((uint64_t{1} << (length * 8)) - 1);
     const uint64_t kept_high = length <= 8 ? 0 : high & ((uint64_t{1} << (length * 8 - 64)) - 1);
-    const uint64_t sized = kept_high | uint64_t{length} << 40;
+    const uint64_t sized = kept_high | uint64_t{length} << 32;
     return {kept_low, sized, (kept_low ^ sized * 0xD6E8FEB86659FD93) * 0x9E3779B97F4A7C15};
   }
-  static uint64_t without_id(uint64_t high) { return high & ((uint64_t{1} << 44) - 1); }
+  static Key key_of(const char* text, size_t length) {
+    uint64_t words[2];
+    std::memcpy(words, text, sizeof words);
+    return key_of(words[0], words[1], length);
+  }
 
-  int32_t find(const Key& key) const {
+  bool is_filtered(const Key& key) const {
+    return (filter_[key.hash >> filter_shift_ >> 6] >> (key.hash >> filter_shift_ & 63) & 1) == 0;
+  }
+  int32_t find(const Key& key, bool is_whole) const {
     for (size_t at = key.hash >> shift_;; at = (at + 1) & (slots_.size() - 1)) {
       const Slot& slot = slots_[at];
-      if (slot.low == key.low && without_id(slot.high) == key.high) return static_cast<int32_t>(slot.high >> 44);
+      if (slot.low == key.low && (slot.high & (kIsPart - 1)) == key.high)
+        return is_whole || (slot.high & kIsPart) != 0 ? static_cast<int32_t>(slot.high >> 44) : -1;
       if (slot.high == 0) return -1;
     }
   }
+  int32_t whole_long(std::string_view text) const;
   int32_t next_long(Candidates& candidates, size_t* size) const;
 
-  std::vector<Slot> slots_;
+  HugePageVector<Slot> slots_;
   std::vector<uint64_t> filter_;
-  std::vector<uint32_t> lengths_;  // by the first four bytes, hashed: a collision only adds lengths
-  ByteTrie long_tokens_;
+  std::vector<uint16_t> lengths_;  // by the first four bytes, hashed: a collision only adds lengths
+  ByteTrie long_tokens_;           // value: 2 * id, + 1 for parts
   int shift_ = 0;
   int filter_shift_ = 0;
 };
