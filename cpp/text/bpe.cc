@@ -144,7 +144,7 @@ bool Bpe::encode_forward(std::string_view piece, BpeWork& work) const {
       return true;
     }
   }
-  return forward_.encode(padded, work.pairs, work.symbols);
+  return forward_.encode(padded, work.symbols);
 }
 
 void Bpe::put_symbols(std::string_view piece, bool with_spans, BpeWork& work) {

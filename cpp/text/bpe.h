@@ -44,7 +44,6 @@ class Bpe : public CachedModel {
  private:
   struct BpeWork : Work {
     std::vector<char> padded;  // a copy of the piece for BpeForward
-    BpeForward::Memory pairs;
     std::vector<Symbol> symbols;
     MergeMemory memory;
   };
@@ -52,9 +51,8 @@ class Bpe : public CachedModel {
   enum : int { kFirst = 1, kLast = 2 };  // which places of a piece a symbol is at
 
   void encode_piece(std::string_view piece, bool with_spans, Work& work) const override;
-  void prefetch_piece(std::string_view text, Piece piece) const override {
-    if (forward_.ready() && text.size() - piece.begin >= TokenPrefixes::kPadding)
-      forward_.prefetch(text.substr(piece.begin, piece.end - piece.begin));
+  void prefetch_pieces(std::span<const std::string_view> pieces) const override {
+    if (forward_.ready()) forward_.prefetch(pieces);
   }
   void cut(std::string_view text, Piece piece, std::vector<Piece>& parts) const override {
     cuts_.cut(text, piece, char_ids_, parts);

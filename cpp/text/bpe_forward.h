@@ -38,41 +38,34 @@ class BpeForward {
   // Whether encode() always knows.
   bool is_complete() const { return is_complete_; }
 
-  // What one thread remembers of pairs of tokens that it met lately.
-  class Memory {
-   public:
-    Memory() : verdicts_(size_t{1} << kBits) {}
-
-   private:
-    friend class BpeForward;
-    static constexpr int kBits = 15;
-    std::vector<uint64_t> verdicts_;  // the pair and a Fit
-  };
-
   // Replaces symbols by the encoding of a piece, not empty, behind which TokenPrefixes::kPadding bytes can be read.
   // False where that takes a merge that comes before one
   // of its parts: then merge_symbols must do it.
-  bool encode(std::string_view piece, Memory& memory, std::vector<Symbol>& symbols) const;
+  bool encode(std::string_view piece, std::vector<Symbol>& symbols) const;
 
   // The token that is all of a piece, whether or not merges make it; -1 when there is none. As encode().
   int32_t whole(std::string_view piece) const { return prefixes_.whole(piece.data(), piece.size()); }
-  // Brings nearer what those two read first. As encode().
-  void prefetch(std::string_view piece) const { prefixes_.prefetch(piece.data(), piece.size()); }
+  // For pieces that encode() is to be called for soon: what it reads can be on its way by then. As encode().
+  void prefetch(std::span<const std::string_view> pieces) const;
 
  private:
-  static constexpr uint64_t kByte = uint64_t{1} << 24;  // the split of a byte's token: no rank, but not nothing
   static constexpr uint32_t kNoRank = ~uint32_t{0};
   static constexpr uint32_t kEarly = kMaxMerges;  // the rank of a merge that comes before one of its parts
   enum class Fit : uint8_t { kYes = 1, kNo, kUnclear };
 
-  // The merge that makes a token: its parts (20 bits each) and its rank, which is one more than MergeTable's; 0:
-  // none does.
-  struct Split {
+  // Undoing a merge: its rank, which is one more than MergeTable's, and the part beside a border. Rank 0: none.
+  struct Step {
     uint64_t bits = 0;
 
-    int32_t left() const { return static_cast<int32_t>(bits >> 44); }
-    int32_t right() const { return static_cast<int32_t>(bits >> 24 & ((1 << 20) - 1)); }
     uint32_t rank() const { return static_cast<uint32_t>(bits) & ((1 << 24) - 1); }
+    int32_t part() const { return static_cast<int32_t>(bits >> 24); }
+  };
+  // How the merges that made a token are undone, seen from its left end and from its right end. What is left after
+  // kSteps goes on in the record of the part left. One line of the processor's cache.
+  static constexpr size_t kSteps = 4;
+  struct alignas(64) History {
+    Step left[kSteps];
+    Step right[kSteps];
   };
 
   // Merges by their two parts. A few bits for each pair stay in the processor's cache and say of most pairs
@@ -84,7 +77,8 @@ class BpeForward {
     uint32_t rank(int32_t left, int32_t right) const {
       const uint64_t key = key_of(left, right);
       const uint64_t hash = key * kFactor;
-      if ((filter_[hash >> filter_shift_ >> 6] >> (hash >> filter_shift_ & 63) & 1) == 0) return kNoRank;
+      const uint64_t bits = filter_bits(hash);
+      if ((filter_[hash >> filter_shift_] & bits) != bits) return kNoRank;
       for (size_t at = hash >> shift_;; at = (at + 1) & (slots_.size() - 1)) {
         if (slots_[at] >> kRankBits == key) return static_cast<uint32_t>(slots_[at]) & kRankMask;
         if (slots_[at] == kFree) return kNoRank;
@@ -100,6 +94,9 @@ class BpeForward {
     static constexpr uint64_t kFree = ~uint64_t{0};  // no pair: ids are smaller
     static constexpr int kRankBits = 24;
     static constexpr uint32_t kRankMask = (1u << kRankBits) - 1;
+    static uint64_t filter_bits(uint64_t hash) {
+      return uint64_t{1} << (hash >> 20 & 63) | uint64_t{1} << (hash >> 26 & 63);
+    }
 
     HugePageVector<uint64_t> slots_;  // key and rank in one word
     std::vector<uint64_t> filter_;
@@ -108,24 +105,22 @@ class BpeForward {
   };
 
   // Whether the merges make the token of its own text.
-  bool makes(int32_t id) const { return splits_[static_cast<size_t>(id)].bits != 0; }
+  bool makes(int32_t id) const { return is_made_[static_cast<size_t>(id)]; }
+  const History& history(int32_t id) const { return histories_[static_cast<size_t>(id)]; }
+  uint32_t rank_of(int32_t id) const { return history(id).left[0].rank(); }
   void learn_prefixes(const Vocabulary& tokens);
   // Whether a merge that comes before one of its parts is never used.
   bool is_idle(const MergeTable::Merge& early) const;
   void mark_unclear(std::span<const MergeTable::Merge> merges);
 
+  void prefetch_histories(std::string_view piece) const;
   // Whether two tokens are the encoding of their joint text; are_joined: but for the merge that they have.
   Fit fit(int32_t left, int32_t right, bool are_joined) const;
-  Fit remembered_fit(int32_t left, int32_t right, Memory& memory) const {
-    const uint64_t key = Pairs::key_of(left, right);
-    uint64_t& verdict = memory.verdicts_[key * Pairs::kFactor >> (64 - Memory::kBits)];
-    if (verdict >> 2 != key) verdict = key << 2 | static_cast<uint64_t>(fit(left, right, false));
-    return static_cast<Fit>(verdict & 3);
-  }
 
   bool ready_ = false;
   bool is_complete_ = true;
-  HugePageVector<Split> splits_;  // by id
+  HugePageVector<History> histories_;  // by id
+  std::vector<bool> is_made_;          // by id
   std::vector<bool> is_unclear_;  // by id: an early merge may change its text; empty when none can
   Pairs pairs_;
   TokenPrefixes prefixes_;

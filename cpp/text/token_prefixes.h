@@ -6,6 +6,7 @@
 // are few and have a trie.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -58,9 +59,9 @@ class TokenPrefixes {
   Candidates at(const char* text, size_t size) const {
     Candidates candidates;
     candidates.text_ = text;
-    std::memcpy(&candidates.low_, text, 8);
-    std::memcpy(&candidates.high_, text + 8, 8);
-    candidates.lengths_ = 0b1110 | lengths_[start_of(candidates.low_)];
+    candidates.low_ = word_at(text);
+    candidates.high_ = word_at(text + 8);
+    candidates.lengths_ = lengths_of(candidates.low_);
     candidates.shorten(size);
     return candidates;
   }
@@ -68,18 +69,26 @@ class TokenPrefixes {
   // The token that is all of a text; -1 when there is none. As at().
   int32_t whole(const char* text, size_t size) const {
     if (size > kShort) return whole_long({text, size});
-    const Key key = key_of(text, size);
+    const Key key = key_of(word_at(text), word_at(text + 8), size);
     return is_filtered(key) ? -1 : find(key, true);
   }
-  // Brings nearer what whole() and at() read. As at().
-  void prefetch(const char* text, size_t size) const {
-    uint64_t low;
-    std::memcpy(&low, text, 8);
-    __builtin_prefetch(&lengths_[start_of(low)]);
-    if (size > kShort) return;
-    const Key key = key_of(text, size);
-    __builtin_prefetch(&filter_[key.hash >> filter_shift_ >> 6]);
-    __builtin_prefetch(&slots_[key.hash >> shift_]);
+  // Brings nearer what at() reads for each place of a text; then what next() and whole() do first, once that is
+  // there. text: as at().
+  void prefetch_places(const char* text, size_t size) const {
+    for (size_t i = 0; i < size; ++i) {
+      const uint64_t low = word_at(text + i);
+      __builtin_prefetch(&pairs_[low & 0xFFFF]);
+      __builtin_prefetch(&lengths_[start_of(low)]);
+    }
+  }
+  void prefetch_tokens(const char* text, size_t size) const {
+    for (size_t i = 0; i < size; ++i) {
+      const uint64_t low = word_at(text + i);
+      const uint32_t lengths = (lengths_of(low) & ((2u << std::min(size - i, kShort)) - 1)) | 1;
+      const Key key = key_of(low, word_at(text + i + 8), static_cast<size_t>(31 - std::countl_zero(lengths)));
+      __builtin_prefetch(&filter_[key.hash >> filter_shift_]);
+      __builtin_prefetch(&slots_[key.hash >> shift_]);
+    }
   }
 
   // The longest one left and its length; -1 when there are no more.
@@ -92,6 +101,12 @@ class TokenPrefixes {
       }
       const auto length = static_cast<size_t>(31 - std::countl_zero(candidates.lengths_));
       candidates.lengths_ ^= 1u << length;
+      if (length == 1) {
+        *size = 1;
+        const int32_t id = bytes_[candidates.low_ & 0xFF];
+        if (id < 0) continue;
+        return id;
+      }
       const Key key = key_of(candidates.low_, candidates.high_, length);
       if (is_filtered(key)) continue;
       const int32_t id = find(key, false);
@@ -118,6 +133,12 @@ class TokenPrefixes {
     uint64_t hash;
   };
 
+  static uint64_t word_at(const char* text) {
+    uint64_t word;
+    std::memcpy(&word, text, sizeof word);
+    return word;
+  }
+  uint32_t lengths_of(uint64_t low) const { return 0b10u | pairs_[low & 0xFFFF] | lengths_[start_of(low)]; }
   static size_t start_of(uint64_t low) {
     return static_cast<size_t>((low << 32) * 0x9E3779B97F4A7C15 >> (64 - kStartBits));
   }
@@ -127,14 +148,13 @@ class TokenPrefixes {
     const uint64_t sized = kept_high | uint64_t{length} << 32;
     return {kept_low, sized, (kept_low ^ sized * 0xD6E8FEB86659FD93) * 0x9E3779B97F4A7C15};
   }
-  static Key key_of(const char* text, size_t length) {
-    uint64_t words[2];
-    std::memcpy(words, text, sizeof words);
-    return key_of(words[0], words[1], length);
-  }
 
+  static uint64_t filter_bits(uint64_t hash) {
+    return uint64_t{1} << (hash >> 20 & 63) | uint64_t{1} << (hash >> 26 & 63);
+  }
   bool is_filtered(const Key& key) const {
-    return (filter_[key.hash >> filter_shift_ >> 6] >> (key.hash >> filter_shift_ & 63) & 1) == 0;
+    const uint64_t bits = filter_bits(key.hash);
+    return (filter_[key.hash >> filter_shift_] & bits) != bits;
   }
   int32_t find(const Key& key, bool is_whole) const {
     for (size_t at = key.hash >> shift_;; at = (at + 1) & (slots_.size() - 1)) {
@@ -149,7 +169,9 @@ class TokenPrefixes {
 
   HugePageVector<Slot> slots_;
   std::vector<uint64_t> filter_;
-  std::vector<uint16_t> lengths_;  // by the first four bytes, hashed: a collision only adds lengths
+  std::array<int32_t, 256> bytes_;  // tokens of one byte; -1: none
+  std::vector<uint8_t> pairs_;      // by the first two bytes (the lower first): whether 2 and 3 are lengths
+  std::vector<uint16_t> lengths_;  // from 4 on, by the first four bytes, hashed: a collision only adds lengths
   ByteTrie long_tokens_;           // value: 2 * id, + 1 for parts
   int shift_ = 0;
   int filter_shift_ = 0;
