@@ -1,7 +1,8 @@
 // Memory for large tables that are read at random: in huge pages, where the system has them.
 //
-// A read at random costs the processor a walk through the page tables besides; with pages of 2 MiB there are few
-// enough of those to remember. (Measured on tokenizers' tables in a virtual machine: 10 to 15 % of all time.)
+// A read at random costs the processor a walk through the page tables besides; with pages of 2 MiB there are
+// few enough of those to remember. (Measured on tokenizers' tables in a virtual machine: 10 to 15 % of all
+// time.)
 #pragma once
 
 #include <cstddef>

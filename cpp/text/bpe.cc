@@ -138,11 +138,11 @@ bool Bpe::encode_forward(std::string_view piece, BpeWork& work) const {
     work.padded.resize(piece.size() * 2 + TokenPrefixes::kPadding);
   std::copy(piece.begin(), piece.end(), work.padded.begin());
   const std::string_view padded(work.padded.data(), piece.size());
-  if (config_.ignore_merges) {
-    if (const int32_t whole = forward_.whole(padded); whole >= 0) {
-      work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
-      return true;
-    }
+  // A token that merges make is also what they make of its text.
+  const int32_t whole = forward_.whole(padded, config_.ignore_merges);
+  if (whole >= 0) {
+    work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
+    return true;
   }
   return forward_.encode(padded, work.symbols);
 }

@@ -51,9 +51,6 @@ class Bpe : public CachedModel {
   enum : int { kFirst = 1, kLast = 2 };  // which places of a piece a symbol is at
 
   void encode_piece(std::string_view piece, bool with_spans, Work& work) const override;
-  void prefetch_pieces(std::span<const std::string_view> pieces) const override {
-    if (forward_.ready()) forward_.prefetch(pieces);
-  }
   void cut(std::string_view text, Piece piece, std::vector<Piece>& parts) const override {
     cuts_.cut(text, piece, char_ids_, parts);
   }

@@ -39,21 +39,13 @@ void CachedModel::encode_all(std::string_view text, std::span<const Piece> piece
                              std::vector<Piece>* spans) const {
   PieceCache::Key keys[kBlockPieces];
   PieceCache::Slot* slots[kBlockPieces];
-  std::string_view missing[kBlockPieces];
   for (size_t first = 0; first < pieces.size(); first += kBlockPieces) {
     const size_t count = std::min(kBlockPieces, pieces.size() - first);
     for (size_t i = 0; i < count; ++i) {
       keys[i] = work.cache.key(text, pieces[first + i]);
       work.cache.prefetch(keys[i]);
     }
-    size_t num_missing = 0;
-    for (size_t i = 0; i < count; ++i) {
-      slots[i] = work.cache.slot(keys[i]);
-      if (slots[i] != nullptr || text.size() - pieces[first + i].end < 16) continue;
-      const Piece piece = pieces[first + i];
-      missing[num_missing++] = text.substr(piece.begin, piece.end - piece.begin);
-    }
-    prefetch_pieces({missing, num_missing});
+    for (size_t i = 0; i < count; ++i) slots[i] = work.cache.slot(keys[i]);
     ids.reserve((count + 1) * PieceCache::kInlineIds);
     for (size_t i = 0; i < count; ++i) {
       const Piece piece = pieces[first + i];

@@ -29,10 +29,6 @@ class CachedModel : public SubwordModel {
   // Replaces work.ids, and work.spans when they are wanted, by those of one piece.
   virtual void encode_piece(std::string_view piece, bool with_spans, Work& work) const = 0;
 
-  // A hint that encode_piece will be called for these soon: what it reads first can be on its way by then. Sixteen
-  // bytes behind each piece may be read.
-  virtual void prefetch_pieces(std::span<const std::string_view> pieces) const { (void)pieces; }
-
   // Appends to parts the parts of a piece that may be encoded one by one with the same result.
   virtual void cut(std::string_view text, Piece piece, std::vector<Piece>& parts) const {
     (void)text;

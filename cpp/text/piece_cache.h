@@ -1,9 +1,10 @@
 // The ids of pieces met lately, so that common words skip the model.
 //
-// Two slots of 32 bytes for each hash, side by side in one cache line. New pieces go into a free slot or the second
-// one, and one that is met again there moves to the first: words that come but once do not displace those that come often.
-// A piece of up to 15 bytes is its own key, and up to four ids stand in the slot itself. What is longer lies
-// in an arena to which the slot points; when that is full, everything is forgotten. At most 8 MiB in all.
+// Two slots of 32 bytes for each hash, side by side in one cache line. New pieces go into a free slot or the
+// second one, and one that is met again there moves to the first: words that come but once do not displace
+// those that come often. A piece of up to 15 bytes is its own key, and up to four ids stand in the slot
+// itself. What is longer lies in an arena to which the slot points; when that is full, everything is
+// forgotten. At most 8 MiB in all.
 //
 // Belongs to one thread at a time.
 #pragma once
@@ -60,12 +61,11 @@ class PieceCache {
 
   void prefetch(const Key& key) const { __builtin_prefetch(set_of(key)); }
 
-  // The slot that may hold the piece that key() was made of, or null. It may hold another one by the time that
-  // append() looks at it, if other pieces were looked up or inserted in between.
+  // The slot that may hold the piece that key() was made of, or null. It may hold another one by the time
+  // that append() looks at it, if other pieces were looked up or inserted in between.
   Slot* slot(const Key& key) {
     Slot* const set = set_of(key);
     for (size_t i = 0; i < kSetSlots; ++i) {
-
       if (set[i].low != key.low || set[i].high != key.high) continue;
       if (i == 0) return set;
       std::swap(set[i - 1], set[i]);

@@ -18,7 +18,8 @@ TokenPrefixes::TokenPrefixes(std::span<const Token> tokens)
     const size_t length = token.text.size();
     uint64_t words[2] = {};
     std::memcpy(words, token.text.data(), std::min(length, sizeof words));
-    if (length >= 4) lengths_[start_of(words[0])] |= static_cast<uint16_t>(length > kShort ? kLonger : 1u << length);
+    if (length >= 4)
+      lengths_[start_of(words[0])] |= static_cast<uint16_t>(length > kShort ? kLonger : 1u << length);
     if (length == 2 || length == 3) pairs_[words[0] & 0xFFFF] |= static_cast<uint8_t>(1u << length);
     if (length == 1 && token.is_part) bytes_[words[0]] = token.id;
     if (length > kShort) {

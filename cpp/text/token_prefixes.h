@@ -1,12 +1,11 @@
 // The tokens that a text begins with, longest first.
 //
-// A trie would read a far place of memory for each byte. Here a small table says, by the first four bytes, which
-// lengths tokens have that begin so; a filter of one bit for each token, which stays in the processor's cache,
-// drops most of those lengths; and what is left is looked up among the tokens. Tokens of more than kShort bytes
-// are few and have a trie.
+// A trie would read a far place of memory for each byte. Here a small table says, by the first four bytes,
+// which lengths tokens have that begin so; a filter of one bit for each token, which stays in the processor's
+// cache, drops most of those lengths; and what is left is looked up among the tokens. Tokens of more than
+// kShort bytes are few and have a trie.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -72,25 +71,6 @@ class TokenPrefixes {
     const Key key = key_of(word_at(text), word_at(text + 8), size);
     return is_filtered(key) ? -1 : find(key, true);
   }
-  // Brings nearer what at() reads for each place of a text; then what next() and whole() do first, once that is
-  // there. text: as at().
-  void prefetch_places(const char* text, size_t size) const {
-    for (size_t i = 0; i < size; ++i) {
-      const uint64_t low = word_at(text + i);
-      __builtin_prefetch(&pairs_[low & 0xFFFF]);
-      __builtin_prefetch(&lengths_[start_of(low)]);
-    }
-  }
-  void prefetch_tokens(const char* text, size_t size) const {
-    for (size_t i = 0; i < size; ++i) {
-      const uint64_t low = word_at(text + i);
-      const uint32_t lengths = (lengths_of(low) & ((2u << std::min(size - i, kShort)) - 1)) | 1;
-      const Key key = key_of(low, word_at(text + i + 8), static_cast<size_t>(31 - std::countl_zero(lengths)));
-      __builtin_prefetch(&filter_[key.hash >> filter_shift_]);
-      __builtin_prefetch(&slots_[key.hash >> shift_]);
-    }
-  }
-
   // The longest one left and its length; -1 when there are no more.
   int32_t next(Candidates& candidates, size_t* size) const {
     while (candidates.lengths_ != 0) {
@@ -171,8 +151,9 @@ class TokenPrefixes {
   std::vector<uint64_t> filter_;
   std::array<int32_t, 256> bytes_;  // tokens of one byte; -1: none
   std::vector<uint8_t> pairs_;      // by the first two bytes (the lower first): whether 2 and 3 are lengths
-  std::vector<uint16_t> lengths_;  // from 4 on, by the first four bytes, hashed: a collision only adds lengths
-  ByteTrie long_tokens_;           // value: 2 * id, + 1 for parts
+  std::vector<uint16_t>
+      lengths_;           // from 4 on, by the first four bytes, hashed: a collision only adds lengths
+  ByteTrie long_tokens_;  // value: 2 * id, + 1 for parts
   int shift_ = 0;
   int filter_shift_ = 0;
 };
