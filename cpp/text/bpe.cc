@@ -21,7 +21,7 @@ struct Bpe::Pending {
 
 Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges, Config config)
     : config_(std::move(config)) {
-  constexpr int32_t kMaxTokens = BpeForward::kMaxTokens;
+  constexpr int32_t kMaxTokens = MergeTable::kMaxIds;
   if (vocabulary.size() > kMaxTokens)
     throw Error(ErrorKind::kUnsupported, concat("BPE: ids up to ", vocabulary.size() - 1, "; at most ",
                                                 kMaxTokens - 1, " is supported"));
@@ -29,11 +29,15 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
   keep_tokens(vocabulary);
   find_fallbacks(vocabulary);
   if (config_.raw_bytes) find_byte_symbols(vocabulary);
-  if (config_.raw_bytes && !has_affixes()) forward_.learn(tokens_, byte_symbols_[0], merges);
-  if (forward_.ready()) {
-    tokens_ = {};
-    if (!forward_.is_complete()) merges_ = MergeTable(merges);
-    return;
+  if (config_.raw_bytes && !has_affixes()) {
+    forward_.learn(tokens_, byte_symbols_[0], merges, merges_);
+    if (forward_.ready()) {
+      byte_pairs_.reserve(size_t{1} << 16);
+      for (const int32_t first : byte_symbols_[0])
+        for (const int32_t second : byte_symbols_[0]) byte_pairs_.push_back(merges_.find(first, second));
+      tokens_ = {};
+      return;
+    }
   }
   merges_ = MergeTable(merges);
   examine_merges(vocabulary, merges);
@@ -130,10 +134,15 @@ void Bpe::find_symbols(std::string_view piece, BpeWork& work) const {
   } else {
     put_characters(piece, work.symbols);
   }
-  merge_symbols(merges_, always_by_heap_, work.memory, work.symbols);
+  std::vector<uint64_t>& first = work.memory.merges;
+  first.resize(work.symbols.size());
+  for (size_t i = 0; i + 1 < first.size(); ++i)
+    first[i] = merges_.find(work.symbols[i].id, work.symbols[i + 1].id);
+  merge_symbols(merges_, always_by_heap_, first, work.memory, work.symbols);
 }
 
-bool Bpe::encode_forward(std::string_view piece, BpeWork& work) const {
+void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {
+  constexpr size_t kLongBytes = 2000;  // from about there on the heap no longer fits into the caches
   if (work.padded.size() < piece.size() + TokenPrefixes::kPadding)
     work.padded.resize(piece.size() * 2 + TokenPrefixes::kPadding);
   std::copy(piece.begin(), piece.end(), work.padded.begin());
@@ -142,9 +151,16 @@ bool Bpe::encode_forward(std::string_view piece, BpeWork& work) const {
   const int32_t whole = forward_.whole(padded, config_.ignore_merges);
   if (whole >= 0) {
     work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
-    return true;
+    return;
   }
-  return forward_.encode(padded, work.symbols);
+  if (piece.size() >= kLongBytes && forward_.encode(padded, work.symbols)) return;
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(piece[i]); };
+  std::vector<uint64_t>& first = work.memory.merges;
+  work.symbols.resize(piece.size());
+  first.resize(piece.size());
+  for (size_t i = 0; i < piece.size(); ++i) work.symbols[i] = {byte_symbols_[0][byte(i)], 1};
+  for (size_t i = 0; i + 1 < piece.size(); ++i) first[i] = byte_pairs_[size_t{byte(i)} << 8 | byte(i + 1)];
+  merge_symbols(merges_, false, first, work.memory, work.symbols);
 }
 
 void Bpe::put_symbols(std::string_view piece, bool with_spans, BpeWork& work) {
@@ -163,7 +179,10 @@ void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) cons
   BpeWork& work = static_cast<BpeWork&>(base);
   work.ids.clear();
   work.spans.clear();
-  if (forward_.ready() && encode_forward(piece, work)) return put_symbols(piece, with_spans, work);
+  if (forward_.ready()) {
+    find_bytes(piece, work);
+    return put_symbols(piece, with_spans, work);
+  }
   const int32_t whole = piece.size() <= max_token_bytes_ ? tokens_.find(piece) : -1;
   std::atomic<uint8_t>* const wholeness =
       whole >= 0 && wholeness_ != nullptr ? &wholeness_[static_cast<size_t>(whole)] : nullptr;

@@ -55,9 +55,8 @@ class Bpe : public CachedModel {
     cuts_.cut(text, piece, char_ids_, parts);
   }
 
-  // The symbols of a piece by bpe_forward.h; false where that is not possible.
-  bool encode_forward(std::string_view piece, BpeWork& work) const;
-  // The symbols of a piece by merging.
+  // The symbols of a piece of a byte-level vocabulary that has all bytes.
+  void find_bytes(std::string_view piece, BpeWork& work) const;
   void find_symbols(std::string_view piece, BpeWork& work) const;
   static void put_symbols(std::string_view piece, bool with_spans, BpeWork& work);
   void keep_tokens(const Vocabulary& vocabulary);
@@ -76,8 +75,10 @@ class Bpe : public CachedModel {
                    std::vector<Symbol>& symbols) const;
 
   Config config_;
-  BpeForward forward_;  // if it is complete, merges_ is empty
   MergeTable merges_;
+  BpeForward forward_;  // of merges_
+  std::vector<uint64_t>
+      byte_pairs_;  // by two bytes, the first the higher: MergeTable::find; empty unless ready
   bool always_by_heap_ = false;
   Vocabulary tokens_;  // as pieces spell them: of a byte-level vocabulary, raw bytes
   size_t max_token_bytes_ = 0;

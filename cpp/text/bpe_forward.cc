@@ -5,18 +5,16 @@
 namespace headrace {
 
 void BpeForward::learn(const Vocabulary& tokens, const std::array<int32_t, 256>& bytes,
-                       std::span<const MergeTable::Merge> merges) {
-  if (tokens.size() > kMaxTokens || merges.size() >= kMaxMerges ||
+                       std::span<const MergeTable::Merge> merges, MergeTable& table) {
+  if (merges.size() > MergeTable::kMaxMerges ||
       std::any_of(bytes.begin(), bytes.end(), [](int32_t id) { return id < 0; }))
     return;
-  bytes_ = bytes;
+  merges_ = &table;
   splits_.assign(static_cast<size_t>(tokens.size()), {});
   for (const int32_t id : bytes) splits_[static_cast<size_t>(id)] = {kByte};
-  if (!learn_merges(merges)) return;
-  byte_pairs_.reserve(size_t{1} << 16);
-  for (const int32_t first : bytes)
-    for (const int32_t second : bytes) byte_pairs_.push_back(pairs_.find(first, second));
+  if (!learn_merges(merges, table)) return;
   std::vector<TokenPrefixes::Token> all;
+  all.reserve(tokens.num_tokens());
   for (int32_t id = 0; id < tokens.size(); ++id)
     if (const auto token = tokens.token(id); !token.empty()) all.push_back({token, id, makes(id)});
   prefixes_ = TokenPrefixes(all);
@@ -25,8 +23,8 @@ void BpeForward::learn(const Vocabulary& tokens, const std::array<int32_t, 256>&
 
 // A merge counts if its parts are made by then, if it is the first to make its token, and if it is what
 // happens to the text of that token; the others of that token are never used.
-bool BpeForward::learn_merges(std::span<const MergeTable::Merge> merges) {
-  pairs_.reserve(std::min(merges.size(), splits_.size()));
+bool BpeForward::learn_merges(std::span<const MergeTable::Merge> merges, MergeTable& table) {
+  table.reserve(std::min(merges.size(), splits_.size()));
   std::vector<const MergeTable::Merge*> early;
   for (const MergeTable::Merge& merge : merges) {
     const auto [left, right, result] = merge;
@@ -39,15 +37,15 @@ bool BpeForward::learn_merges(std::span<const MergeTable::Merge> merges) {
     if (makes(result) || fit(left, right, true) == Fit::kNo) continue;
     const auto rank = static_cast<uint32_t>(&merge - merges.data()) + 1;
     made.bits = static_cast<uint64_t>(left) << 44 | static_cast<uint64_t>(right) << 24 | rank;
-    pairs_.add(left, right, rank, result, false);
+    table.add(merge, rank);
   }
-  return learn_early(merges, std::move(early));
+  return learn_early(merges, std::move(early), table);
 }
 
 // Of the merges that come before one of their parts those that may be used: where both parts can stand side
 // by side, or are made by such merges themselves.
 bool BpeForward::learn_early(std::span<const MergeTable::Merge> merges,
-                             std::vector<const MergeTable::Merge*> early) {
+                             std::vector<const MergeTable::Merge*> early, MergeTable& table) {
   std::vector<bool> is_possible(splits_.size());
   for (size_t id = 0; id < splits_.size(); ++id) is_possible[id] = splits_[id].bits != 0;
   std::erase_if(early, [&](const auto* merge) { return is_idle(*merge); });
@@ -56,9 +54,8 @@ bool BpeForward::learn_early(std::span<const MergeTable::Merge> merges,
     for (const MergeTable::Merge*& merge : early) {
       if (!is_possible[static_cast<size_t>(merge->left)] || !is_possible[static_cast<size_t>(merge->right)])
         continue;
-      if (pairs_.find(merge->left, merge->right) != BpePairs::kNone) return false;  // given twice
-      pairs_.add(merge->left, merge->right, static_cast<uint32_t>(merge - merges.data()) + 1, merge->result,
-                 true);
+      if (table.find(merge->left, merge->right) != MergeTable::kNone) return false;  // given twice
+      table.add(*merge, static_cast<uint32_t>(merge - merges.data()) + 1, true);
       is_possible[static_cast<size_t>(merge->result)] = true;
       is_complete_ = false;
       merge = nullptr;
@@ -89,12 +86,12 @@ void BpeForward::mark_unclear(std::span<const MergeTable::Merge> merges) {
 
 BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) const {
   Fit found = Fit::kYes;
-  uint32_t limit = are_joined ? 0 : kMaxMerges + 1;
+  uint32_t limit = are_joined ? 0 : MergeTable::kMaxMerges + 1;
   while (true) {
-    if (const uint64_t merge = pairs_.find(left, right); merge != BpePairs::kNone) {
-      if (pairs_.is_early(left, right)) {
+    if (const uint64_t merge = merges_->find(left, right); merge != MergeTable::kNone) {
+      if (merges_->is_early(left, right)) {
         found = Fit::kUnclear;
-      } else if (BpePairs::rank_of(merge) < limit) {
+      } else if (MergeTable::rank_of(merge) < limit) {
         return Fit::kNo;
       }
     }
@@ -113,48 +110,6 @@ BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) co
 }
 
 bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) const {
-  if (piece.size() > kShortBytes) return encode_long(piece, symbols);
-  encode_short(piece, symbols);
-  return true;
-}
-
-void BpeForward::encode_short(std::string_view piece, std::vector<Symbol>& symbols) const {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(piece[i]); };
-  int32_t ids[kShortBytes];
-  uint8_t ends[kShortBytes];
-  uint64_t merges[kShortBytes];  // of a symbol and the one behind it
-  size_t count = piece.size();
-  for (size_t i = 0; i < count; ++i) {
-    ids[i] = bytes_[byte(i)];
-    ends[i] = static_cast<uint8_t>(i + 1);
-  }
-  for (size_t i = 0; i + 1 < count; ++i) merges[i] = byte_pairs_[size_t{byte(i)} << 8 | byte(i + 1)];
-  while (count > 1) {
-    uint64_t best = merges[0];
-    size_t at = 0;
-    for (size_t i = 1; i + 1 < count; ++i) {
-      const bool is_better = merges[i] < best;
-      best = is_better ? merges[i] : best;
-      at = is_better ? i : at;
-    }
-    if (best == BpePairs::kNone) break;
-    ids[at] = BpePairs::result_of(best);
-    ends[at] = ends[at + 1];
-    --count;
-    for (size_t i = at + 1; i < count; ++i) {
-      ids[i] = ids[i + 1];
-      ends[i] = ends[i + 1];
-      merges[i - 1] = merges[i];
-    }
-    if (at > 0) merges[at - 1] = pairs_.find(ids[at - 1], ids[at]);
-    if (at + 1 < count) merges[at] = pairs_.find(ids[at], ids[at + 1]);
-  }
-  symbols.resize(count);
-  for (size_t i = 0, begin = 0; i < count; begin = ends[i++])
-    symbols[i] = {ids[i], static_cast<uint32_t>(ends[i] - begin)};
-}
-
-bool BpeForward::encode_long(std::string_view piece, std::vector<Symbol>& symbols) const {
   symbols.clear();
   std::vector<bool> is_dead(piece.size() + 1);  // by place: no token that begins there leads on
   size_t at = 0;

@@ -1,4 +1,5 @@
-// Byte pair encoding of raw bytes: short pieces by merging, long ones from left to right in linear time.
+// Byte pair encoding of long pieces of raw bytes from left to right, in linear time and without merging
+// anything.
 //
 // Where merges build on earlier merges only, a list of tokens is the encoding of a text exactly when each two
 // neighbours are the encoding of their own text. One way: what happens between the borders of two tokens does
@@ -10,9 +11,6 @@
 //
 // Whether two tokens fit is seen by undoing their merges, the latest first: they do not if, at any time, the
 // symbols beside the border had a merge that came before the one undone.
-//
-// That reads more memory than a few merges do, and memory is what takes the time: so short pieces are merged,
-// with a table for their first pairs.
 #pragma once
 
 #include <array>
@@ -22,7 +20,6 @@
 #include <vector>
 
 #include "text/bpe_merge.h"
-#include "text/bpe_pairs.h"
 #include "text/merge_table.h"
 #include "text/token_prefixes.h"
 #include "text/vocabulary.h"
@@ -31,20 +28,15 @@ namespace headrace {
 
 class BpeForward {
  public:
-  static constexpr int32_t kMaxTokens = (1 << BpePairs::kIdBits) - 1;  // ids are smaller
-  static constexpr size_t kMaxMerges = (size_t{1} << 24) - 1;
-
+  // Puts the merges that count into `table`, which outlives this: those that are used, whatever the text.
   // tokens: as bytes, by id; bytes: the token of each byte. ready() is false, and this of no use, when a byte
-  // has no token, a merge is given twice, or there are more than those.
+  // has no token, a merge is given twice, or there are more of them than MergeTable takes.
   void learn(const Vocabulary& tokens, const std::array<int32_t, 256>& bytes,
-             std::span<const MergeTable::Merge> merges);
+             std::span<const MergeTable::Merge> merges, MergeTable& table);
   bool ready() const { return ready_; }
-  // Whether encode() always knows.
-  bool is_complete() const { return is_complete_; }
 
   // Replaces symbols by the encoding of a piece, not empty, behind which TokenPrefixes::kPadding bytes can be
-  // read. False where a long piece takes a merge that comes before one of its parts: then merge_symbols must
-  // do it.
+  // read. False where that takes a merge that comes before one of its parts: then merge_symbols must do it.
   bool encode(std::string_view piece, std::vector<Symbol>& symbols) const;
 
   // The token that is all of a piece, and that merges make unless `any`; -1 when there is none. As encode().
@@ -54,7 +46,6 @@ class BpeForward {
   }
 
  private:
-  static constexpr size_t kShortBytes = 40;
   enum class Fit : uint8_t { kYes, kNo, kUnclear };
 
   // The merge that makes a token: its parts (20 bits each) and its rank, counted from 1; 0: none does.
@@ -72,24 +63,21 @@ class BpeForward {
   bool makes(int32_t id) const { return split(id).bits != 0; }
   const Split& split(int32_t id) const { return splits_[static_cast<size_t>(id)]; }
   // Finds the merges that count; false when that cannot be done.
-  bool learn_merges(std::span<const MergeTable::Merge> merges);
-  bool learn_early(std::span<const MergeTable::Merge> merges, std::vector<const MergeTable::Merge*> early);
+  bool learn_merges(std::span<const MergeTable::Merge> merges, MergeTable& table);
+  bool learn_early(std::span<const MergeTable::Merge> merges, std::vector<const MergeTable::Merge*> early,
+                   MergeTable& table);
   // Whether a merge that comes before one of its parts is never used.
   bool is_idle(const MergeTable::Merge& early) const;
   void mark_unclear(std::span<const MergeTable::Merge> merges);
 
-  void encode_short(std::string_view piece, std::vector<Symbol>& symbols) const;
-  bool encode_long(std::string_view piece, std::vector<Symbol>& symbols) const;
   // Whether two tokens are the encoding of their joint text; are_joined: but for the merge that they have.
   Fit fit(int32_t left, int32_t right, bool are_joined) const;
 
   bool ready_ = false;
   bool is_complete_ = true;
-  std::array<int32_t, 256> bytes_{};
-  std::vector<Split> splits_;         // by id
-  std::vector<bool> is_unclear_;      // by id: an early merge may change its text; empty when none can
-  std::vector<uint64_t> byte_pairs_;  // by two bytes, the first the higher: BpePairs::find
-  BpePairs pairs_;
+  const MergeTable* merges_ = nullptr;
+  std::vector<Split> splits_;     // by id
+  std::vector<bool> is_unclear_;  // by id: an early merge may change its text; empty when none can
   TokenPrefixes prefixes_;
 };
 

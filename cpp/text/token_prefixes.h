@@ -67,7 +67,7 @@ class TokenPrefixes {
 
   // The token that is all of a text; -1 when there is none. As at().
   int32_t whole(const char* text, size_t size) const {
-    if (size > kShort) return whole_long({text, size});
+    if (size > kShort) return (lengths_of(word_at(text)) & kLonger) == 0 ? -1 : whole_long({text, size});
     const Key key = key_of(word_at(text), word_at(text + 8), size);
     return is_filtered(key) ? -1 : find(key, true);
   }
