@@ -48,6 +48,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, service: Service, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._service = service
+        self._completions = completions_of_running_loop()
         self._short_way = not self.access_log
         self._max_body = min(_MAX_BODY_BYTES, service.max_body_bytes)
         self._exchange: _Exchange | None = None
@@ -95,12 +96,11 @@ class Connection(HttpToolsProtocol):
     def _begin(self, data: bytes, body: int, end: int, given_id: str | None) -> None:
         start = time.perf_counter()
         identity = request_id(given_id)
-        completions = completions_of_running_loop()
         ticket: Ticket | None = None
         try:
             call = EmbeddingsCall(self._service, data[body:end])
             if call.writes_inline:
-                ticket = call.submit(completions.queue)
+                ticket = call.submit(self._completions.queue)
             error: BaseException | None = ticket.error if ticket is not None else None
         except Exception as raised:
             error = raised
@@ -110,7 +110,7 @@ class Connection(HttpToolsProtocol):
         elif ticket is not None:
             self._held += data[end:]
             self._exchange = _Exchange(call, ticket, identity, start)
-            completions.when_done(ticket, self._finish)
+            self._completions.when_done(ticket, self._finish)
         else:
             super().data_received(data)
 
@@ -153,7 +153,7 @@ class Connection(HttpToolsProtocol):
         """Ends the work under way, if there is any; it is then nobody's."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            completions_of_running_loop().forget(exchange.ticket)
+            self._completions.forget(exchange.ticket)
             exchange.call.cancel(exchange.ticket)
         return exchange
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
+_ids = random.Random()  # unique is enough: nobody is trusted for an id
+os.register_at_fork(after_in_child=_ids.seed)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 STOPPED = HttpError(503, "the server stopped before this was answered: send it again", code="draining")
@@ -84,7 +87,7 @@ def request_id(given: str | None) -> str:
     """The client's own x-request-id when it is short and printable, else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
-    return secrets.token_hex(12)
+    return f"{_ids.getrandbits(96):024x}"
 
 
 class DisconnectWatch:
