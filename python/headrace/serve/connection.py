@@ -52,13 +52,11 @@ class Connection(HttpToolsProtocol):
         self._short_way = not self.access_log
         self._max_body = min(_MAX_BODY_BYTES, service.max_body_bytes)
         self._exchange: _Exchange | None = None
-        self._resuming = (
-            False  # the next of several requests that came together is due in the loop's next turn
-        )
-        self._held = (
-            bytearray()
-        )  # what came behind a request under way, or a plain one of which a part is missing
-        self._needed = 0  # bytes of that one
+        # The next of several requests that came together is due in the loop's next turn.
+        self._resuming = False
+        # What came behind a request under way, or a plain one that will have `_needed` bytes.
+        self._held = bytearray()
+        self._needed = 0
         self._in_message = False  # uvicorn's parser has seen a part of a request
         self._idle_since = 0.0
 
@@ -127,12 +125,15 @@ class Connection(HttpToolsProtocol):
 
     def _write(self, response: Answer, identity: str, start: float) -> None:
         self._service.conclude(ROUTE, response, identity, start)
+        if self.transport.is_closing():
+            return
         self.transport.write(response.encoded(self.server_state.default_headers))
         self.server_state.total_requests += 1
         if CLOSE in response.raw_headers:
             self.transport.close()
             return
-        self.flow.resume_reading()
+        if len(self._held) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
