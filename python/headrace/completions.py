@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from . import _core
 
 
-_WAKES_PER_TURN = 4  # about a millisecond of answers
+_WAKES_PER_TURN = 12  # about a millisecond of answers
 
 
 class LoopCompletions:
