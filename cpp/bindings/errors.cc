@@ -32,7 +32,9 @@ const char* class_name(ErrorKind kind) {
   return "InternalError";
 }
 
-void raise(const Error& error) {
+}  // namespace
+
+py::object exception_of(const Error& error) {
   // A message may quote a user's bytes; they are shown escaped when they are not UTF-8.
   const auto message = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
       error.message().data(), static_cast<Py_ssize_t>(error.message().size()), "backslashreplace"));
@@ -41,17 +43,16 @@ void raise(const Error& error) {
   if (!error.code().empty()) instance.attr("code") = error.code();
   if (error.retry_after_ms() > 0)
     instance.attr("retry_after") = static_cast<double>(error.retry_after_ms()) / 1000.0;
-  PyErr_SetObject(type.ptr(), instance.ptr());
+  return instance;
 }
-
-}  // namespace
 
 void register_errors(py::module_&) {
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      raise(error);
+      const py::object instance = exception_of(error);
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(instance.ptr())), instance.ptr());
     }
   });
 }
