@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "bindings/bindings.h"
+#include "bindings/encode_ids.h"
 #include "bindings/text_arguments.h"
 
 namespace py = pybind11;
@@ -107,28 +108,18 @@ PyEncoding encode(const TokenizerPtr& tokenizer, const py::object& text, const p
 
 Ragged encode_batch(const Tokenizer& tokenizer, const py::object& texts, bool add_special_tokens,
                     std::optional<int64_t> max_tokens, bool allow_special, std::optional<int> threads) {
-  const EncodeOptions options = make_options(add_special_tokens, max_tokens, allow_special);
+  EncodeOptions options = make_options(add_special_tokens, max_tokens, allow_special);
   if (threads && *threads < 1)
     throw Error(ErrorKind::kInvalidArgument,
                 concat("threads=", *threads, ": must be at least 1, or None for every processor"));
   const TextsArgument argument(texts, "texts");
+  options.is_utf8 = argument.are_str();
   RaggedIds ragged;
   {
     const py::gil_scoped_release release;
     ragged = tokenizer.encode_batch(argument.views(), options, threads.value_or(available_cpus()));
   }
   return {as_array(std::move(ragged.ids)), as_array(std::move(ragged.cu_lengths))};
-}
-
-std::vector<int32_t> encode_ids(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens,
-                                bool allow_special) {
-  const std::string_view view = text_argument(text, "text");
-  std::vector<int32_t> ids;
-  // A short text is done before another thread could have the GIL.
-  std::optional<py::gil_scoped_release> release;
-  if (view.size() > 2000) release.emplace();
-  tokenizer.encode_ids(view, {.add_special_tokens = add_special_tokens, .allow_special = allow_special}, ids);
-  return ids;
 }
 
 int64_t count(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens,
@@ -253,8 +244,8 @@ void register_tokenizer(py::module_& module) {
   register_encoding(module);
   register_ragged(module);
   register_stream_decoder(module);
-  py::class_<Tokenizer, std::shared_ptr<Tokenizer>>(module, "Tokenizer",
-                                                    R"(Text to token ids, as a tokenizer.json says.
+  py::class_<Tokenizer, std::shared_ptr<Tokenizer>> tokenizer(module, "Tokenizer",
+                                                              R"(Text to token ids, as a tokenizer.json says.
 
 Ids, tokens and offsets are those of the `tokenizers` library. The file's truncation and padding are ignored:
 pass max_tokens to truncate.
@@ -262,7 +253,9 @@ pass max_tokens to truncate.
 >>> tokenizer = headrace.Tokenizer.from_model("path/to/model")  # doctest: +SKIP
 >>> tokenizer.encode("Hello world").tokens  # doctest: +SKIP
 ['[CLS]', 'hello', 'world', '[SEP]']
-)")
+)");
+  add_encode_ids(tokenizer);
+  tokenizer
       .def_static(
           "from_file",
           [](const py::object& path, const std::string& encoding) {
@@ -300,8 +293,6 @@ pass max_tokens to truncate.
            "tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in "
            "the text, "
            "those stay text that cover such a byte (see ChatTemplate).")
-      .def("encode_ids", &encode_ids, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
-           py::arg("allow_special") = false, "The ids of one text alone, as a list: quicker than encode().")
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
            py::arg("allow_special") = false, py::arg("threads") = py::none(),
