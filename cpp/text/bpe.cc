@@ -35,6 +35,7 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
       byte_pairs_.reserve(size_t{1} << 16);
       for (const int32_t first : byte_symbols_[0])
         for (const int32_t second : byte_symbols_[0]) byte_pairs_.push_back(merges_.find(first, second));
+      if (!forward_.is_complete()) listed_merges_.assign(merges.begin(), merges.end());
       tokens_ = {};
       return;
     }
@@ -134,11 +135,15 @@ void Bpe::find_symbols(std::string_view piece, BpeWork& work) const {
   } else {
     put_characters(piece, work.symbols);
   }
+  merge_by(merges_, work);
+}
+
+void Bpe::merge_by(const MergeTable& merges, BpeWork& work) const {
   std::vector<uint64_t>& first = work.memory.merges;
   first.resize(work.symbols.size());
   for (size_t i = 0; i + 1 < first.size(); ++i)
-    first[i] = merges_.find(work.symbols[i].id, work.symbols[i + 1].id);
-  merge_symbols(merges_, always_by_heap_, first, work.memory, work.symbols);
+    first[i] = merges.find(work.symbols[i].id, work.symbols[i + 1].id);
+  merge_symbols(merges, always_by_heap_, first, work.memory, work.symbols);
 }
 
 void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {
@@ -160,7 +165,15 @@ void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {
   first.resize(piece.size());
   for (size_t i = 0; i < piece.size(); ++i) work.symbols[i] = {byte_symbols_[0][byte(i)], 1};
   for (size_t i = 0; i + 1 < piece.size(); ++i) first[i] = byte_pairs_[size_t{byte(i)} << 8 | byte(i + 1)];
-  merge_symbols(merges_, false, first, work.memory, work.symbols);
+  if (!merge_symbols(merges_, false, first, work.memory, work.symbols)) return;
+  work.symbols.clear();
+  put_bytes(piece, work.symbols);
+  merge_by(all_merges(), work);
+}
+
+const MergeTable& Bpe::all_merges() const {
+  std::call_once(all_merges_made_, [this] { all_merges_ = std::make_unique<MergeTable>(listed_merges_); });
+  return *all_merges_;
 }
 
 void Bpe::put_symbols(std::string_view piece, bool with_spans, BpeWork& work) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -55,9 +56,11 @@ class Bpe : public CachedModel {
     cuts_.cut(text, piece, char_ids_, parts);
   }
 
+  const MergeTable& all_merges() const;
   // The symbols of a piece of a byte-level vocabulary that has all bytes.
   void find_bytes(std::string_view piece, BpeWork& work) const;
   void find_symbols(std::string_view piece, BpeWork& work) const;
+  void merge_by(const MergeTable& merges, BpeWork& work) const;
   static void put_symbols(std::string_view piece, bool with_spans, BpeWork& work);
   void keep_tokens(const Vocabulary& vocabulary);
   void find_byte_symbols(const Vocabulary& vocabulary);
@@ -79,6 +82,10 @@ class Bpe : public CachedModel {
   BpeForward forward_;  // of merges_
   std::vector<uint64_t>
       byte_pairs_;  // by two bytes, the first the higher: MergeTable::find; empty unless ready
+  // What merges_ is made of, where forward_ may need all of it; and all of it, made when it is needed.
+  std::vector<MergeTable::Merge> listed_merges_;
+  mutable std::once_flag all_merges_made_;
+  mutable std::unique_ptr<const MergeTable> all_merges_;
   bool always_by_heap_ = false;
   Vocabulary tokens_;  // as pieces spell them: of a byte-level vocabulary, raw bytes
   size_t max_token_bytes_ = 0;

@@ -39,28 +39,12 @@ bool BpeForward::learn_merges(std::span<const MergeTable::Merge> merges, MergeTa
     made.bits = static_cast<uint64_t>(left) << 44 | static_cast<uint64_t>(right) << 24 | rank;
     table.add(merge, rank);
   }
-  return learn_early(merges, std::move(early), table);
-}
-
-// Of the merges that come before one of their parts those that may be used: where both parts can stand side
-// by side, or are made by such merges themselves.
-bool BpeForward::learn_early(std::span<const MergeTable::Merge> merges,
-                             std::vector<const MergeTable::Merge*> early, MergeTable& table) {
-  std::vector<bool> is_possible(splits_.size());
-  for (size_t id = 0; id < splits_.size(); ++id) is_possible[id] = splits_[id].bits != 0;
-  std::erase_if(early, [&](const auto* merge) { return is_idle(*merge); });
-  for (size_t before = 0; before != early.size();) {
-    before = early.size();
-    for (const MergeTable::Merge*& merge : early) {
-      if (!is_possible[static_cast<size_t>(merge->left)] || !is_possible[static_cast<size_t>(merge->right)])
-        continue;
-      if (table.find(merge->left, merge->right) != MergeTable::kNone) return false;  // given twice
-      table.add(*merge, static_cast<uint32_t>(merge - merges.data()) + 1, true);
-      is_possible[static_cast<size_t>(merge->result)] = true;
-      is_complete_ = false;
-      merge = nullptr;
-    }
-    std::erase(early, nullptr);
+  for (const MergeTable::Merge* const merge : early) {
+    // What is made by early merges only comes after the first of those.
+    if (!makes(merge->left) || !makes(merge->right) || is_idle(*merge)) continue;
+    if (table.find(merge->left, merge->right) != MergeTable::kNone) return false;  // given twice
+    table.add(*merge, static_cast<uint32_t>(merge - merges.data()) + 1, true);
+    is_complete_ = false;
   }
   if (!is_complete_) mark_unclear(merges);
   return true;
@@ -69,7 +53,7 @@ bool BpeForward::learn_early(std::span<const MergeTable::Merge> merges,
 // Where a token is made of its text before both of these parts are, the parts never come to stand side by
 // side.
 bool BpeForward::is_idle(const MergeTable::Merge& early) const {
-  return makes(early.left) && makes(early.right) && makes(early.result) &&
+  return makes(early.result) &&
          split(early.result).rank() < std::max(split(early.left).rank(), split(early.right).rank());
 }
 
@@ -89,7 +73,7 @@ BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) co
   uint32_t limit = are_joined ? 0 : MergeTable::kMaxMerges + 1;
   while (true) {
     if (const uint64_t merge = merges_->find(left, right); merge != MergeTable::kNone) {
-      if (merges_->is_early(left, right)) {
+      if (MergeTable::is_early(merge)) {
         found = Fit::kUnclear;
       } else if (MergeTable::rank_of(merge) < limit) {
         return Fit::kNo;

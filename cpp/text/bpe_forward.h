@@ -34,6 +34,8 @@ class BpeForward {
   void learn(const Vocabulary& tokens, const std::array<int32_t, 256>& bytes,
              std::span<const MergeTable::Merge> merges, MergeTable& table);
   bool ready() const { return ready_; }
+  // Whether there are no early ones.
+  bool is_complete() const { return is_complete_; }
 
   // Replaces symbols by the encoding of a piece, not empty, behind which TokenPrefixes::kPadding bytes can be
   // read. False where that takes a merge that comes before one of its parts: then merge_symbols must do it.
@@ -64,8 +66,6 @@ class BpeForward {
   const Split& split(int32_t id) const { return splits_[static_cast<size_t>(id)]; }
   // Finds the merges that count; false when that cannot be done.
   bool learn_merges(std::span<const MergeTable::Merge> merges, MergeTable& table);
-  bool learn_early(std::span<const MergeTable::Merge> merges, std::vector<const MergeTable::Merge*> early,
-                   MergeTable& table);
   // Whether a merge that comes before one of its parts is never used.
   bool is_idle(const MergeTable::Merge& early) const;
   void mark_unclear(std::span<const MergeTable::Merge> merges);

@@ -11,9 +11,10 @@ namespace {
 constexpr size_t kPlainSymbols = 40;
 
 // next: of each symbol and the one behind it.
-void merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vector<Symbol>& symbols) {
+bool merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vector<Symbol>& symbols) {
   Symbol* const word = symbols.data();
   size_t count = symbols.size();
+  bool was_early = false;
   while (count > 1) {
     uint64_t best = next[0];
     size_t at = 0;
@@ -23,6 +24,7 @@ void merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vect
       at = is_better ? i : at;
     }
     if (best == MergeTable::kNone) break;
+    was_early |= MergeTable::is_early(best);
     word[at].id = MergeTable::result_of(best);
     word[at].bytes += word[at + 1].bytes;
     --count;
@@ -34,6 +36,7 @@ void merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vect
     if (at + 1 < count) next[at] = merges.find(word[at].id, word[at + 1].id);
   }
   symbols.resize(count);
+  return was_early;
 }
 
 // The pairs that the word begins with are sorted once; only those that merges create go through a heap. A
@@ -49,7 +52,7 @@ class HeapMerge {
         links_(memory.links),
         symbols_(symbols) {}
 
-  void run() {
+  bool run() {
     begin();
     auto first = memory_.first_pairs.begin();
     const auto last = memory_.first_pairs.end();
@@ -65,6 +68,7 @@ class HeapMerge {
       merge(pair);
     }
     finish();
+    return was_early_;
   }
 
  private:
@@ -92,6 +96,7 @@ class HeapMerge {
     if (symbol(at).bytes == 0 || here.merge == MergeTable::kNone) return;
     const int32_t result = MergeTable::result_of(pair.merge);
     if (MergeTable::result_of(here.merge) != result) return;
+    was_early_ |= MergeTable::is_early(pair.merge);
     Symbol& right = symbol(here.next);
     symbol(at).id = result;
     symbol(at).bytes += right.bytes;
@@ -127,18 +132,16 @@ class HeapMerge {
   MergeMemory& memory_;
   std::vector<MergeMemory::Link>& links_;
   std::vector<Symbol>& symbols_;
+  bool was_early_ = false;
 };
 
 }  // namespace
 
-void merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
+bool merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
                    MergeMemory& memory, std::vector<Symbol>& symbols) {
-  if (symbols.size() < 2) return;
-  if (symbols.size() <= kPlainSymbols && !always_by_heap) {
-    merge_plainly(merges, first_merges, symbols);
-  } else {
-    HeapMerge(merges, first_merges, memory, symbols).run();
-  }
+  if (symbols.size() < 2) return false;
+  if (symbols.size() <= kPlainSymbols && !always_by_heap) return merge_plainly(merges, first_merges, symbols);
+  return HeapMerge(merges, first_merges, memory, symbols).run();
 }
 
 }  // namespace headrace

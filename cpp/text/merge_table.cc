@@ -18,7 +18,7 @@ MergeTable::MergeTable(std::span<const Merge> merges) : MergeTable() {
 
 size_t MergeTable::place_of(uint64_t key) const {
   size_t at = key * kFactor >> shift_;
-  while (slots_[at].key != kNone && (slots_[at].key & ~kEarly) != key) at = (at + 1) & (slots_.size() - 1);
+  while (slots_[at].key != kNone && slots_[at].key != key) at = (at + 1) & (slots_.size() - 1);
   return at;
 }
 
@@ -30,9 +30,8 @@ void MergeTable::resize(size_t num_slots) {
   filter_shift_ = 64 - std::countr_zero(filter_.size());
   for (const Slot& slot : old) {
     if (slot.key == kNone) continue;
-    const uint64_t key = slot.key & ~kEarly;
-    filter_[key * kFactor >> filter_shift_] |= filter_bits(key * kFactor);
-    slots_[place_of(key)] = slot;
+    filter_[slot.key * kFactor >> filter_shift_] |= filter_bits(slot.key * kFactor);
+    slots_[place_of(slot.key)] = slot;
   }
 }
 
@@ -42,16 +41,12 @@ void MergeTable::add(const Merge& merge, uint32_t rank, bool is_early) {
                                                 " are not supported; use a model with a smaller vocabulary"));
   if (++size_ * 3 > slots_.size() * 2) resize(slots_.size() * 2);
   const uint64_t key = key_of(merge.left, merge.right);
-  const uint64_t value = uint64_t{rank} << kIdBits | static_cast<uint64_t>(merge.result);
+  const uint64_t value =
+      (uint64_t{rank} << kIdBits | static_cast<uint64_t>(merge.result)) << 1 | (is_early ? 1 : 0);
   filter_[key * kFactor >> filter_shift_] |= filter_bits(key * kFactor);
-  slots_[place_of(key)] = {key | (is_early ? kEarly : 0), value};
+  slots_[place_of(key)] = {key, value};
   Slot& often = often_[key * kFactor >> kOftenShift];
   if (often.key == kNone || often.key == key) often = {key, value};
-}
-
-bool MergeTable::is_early(int32_t left, int32_t right) const {
-  const uint64_t key = slots_[place_of(key_of(left, right))].key;
-  return key != kNone && (key & kEarly) != 0;
 }
 
 }  // namespace headrace

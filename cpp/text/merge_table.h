@@ -43,24 +43,23 @@ class MergeTable {
     const Slot& often = often_[hash >> kOftenShift];
     if (often.key == key) return often.value;
     for (size_t at = hash >> shift_;; at = (at + 1) & (slots_.size() - 1)) {
-      if ((slots_[at].key & ~kEarly) == key) return slots_[at].value;
+      if (slots_[at].key == key) return slots_[at].value;
       if (slots_[at].key == kNone) return kNone;
     }
   }
-  static uint32_t rank_of(uint64_t found) { return static_cast<uint32_t>(found >> kIdBits); }
+  static uint32_t rank_of(uint64_t found) { return static_cast<uint32_t>(found >> (kIdBits + 1)); }
   static int32_t result_of(uint64_t found) {
-    return static_cast<int32_t>(found & ((uint64_t{1} << kIdBits) - 1));
+    return static_cast<int32_t>(found >> 1 & ((uint64_t{1} << kIdBits) - 1));
   }
-  bool is_early(int32_t left, int32_t right) const;
+  static bool is_early(uint64_t found) { return (found & 1) != 0; }
 
  private:
   static constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
-  static constexpr uint64_t kEarly = uint64_t{1} << 63;
   static constexpr int kOftenShift = 64 - 13;
 
   struct Slot {
     uint64_t key = kNone;
-    uint64_t value = kNone;
+    uint64_t value = kNone;  // rank, result, and the lowest bit: is_early
   };
 
   static uint64_t key_of(int32_t left, int32_t right) {
