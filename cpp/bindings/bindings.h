@@ -13,6 +13,8 @@ pybind11::object exception_of(const Error& error);
 void register_errors(pybind11::module_& module);
 void register_info(pybind11::module_& module);
 void register_safetensors(pybind11::module_& module);
+void register_encoding(pybind11::module_& module);
+void register_padded(pybind11::module_& module);
 void register_tokenizer(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
 void register_vector_json(pybind11::module_& module);

@@ -8,6 +8,8 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_errors(module);
   headrace::register_info(module);
   headrace::register_engine(module);
+  headrace::register_encoding(module);
+  headrace::register_padded(module);
   headrace::register_tokenizer(module);
   headrace::register_safetensors(module);
   headrace::register_vector_json(module);

@@ -7,58 +7,16 @@
 
 #include <memory>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/encode_ids.h"
+#include "bindings/encoding.h"
 #include "bindings/text_arguments.h"
 
 namespace py = pybind11;
 
 namespace headrace {
 namespace {
-
-using TokenizerPtr = std::shared_ptr<Tokenizer>;
-
-// One encoded text, with what it takes to show its tokens.
-struct PyEncoding {
-  Encoding encoding;
-  TokenizerPtr tokenizer;
-  py::str text;
-  py::object pair;  // the second text, or None
-
-  py::str token(size_t index) const {
-    std::string_view shown = tokenizer->token(encoding.ids[index]);
-    for (const auto& spelling : encoding.spellings)
-      if (spelling.index == static_cast<int32_t>(index)) shown = spelling.text;
-    return py::str(shown.data(), shown.size());
-  }
-
-  // The offsets in bytes of the UTF-8 form of the text.
-  std::vector<std::pair<int64_t, int64_t>> byte_offsets() const {
-    std::vector<int64_t> starts[2];  // by character
-    for (int number = 0; number < (pair.is_none() ? 1 : 2); ++number) {
-      const std::string_view bytes = text_argument(number == 0 ? py::object(text) : pair, "text");
-      for (size_t i = 0; i < bytes.size(); ++i)
-        if ((static_cast<uint8_t>(bytes[i]) & 0xC0) != 0x80)
-          starts[number].push_back(static_cast<int64_t>(i));
-      starts[number].push_back(static_cast<int64_t>(bytes.size()));
-    }
-    std::vector<std::pair<int64_t, int64_t>> offsets;
-    for (size_t i = 0; i < encoding.ids.size(); ++i) {
-      const auto& of = starts[encoding.sequence_ids[i] == 1 ? 1 : 0];
-      const auto [begin, end] = encoding.offsets[i];
-      offsets.emplace_back(of[static_cast<size_t>(begin)], of[static_cast<size_t>(end)]);
-    }
-    return offsets;
-  }
-
-  py::list tokens() const {
-    py::list list(encoding.ids.size());
-    for (size_t i = 0; i < encoding.ids.size(); ++i) list[i] = token(i);
-    return list;
-  }
-};
 
 struct PyStreamDecoder {
   TokenizerPtr tokenizer;  // outlives the decoder
@@ -71,27 +29,12 @@ struct Ragged {
   py::array cu_lengths;
 };
 
-// A numpy array that owns the vector's memory; nothing is copied.
-py::array as_array(std::vector<int32_t>&& values) {
-  auto owned = std::make_unique<std::vector<int32_t>>(std::move(values));
-  std::vector<int32_t>* const vector = owned.get();
-  const py::capsule owner(owned.release(), [](void* p) { delete static_cast<std::vector<int32_t>*>(p); });
-  return py::array_t<int32_t>(static_cast<py::ssize_t>(vector->size()), vector->data(), owner);
-}
-
-EncodeOptions make_options(bool add_special_tokens, std::optional<int64_t> max_tokens, bool allow_special) {
-  if (max_tokens && *max_tokens < 1)
-    throw Error(ErrorKind::kInvalidArgument,
-                concat("max_tokens=", *max_tokens, ": must be at least 1, or None for no limit"));
-  return {.add_special_tokens = add_special_tokens,
-          .allow_special = allow_special,
-          .max_tokens = max_tokens.value_or(0)};
-}
-
 PyEncoding encode(const TokenizerPtr& tokenizer, const py::object& text, const py::object& pair,
-                  bool add_special_tokens, std::optional<int64_t> max_tokens, bool allow_special,
+                  bool add_special_tokens, std::optional<int64_t> max_tokens, const std::string& truncation,
+                  const std::string& truncation_side, std::optional<int64_t> stride, bool allow_special,
                   std::vector<uint32_t> guarded) {
   EncodeOptions options = make_options(add_special_tokens, max_tokens, allow_special);
+  set_truncation(options, truncation, truncation_side, stride);
   std::sort(guarded.begin(), guarded.end());
   options.guarded = guarded;
   const std::string_view first = text_argument(text, "text");
@@ -107,17 +50,17 @@ PyEncoding encode(const TokenizerPtr& tokenizer, const py::object& text, const p
 }
 
 Ragged encode_batch(const Tokenizer& tokenizer, const py::object& texts, bool add_special_tokens,
-                    std::optional<int64_t> max_tokens, bool allow_special, std::optional<int> threads) {
+                    std::optional<int64_t> max_tokens, const std::string& truncation_side, bool allow_special,
+                    std::optional<int> threads) {
   EncodeOptions options = make_options(add_special_tokens, max_tokens, allow_special);
-  if (threads && *threads < 1)
-    throw Error(ErrorKind::kInvalidArgument,
-                concat("threads=", *threads, ": must be at least 1, or None for every processor"));
+  options.direction = side_argument(truncation_side, "truncation_side");
+  const int num_threads = threads_argument(threads);
   const TextsArgument argument(texts, "texts");
   options.is_utf8 = argument.are_str();
   RaggedIds ragged;
   {
     const py::gil_scoped_release release;
-    ragged = tokenizer.encode_batch(argument.views(), options, threads.value_or(available_cpus()));
+    ragged = tokenizer.encode_batch(argument.views(), options, num_threads);
   }
   return {as_array(std::move(ragged.ids)), as_array(std::move(ragged.cu_lengths))};
 }
@@ -135,30 +78,28 @@ std::optional<py::str> id_to_token(const Tokenizer& tokenizer, int32_t id) {
   return py::str(token.data(), token.size());
 }
 
-py::str encoding_repr(const PyEncoding& self) {
-  constexpr size_t kShown = 12;
-  py::list shown;
-  for (size_t i = 0; i < std::min(kShown, self.encoding.ids.size()); ++i) shown.append(self.token(i));
-  return py::str("Encoding({} tokens: {}{})")
-      .format(self.encoding.ids.size(), py::str(", ").attr("join")(shown),
-              self.encoding.ids.size() > kShown ? ", ..." : "");
-}
+constexpr char kEncodeDoc[] = R"(Encodes one text, or two as the model joins them.
 
-py::str encoding_html(const PyEncoding& self) {
-  static constexpr const char* kColours[] = {"#cfe8ff", "#d9f2d0", "#fff0c2", "#ffd9d9", "#e6dcff"};
-  const py::object escape = py::module_::import("html").attr("escape");
-  const py::str span(
-      "<span style=\"background:{};color:#111;padding:1px 3px;margin:1px;border-radius:3px;"
-      "display:inline-block;white-space:pre\" title=\"id {}, characters {}:{}\">{}</span>");
-  py::list parts;
-  for (size_t i = 0; i < self.encoding.ids.size(); ++i) {
-    const auto [begin, end] = self.encoding.offsets[i];
-    const char* const colour = self.encoding.special_mask[i] ? "#dddddd" : kColours[i % std::size(kColours)];
-    parts.append(span.format(colour, self.encoding.ids[i], begin, end, escape(self.token(i))));
-  }
-  return py::str("<div>{}</div><small>{} tokens</small>")
-      .format(py::str("").attr("join")(parts), self.encoding.ids.size());
-}
+Special tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in the text,
+those stay text that cover such a byte (see ChatTemplate).
+
+max_tokens keeps that many tokens, special ones included. truncation says which text gives tokens: the longer of
+two ("longest_first"), "only_first" or "only_second"; truncation_side, from which end: "right" or "left". With a
+stride, what is cut off comes in Encoding.overflowing, in parts that share that many tokens with the part before.
+
+>>> encoding = tokenizer.encode(question, context, max_tokens=384, truncation="only_second", stride=128)  # doctest: +SKIP
+>>> parts = [encoding, *encoding.overflowing]  # doctest: +SKIP
+)";
+
+constexpr char kEncodePaddedDoc[] = R"(Encodes several texts, or pairs of texts, as one matrix; see Padded.
+
+add_special_tokens to stride: as in encode; with a stride, parts that overflow are rows of their own. Rows are
+filled up to the longest, or to `length` where that is more, rounded up to a multiple of multiple_of, with pad_id
+and pad_type_id at padding_side. Releases the GIL.
+
+>>> batch = tokenizer.encode_padded(["one", "two words"], pad_id=0)  # doctest: +SKIP
+>>> model(batch.ids, batch.attention_mask)  # doctest: +SKIP
+)";
 
 py::object ragged_item(const Ragged& self, py::ssize_t index) {
   const py::ssize_t size = self.cu_lengths.size() - 1;
@@ -167,46 +108,6 @@ py::object ragged_item(const Ragged& self, py::ssize_t index) {
     throw py::index_error(concat("index out of range for ", size, " sequences"));
   const auto* const bounds = static_cast<const int32_t*>(self.cu_lengths.data());
   return self.ids[py::slice(bounds[index], bounds[index + 1], 1)];
-}
-
-void register_encoding(py::module_& module) {
-  py::class_<PyEncoding>(module, "Encoding",
-                         "One encoded text: ids, and where in the text each token stands.")
-      .def_property_readonly(
-          "ids", [](const PyEncoding& self) { return self.encoding.ids; }, "The token ids.")
-      .def_property_readonly("tokens", &PyEncoding::tokens, "The tokens as strings.")
-      .def_property_readonly(
-          "offsets", [](const PyEncoding& self) { return self.encoding.offsets; },
-          "For each token its (begin, end) in characters of the text; (0, 0) for tokens that the template "
-          "added.")
-      .def_property_readonly("byte_offsets", &PyEncoding::byte_offsets,
-                             "The offsets in bytes of the UTF-8 form of the text.")
-      .def_property_readonly(
-          "sequence_ids",
-          [](const PyEncoding& self) {
-            py::list ids;
-            for (const int32_t number : self.encoding.sequence_ids)
-              ids.append(number < 0 ? py::object(py::none()) : py::object(py::int_(number)));
-            return ids;
-          },
-          "For each token 0 or 1, the text it is from, or None if the template added it.")
-      .def_property_readonly(
-          "type_ids", [](const PyEncoding& self) { return self.encoding.type_ids; },
-          "For each token the segment that it belongs to.")
-      .def_property_readonly(
-          "special_tokens_mask",
-          [](const PyEncoding& self) {
-            return std::vector<int>(self.encoding.special_mask.begin(), self.encoding.special_mask.end());
-          },
-          "For each token 1 if the template added it, else 0.")
-      .def_property_readonly(
-          "num_tokens", [](const PyEncoding& self) { return self.encoding.num_tokens; },
-          "How many tokens the text has without max_tokens.")
-      .def_readonly("text", &PyEncoding::text, "The text that was encoded.")
-      .def_readonly("pair", &PyEncoding::pair, "The second text, or None.")
-      .def("__len__", [](const PyEncoding& self) { return self.encoding.ids.size(); })
-      .def("__repr__", &encoding_repr)
-      .def("_repr_html_", &encoding_html);
 }
 
 void register_stream_decoder(py::module_& module) {
@@ -241,14 +142,13 @@ void register_ragged(py::module_& module) {
 }  // namespace
 
 void register_tokenizer(py::module_& module) {
-  register_encoding(module);
   register_ragged(module);
   register_stream_decoder(module);
   py::class_<Tokenizer, std::shared_ptr<Tokenizer>> tokenizer(module, "Tokenizer",
                                                               R"(Text to token ids, as a tokenizer.json says.
 
 Ids, tokens and offsets are those of the `tokenizers` library. The file's truncation and padding are ignored:
-pass max_tokens to truncate.
+pass max_tokens to truncate, and call encode_padded for a matrix.
 
 >>> tokenizer = headrace.Tokenizer.from_model("path/to/model")  # doctest: +SKIP
 >>> tokenizer.encode("Hello world").tokens  # doctest: +SKIP
@@ -287,18 +187,22 @@ pass max_tokens to truncate.
           py::arg("model"), "Reads the tokenizer of a model's directory, or of demo:minilm.")
       .def("encode", &encode, py::arg("text"), py::arg("pair") = py::none(), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
-           py::arg("allow_special") = false, py::arg("guarded") = std::vector<uint32_t>(),
-           "Encodes one text, or two as the model joins them. max_tokens keeps that many tokens, special "
-           "ones included. Special "
-           "tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in "
-           "the text, "
-           "those stay text that cover such a byte (see ChatTemplate).")
+           py::arg("truncation") = "longest_first", py::arg("truncation_side") = "right",
+           py::arg("stride") = py::none(), py::arg("allow_special") = false,
+           py::arg("guarded") = std::vector<uint32_t>(), kEncodeDoc)
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
-           py::arg("allow_special") = false, py::arg("threads") = py::none(),
-           "Encodes several texts to ids only, on `threads` threads, by default one for every processor. "
-           "Releases "
-           "the GIL.")
+           py::arg("truncation_side") = "right", py::arg("allow_special") = false,
+           py::arg("threads") = py::none(),
+           "Encodes several texts to ids only, without padding, on `threads` threads, by default one for "
+           "every processor. max_tokens and truncation_side: as in encode. Releases the GIL.")
+      .def("encode_padded", &encode_padded_arrays, py::arg("texts"), py::arg("pairs") = py::none(),
+           py::kw_only(), py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
+           py::arg("truncation") = "longest_first", py::arg("truncation_side") = "right",
+           py::arg("stride") = py::none(), py::arg("length") = py::none(),
+           py::arg("multiple_of") = py::none(), py::arg("padding_side") = "right", py::arg("pad_id") = 0,
+           py::arg("pad_type_id") = 0, py::arg("allow_special") = false, py::arg("threads") = py::none(),
+           kEncodePaddedDoc)
       .def("count", &count, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
            py::arg("allow_special") = false, "How many tokens the text has; no ids are made for Python.")
       .def(

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/byte_spelling.h"
+#include "text/spelled_spans.h"
 
 namespace headrace {
 
@@ -207,6 +208,8 @@ void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) cons
   }
   find_symbols(piece, work);
   put_symbols(piece, with_spans, work);
+  if (with_spans && config_.raw_bytes && !config_.unk_token)
+    place_as_spelled(piece, byte_symbols_[0], work.spans);
   if (wholeness != nullptr)
     wholeness->store(work.symbols.size() == 1 && work.symbols[0].id == whole ? kWhole : kParted,
                      std::memory_order_relaxed);

@@ -60,6 +60,39 @@ std::optional<std::string_view> Charsmap::look_up(std::string_view text) const {
   return std::nullopt;
 }
 
+std::optional<Charsmap::Entry> Charsmap::longest_entry(std::string_view text) const {
+  constexpr int kMostEntries = 32;  // SentencePiece looks no further
+  std::optional<Entry> found;
+  uint32_t at = units_[0].offset();
+  int num_entries = 0;
+  for (size_t i = 0; i < text.size() && num_entries < kMostEntries; ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    at ^= byte;
+    if (byte == 0 || at >= units_.size() || units_[at].label() != byte) break;
+    const Unit unit = units_[at];
+    at ^= unit.offset();
+    if (!unit.has_leaf()) continue;
+    const size_t value = units_[at].value();
+    const std::string_view rest = std::string_view(strings_).substr(value);
+    // An entry without a string counts as none, and hides the shorter ones.
+    found =
+        value < strings_.size() ? std::optional(Entry{i + 1, rest.substr(0, rest.find('\0'))}) : std::nullopt;
+    ++num_entries;
+  }
+  return found;
+}
+
+bool Charsmap::keeps_ascii(uint8_t byte) const {
+  const uint32_t at = units_[0].offset() ^ byte;
+  if (byte == 0 || at >= units_.size() || units_[at].label() != byte) return true;
+  if (units_[at].has_leaf()) return false;
+  for (uint32_t next = 1; next < 0x80; ++next) {
+    const uint32_t child = at ^ units_[at].offset() ^ next;
+    if (child < units_.size() && units_[child].label() == next) return false;
+  }
+  return true;
+}
+
 std::optional<std::string> decode_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   size_t padding = 0;

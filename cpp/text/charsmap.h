@@ -27,6 +27,16 @@ class Charsmap {
   // counts, and it stands for the whole of text. Nothing when there is none.
   std::optional<std::string_view> look_up(std::string_view text) const;
 
+  // The longest entry that text begins with, as SentencePiece looks it up. Nothing when there is none.
+  struct Entry {
+    size_t length;
+    std::string_view replacement;
+  };
+  std::optional<Entry> longest_entry(std::string_view text) const;
+
+  // Whether this ASCII character stays as it is before another one: no entry is or begins with two of them.
+  bool keeps_ascii(uint8_t byte) const;
+
   // Whether an entry may begin with this byte.
   bool begins(uint8_t byte) const { return begins_[byte]; }
 

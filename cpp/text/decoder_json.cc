@@ -8,6 +8,7 @@
 #include "text/ascii_run.h"
 #include "text/decode_steps.h"
 #include "text/normalizer_json.h"
+#include "text/sentencepiece_json.h"
 
 namespace headrace {
 namespace {
@@ -78,6 +79,7 @@ std::unique_ptr<Decoder> read_decoder(std::optional<JsonValue> value) {
                                         read_string(*value, "word_delimiter_token"),
                                         value->at("cleanup").as_bool());
   if (type == "Sequence") return read_sequence(*value);
+  if (type == "SentencePiece") return read_sentencepiece_decoder(*value);
   throw Error(
       ErrorKind::kUnsupported,
       concat("decoder '", type,

@@ -9,6 +9,7 @@
 #include "text/normalize_characters.h"
 #include "text/normalize_form.h"
 #include "text/normalize_precompiled.h"
+#include "text/sentencepiece_json.h"
 
 namespace headrace {
 namespace {
@@ -84,6 +85,7 @@ std::unique_ptr<Normalizer> read_normalizer(std::optional<JsonValue> value) {
   if (type == "Prepend") return std::make_unique<Prepend>(std::string(value->at("prepend").as_string()));
   if (type == "Precompiled") return read_precompiled(*value);
   if (type == "Sequence") return read_sequence(*value);
+  if (type == "SentencePiece") return read_sentencepiece_normalizer(*value);
   throw Error(ErrorKind::kUnsupported,
               concat("normalizer '", type,
                      "' is not supported; supported: BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, "

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "text/base64.h"
 #include "text/json_writer.h"
 #include "text/vocabulary.h"
 
@@ -16,56 +14,39 @@ namespace {
 constexpr char kSpace[] = "\xE2\x96\x81";
 constexpr size_t kMaxPieceBytes = 512;  // each split of each piece is looked up
 
+[[noreturn]] void fail(const std::string& name, size_t index, const char* what) {
+  throw Error(ErrorKind::kCorruptFile, concat(name, ", piece ", index, ": ", what));
+}
+
 class PiecesToJson {
  public:
   PiecesToJson(const std::vector<ScoredPiece>& pieces, const std::string& name)
-      : pieces_(pieces), name_(name) {
-    if (pieces.size() > static_cast<size_t>(Vocabulary::kMaxId)) fail(0, "more than 16777215 pieces");
+      : pieces_(pieces), unk_id_(check_pieces(pieces, name)) {
     vocabulary_.reserve(pieces.size());
-    for (size_t i = 0; i < pieces.size(); ++i) take(i);
-    if (unk_id_ < 0) throw Error(ErrorKind::kCorruptFile, concat(name_, ": there is no unknown token"));
+    for (size_t i = 0; i < pieces.size(); ++i) vocabulary_.add(pieces[i].text, static_cast<int32_t>(i));
   }
 
-  std::string unigram(bool byte_fallback) const {
-    std::string vocab;
-    JsonList list(vocab);
-    for (const ScoredPiece& piece : pieces_)
-      list.next() += concat("[", json_string(piece.text), ",", json_number(unigram_score(piece)), "]");
-    return concat("{\"type\":\"Unigram\",\"unk_id\":", unk_id_, ",\"vocab\":[", vocab,
-                  "],\"byte_fallback\":", byte_fallback ? "true" : "false", "}");
-  }
-
-  std::string bpe(bool byte_fallback) const {
+  std::string bpe() const {
     std::string vocab;
     JsonList list(vocab);
     for (size_t i = 0; i < pieces_.size(); ++i) list.next() += concat(json_string(pieces_[i].text), ":", i);
     return concat("{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":",
                   json_string(pieces_[static_cast<size_t>(unk_id_)].text),
                   ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":true,"
-                  "\"byte_fallback\":",
-                  byte_fallback ? "true" : "false", ",\"ignore_merges\":false,\"vocab\":{", vocab,
-                  "},\"merges\":[", merges(), "]}");
+                  "\"byte_fallback\":true,\"ignore_merges\":false,\"vocab\":{",
+                  vocab, "},\"merges\":[", merges(), "]}");
   }
 
-  // user_defined: those, too; otherwise they are left to the model.
-  std::string added_tokens(bool user_defined) const {
+  std::string added_tokens() const {
     std::string added;
     JsonList list(added);
     for (size_t i = 0; i < pieces_.size(); ++i) {
       const ScoredPiece::Type type = pieces_[i].type;
-      if (type == ScoredPiece::kUnknown || type == ScoredPiece::kControl ||
-          (type == ScoredPiece::kUserDefined && user_defined))
+      if (type == ScoredPiece::kUnknown || type == ScoredPiece::kControl || type == ScoredPiece::kUserDefined)
         list.next() +=
             json_added_token(static_cast<int32_t>(i), pieces_[i].text, type != ScoredPiece::kUserDefined);
     }
     return added;
-  }
-
-  // Whether every space in a token is its first character, so that text may be split before each.
-  bool spaces_only_begin() const {
-    return std::all_of(pieces_.begin(), pieces_.end(), [](const ScoredPiece& piece) {
-      return piece.type == ScoredPiece::kControl || piece.text.find(kSpace, 1) == std::string_view::npos;
-    });
   }
 
  private:
@@ -77,32 +58,8 @@ class PiecesToJson {
     int32_t right_characters;
   };
 
-  // SentencePiece's bonus for user-defined tokens, which makes any way through one the best
-  // (unigram_model.cc).
-  double unigram_score(const ScoredPiece& piece) const {
-    if (piece.type != ScoredPiece::kUserDefined) return static_cast<double>(piece.score);
-    return static_cast<double>(static_cast<float>(piece.text.size()) * highest_) - 0.1;
-  }
-
   static bool is_text(const ScoredPiece& piece) {
     return piece.type == ScoredPiece::kNormal || piece.type == ScoredPiece::kUnused;
-  }
-
-  [[noreturn]] void fail(size_t index, const char* what) const {
-    throw Error(ErrorKind::kCorruptFile, concat(name_, ", piece ", index, ": ", what));
-  }
-
-  void take(size_t index) {
-    const ScoredPiece& piece = pieces_[index];
-    if (piece.text.empty() || piece.text.size() > kMaxPieceBytes) fail(index, "must have 1 to 512 bytes");
-    if (utf8_first_invalid(piece.text) != piece.text.size()) fail(index, "is not UTF-8");
-    if (!std::isfinite(piece.score)) fail(index, "its score is no number");
-    if (!vocabulary_.add(piece.text, static_cast<int32_t>(index))) fail(index, "is there already");
-    if (piece.type == ScoredPiece::kNormal) highest_ = std::max(highest_, piece.score);
-    if (piece.type == ScoredPiece::kUnknown) {
-      if (unk_id_ >= 0) fail(index, "is a second unknown token");
-      unk_id_ = static_cast<int32_t>(index);
-    }
   }
 
   // Each way to join two pieces to a third; the best third first, and then the longest left part, as the
@@ -147,10 +104,8 @@ class PiecesToJson {
   }
 
   const std::vector<ScoredPiece>& pieces_;
-  const std::string& name_;
+  int32_t unk_id_;
   Vocabulary vocabulary_;
-  int32_t unk_id_ = -1;
-  float highest_ = std::numeric_limits<float>::lowest();  // of the normal pieces' scores
 };
 
 std::string replace(std::string_view kind, std::string_view pattern, std::string_view content) {
@@ -161,23 +116,19 @@ std::string replace(std::string_view kind, std::string_view pattern, std::string
 std::string normalizer(const SpaceRules& spaces) {
   std::string steps;
   JsonList list(steps);
-  if (!spaces.charsmap.empty())
-    list.next() += concat("{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"",
-                          base64_encode(spaces.charsmap), "\"}");
   if (spaces.remove_extra) {
     list.next() += replace("Regex", " {2,}", " ");
     list.next() += replace("Regex", "\\A | \\z", "");
   }
-  const char* const space = spaces.escape ? kSpace : " ";
-  if (spaces.add_prefix) list.next() += concat("{\"type\":\"Prepend\",\"prepend\":\"", space, "\"}");
-  if (spaces.escape) list.next() += replace("String", " ", kSpace);
+  if (spaces.add_prefix) list.next() += concat("{\"type\":\"Prepend\",\"prepend\":\"", kSpace, "\"}");
+  list.next() += replace("String", " ", kSpace);
   return concat("{\"type\":\"Sequence\",\"normalizers\":[", steps, "]}");
 }
 
 std::string decoder(const SpaceRules& spaces) {
   std::string steps;
   JsonList list(steps);
-  if (spaces.escape) list.next() += replace("String", kSpace, " ");
+  list.next() += replace("String", kSpace, " ");
   list.next() += "{\"type\":\"ByteFallback\"}";
   list.next() += "{\"type\":\"Fuse\"}";
   if (spaces.add_prefix) list.next() += "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}";
@@ -186,19 +137,34 @@ std::string decoder(const SpaceRules& spaces) {
 
 }  // namespace
 
-std::string tokenizer_json_from_pieces(const std::vector<ScoredPiece>& pieces, const PieceModel& model,
-                                       const SpaceRules& spaces, const std::string& name) {
+int32_t check_pieces(const std::vector<ScoredPiece>& pieces, const std::string& name) {
+  if (pieces.size() > static_cast<size_t>(Vocabulary::kMaxId)) fail(name, 0, "more than 16777215 pieces");
+  Vocabulary vocabulary;
+  vocabulary.reserve(pieces.size());
+  int32_t unk_id = -1;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const ScoredPiece& piece = pieces[i];
+    if (piece.text.empty() || piece.text.size() > kMaxPieceBytes) fail(name, i, "must have 1 to 512 bytes");
+    if (utf8_first_invalid(piece.text) != piece.text.size()) fail(name, i, "is not UTF-8");
+    if (!std::isfinite(piece.score)) fail(name, i, "its score is no number");
+    if (!vocabulary.add(piece.text, static_cast<int32_t>(i))) fail(name, i, "is there already");
+    if (piece.type != ScoredPiece::kUnknown) continue;
+    if (unk_id >= 0) fail(name, i, "is a second unknown token");
+    unk_id = static_cast<int32_t>(i);
+  }
+  if (unk_id < 0) throw Error(ErrorKind::kCorruptFile, concat(name, ": there is no unknown token"));
+  return unk_id;
+}
+
+std::string tokenizer_json_from_pieces(const std::vector<ScoredPiece>& pieces, const SpaceRules& spaces,
+                                       const std::string& post_processor, const std::string& name) {
   const PiecesToJson source(pieces, name);
   TokenizerJson json;
-  json.added_tokens = source.added_tokens(!model.is_unigram);
+  json.added_tokens = source.added_tokens();
   json.normalizer = normalizer(spaces);
-  // BPE cuts text by itself.
-  if (model.is_unigram && spaces.escape && source.spaces_only_begin())
-    json.pre_tokenizer = concat("{\"type\":\"Split\",\"pattern\":{\"String\":\"", kSpace,
-                                "\"},\"behavior\":\"MergedWithNext\",\"invert\":false}");
   json.decoder = decoder(spaces);
-  json.post_processor = model.post_processor;
-  json.model = model.is_unigram ? source.unigram(model.byte_fallback) : source.bpe(model.byte_fallback);
+  json.post_processor = post_processor;
+  json.model = source.bpe();
   return json.text();
 }
 

@@ -17,22 +17,19 @@ struct ScoredPiece {
   Type type = kNormal;
 };
 
+// Throws Error(kCorruptFile) for repeated, malformed or overlong pieces, scores that are no numbers, and
+// unless there is one unknown token; returns its id. name: of the file, for messages.
+int32_t check_pieces(const std::vector<ScoredPiece>& pieces, const std::string& name);
+
 struct SpaceRules {
-  bool add_prefix = true;       // a space in front of each text
-  bool remove_extra = false;    // spaces at the ends, and all but one of several
-  bool escape = true;           // spaces are U+2581 in tokens
-  std::string_view charsmap{};  // SentencePiece's precompiled map of characters; may be empty
+  bool add_prefix = true;     // a space in front of each text
+  bool remove_extra = false;  // spaces at the ends, and all but one of several
 };
 
-// The tokenizer.json of a SentencePiece vocabulary; ids are indices. Throws
-// Error(kCorruptFile) for repeated, malformed or overlong pieces, scores that are no numbers, or no unknown
-// token; name: of the file, for messages.
-struct PieceModel {
-  bool is_unigram = false;  // else BPE
-  bool byte_fallback = false;
-  std::string post_processor = "null";
-};
-std::string tokenizer_json_from_pieces(const std::vector<ScoredPiece>& pieces, const PieceModel& model,
-                                       const SpaceRules& spaces, const std::string& name);
+// The tokenizer.json of a BPE model with byte fallback whose merges are all ways to join two pieces to a
+// third, as the `transformers` library converts such a vocabulary; ids are indices. Throws as check_pieces
+// does.
+std::string tokenizer_json_from_pieces(const std::vector<ScoredPiece>& pieces, const SpaceRules& spaces,
+                                       const std::string& post_processor, const std::string& name);
 
 }  // namespace headrace

@@ -67,8 +67,7 @@ class GgufVocabulary {
     SpaceRules spaces;
     spaces.add_prefix = file_.find_bool("tokenizer.ggml.add_space_prefix").value_or(true);
     spaces.remove_extra = file_.find_bool("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
-    return tokenizer_json_from_pieces(pieces, {.byte_fallback = true, .post_processor = post_processor(true)},
-                                      spaces, file_.name());
+    return tokenizer_json_from_pieces(pieces, spaces, post_processor(true), file_.name());
   }
 
   // Tokens that begin a word bear U+2581 here, and those that continue one bear nothing.

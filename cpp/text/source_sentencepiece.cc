@@ -3,6 +3,9 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/utf8.h"
+#include "text/base64.h"
+#include "text/json_writer.h"
 #include "text/scored_pieces.h"
 
 namespace headrace {
@@ -91,7 +94,11 @@ struct ModelFile {
   uint64_t model_type = 1;
   bool byte_fallback = false;
   bool space_as_suffix = false;
-  SpaceRules spaces{.remove_extra = true};
+  std::string_view unk_surface = " \xE2\x81\x87 ";
+  std::string_view charsmap;
+  bool add_prefix = true;
+  bool remove_extra = true;
+  bool escape = true;
 };
 
 ScoredPiece read_piece(ProtoMessage message, const std::string& name) {
@@ -113,16 +120,70 @@ void read_trainer(ProtoMessage message, ModelFile& file) {
     if (message.is(3, ProtoMessage::kVarint)) file.model_type = message.number();
     if (message.is(24, ProtoMessage::kVarint)) file.space_as_suffix = message.number() != 0;
     if (message.is(35, ProtoMessage::kVarint)) file.byte_fallback = message.number() != 0;
+    if (message.is(44, ProtoMessage::kBytes)) file.unk_surface = message.bytes();
   }
 }
 
-void read_normalizer(ProtoMessage message, SpaceRules& spaces) {
+void read_normalizer(ProtoMessage message, ModelFile& file) {
   while (message.next()) {
-    if (message.is(2, ProtoMessage::kBytes)) spaces.charsmap = message.bytes();
-    if (message.is(3, ProtoMessage::kVarint)) spaces.add_prefix = message.number() != 0;
-    if (message.is(4, ProtoMessage::kVarint)) spaces.remove_extra = message.number() != 0;
-    if (message.is(5, ProtoMessage::kVarint)) spaces.escape = message.number() != 0;
+    if (message.is(2, ProtoMessage::kBytes)) file.charsmap = message.bytes();
+    if (message.is(3, ProtoMessage::kVarint)) file.add_prefix = message.number() != 0;
+    if (message.is(4, ProtoMessage::kVarint)) file.remove_extra = message.number() != 0;
+    if (message.is(5, ProtoMessage::kVarint)) file.escape = message.number() != 0;
   }
+}
+
+bool has_charsmap(ProtoMessage normalizer) {
+  while (normalizer.next())
+    if (normalizer.is(2, ProtoMessage::kBytes) && !normalizer.bytes().empty()) return true;
+  return false;
+}
+
+const char* json_bool(bool value) { return value ? "true" : "false"; }
+
+// As one JSON list: what item() says of each piece that is chosen().
+template <typename Chosen, typename Item>
+std::string list_of(const std::vector<ScoredPiece>& pieces, Chosen&& chosen, Item&& item) {
+  std::string items;
+  JsonList list(items);
+  for (size_t i = 0; i < pieces.size(); ++i)
+    if (chosen(pieces[i])) list.next() += item(i);
+  return items;
+}
+
+std::string write_json(const ModelFile& file, int32_t unk_id, bool is_unigram) {
+  const auto& pieces = file.pieces;
+  const auto text = [&](size_t i) { return json_string(pieces[i].text); };
+  const auto is = [](ScoredPiece::Type type) {
+    return [type](const ScoredPiece& piece) { return piece.type == type; };
+  };
+  TokenizerJson json;
+  json.added_tokens = list_of(pieces, is(ScoredPiece::kControl), [&](size_t i) {
+    return json_added_token(static_cast<int32_t>(i), pieces[i].text, true);
+  });
+  json.normalizer =
+      concat("{\"type\":\"SentencePiece\",\"add_dummy_prefix\":", json_bool(file.add_prefix),
+             ",\"remove_extra_whitespaces\":", json_bool(file.remove_extra),
+             ",\"escape_whitespaces\":", json_bool(file.escape),
+             ",\"treat_whitespace_as_suffix\":", json_bool(file.space_as_suffix),
+             ",\"user_defined_symbols\":[", list_of(pieces, is(ScoredPiece::kUserDefined), text),
+             "],\"precompiled_charsmap\":\"", base64_encode(file.charsmap), "\"}");
+  json.decoder = concat("{\"type\":\"SentencePiece\",\"unk_token\":", text(static_cast<size_t>(unk_id)),
+                        ",\"unk_surface\":", json_string(file.unk_surface),
+                        ",\"byte_fallback\":", json_bool(file.byte_fallback),
+                        ",\"add_dummy_prefix\":", json_bool(file.add_prefix),
+                        ",\"remove_extra_whitespaces\":", json_bool(file.remove_extra), "}");
+  json.model =
+      concat("{\"type\":\"SentencePiece\",\"algorithm\":\"", is_unigram ? "unigram" : "bpe",
+             "\",\"byte_fallback\":", json_bool(file.byte_fallback), ",\"vocab\":[",
+             list_of(
+                 pieces, [](const ScoredPiece&) { return true; },
+                 [&](size_t i) {
+                   return concat("[", text(i), ",", json_number(static_cast<double>(pieces[i].score)), ",",
+                                 static_cast<int>(pieces[i].type), "]");
+                 }),
+             "]}");
+  return json.text();
 }
 
 }  // namespace
@@ -133,17 +194,21 @@ std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std:
   while (model.next()) {
     if (model.is(1, ProtoMessage::kBytes)) file.pieces.push_back(read_piece(model.message(), name));
     if (model.is(2, ProtoMessage::kBytes)) read_trainer(model.message(), file);
-    if (model.is(3, ProtoMessage::kBytes)) read_normalizer(model.message(), file.spaces);
+    if (model.is(3, ProtoMessage::kBytes)) read_normalizer(model.message(), file);
+    if (model.is(5, ProtoMessage::kBytes) && has_charsmap(model.message()))
+      throw Error(ErrorKind::kUnsupported, concat(name,
+                                                  ": rules that change decoded text (denormalizer_spec) "
+                                                  "are not supported; train the model without them"));
   }
   constexpr uint64_t kUnigram = 1;
   constexpr uint64_t kBpe = 2;
   if (file.model_type != kUnigram && file.model_type != kBpe)
     throw Error(ErrorKind::kUnsupported, concat(name, ": SentencePiece model type ", file.model_type,
                                                 " is not supported; supported: unigram (1), bpe (2)"));
-  if (file.space_as_suffix)
-    throw Error(ErrorKind::kUnsupported, concat(name, ": treat_whitespace_as_suffix is not supported"));
-  const PieceModel kind{.is_unigram = file.model_type == kUnigram, .byte_fallback = file.byte_fallback};
-  return tokenizer_json_from_pieces(file.pieces, kind, file.spaces, name);
+  if (utf8_first_invalid(file.unk_surface) != file.unk_surface.size())
+    throw Error(ErrorKind::kCorruptFile, concat(name, ": unk_surface is not UTF-8"));
+  const int32_t unk_id = check_pieces(file.pieces, name);
+  return write_json(file, unk_id, file.model_type == kUnigram);
 }
 
 }  // namespace headrace

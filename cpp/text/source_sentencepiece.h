@@ -1,15 +1,9 @@
 // SentencePiece's .model files -> tokenizer.json.
 //
-// What a tokenizer.json cannot say, and so differs from SentencePiece itself:
-//  - Unigram sums are doubles here and floats there, and pieces are words (where no token holds a space but
-//  in
-//    front), not whole texts; so of ways of nearly equal worth another may be chosen.
-//  - Text that spells a control token ("<s>") becomes that token; SentencePiece takes it as plain text. An
-//    unused token is used.
-//  - The character map is applied as the reference does, to whole clusters of characters first, and to
-//    user-defined tokens, too.
-//  - BPE: of two merges with one result the reference prefers one pair, SentencePiece the leftmost; and both
-//    parts of a merge must be tokens. After a user-defined token in the text a dummy prefix is put again.
+// Ids and decoded text are those of the `sentencepiece` library (tests/parity/test_sentencepiece.py), which
+// takes the parts of type "SentencePiece" (sentencepiece_json.h): its sums are floats over whole texts, its
+// merges know no pairs, and its character map goes by the longest entry. Control tokens are added tokens, so
+// that they may be allowed in a text; there they stay text as long as they are not.
 #pragma once
 
 #include <string>
@@ -19,7 +13,7 @@ namespace headrace {
 
 // bytes: the file; name: for messages. Ids are the file's own. No tokens are put around texts. Throws
 // Error(kCorruptFile) for a file that contradicts itself and Error(kUnsupported) for the types WORD and CHAR
-// and for white space as a suffix.
+// and for rules that change decoded text.
 std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& name);
 
 }  // namespace headrace

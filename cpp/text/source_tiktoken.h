@@ -23,7 +23,8 @@ struct TiktokenEncoding {
 };
 
 // "gpt2", "r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony". Throws
-// Error(kUnsupported) for others.
+// Error(kUnsupported) for others. tiktoken's second name for id 200018 of the last, <|reserved_200018|>, is
+// left out: an id has one name here.
 TiktokenEncoding tiktoken_encoding(std::string_view name);
 
 // name: of the file, for messages. Throws Error(kCorruptFile) for malformed lines, repeated tokens or ranks,

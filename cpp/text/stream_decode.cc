@@ -26,9 +26,9 @@ std::string StreamDecoder::push(int32_t id) {
     return {};
   }
   if (in_row_) {
-    // A token that is skipped does not end a row. A lone space, which a first token may lose, does.
-    const int32_t twice[] = {id, id};
-    in_row_ = decode_({twice, 1}).empty() && decode_(twice).empty();
+    // A token that is skipped does not end a row. A space, which the first tokens of a text may lose, does.
+    const int32_t behind_byte[] = {window_[window_.size() - 2], id};
+    in_row_ = decode_(behind_byte) == decode_({behind_byte, 1});
     if (in_row_) {
       window_.pop_back();
       return {};

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "text/bpe.h"
 #include "text/merges_json.h"
+#include "text/sentencepiece_json.h"
 #include "text/unigram.h"
 #include "text/word_level.h"
 #include "text/wordpiece_model.h"
@@ -129,6 +130,7 @@ ModelParts read_model(JsonValue model, bool raw_bytes) {
   if (type == "Unigram") return read_unigram(model);
   if (type == "WordLevel") return read_word_level(model);
   if (type == "WordPiece") return read_wordpiece(model);
+  if (type == "SentencePiece") return read_sentencepiece_model(model);
   throw Error(ErrorKind::kUnsupported,
               concat("model '", type,
                      "' is not supported; supported: BPE, Unigram, WordLevel, WordPiece; use a "

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/tokenizer_parts.h"
-#include "text/truncate.h"
 
 namespace headrace {
 namespace {
@@ -60,7 +59,9 @@ int64_t Tokenizer::append_ids(std::string_view text, const EncodeOptions& option
   const IdBuffer& ids = scratch.ids;
   if (options.add_special_tokens)
     for (const auto& special : template_->before) out.push_back(special.id);
-  out.insert(out.end(), ids.data(), ids.data() + num_kept(ids.size(), options));
+  const size_t kept = num_kept(ids.size(), options);
+  const int32_t* const first = ids.data() + (options.direction == Direction::kLeft ? ids.size() - kept : 0);
+  out.insert(out.end(), first, first + kept);
   if (options.add_special_tokens)
     for (const auto& special : template_->behind) out.push_back(special.id);
   return static_cast<int64_t>(ids.size()) + (options.add_special_tokens ? special_tokens_count() : 0);
@@ -98,20 +99,32 @@ Encoding Tokenizer::encode_alone(std::string_view text, const EncodeOptions& opt
   return own;
 }
 
+void Tokenizer::cut(Encoding& first, Encoding* second, int64_t num_added, const EncodeOptions& options) {
+  if (options.max_tokens == 0) return;
+  if (options.max_tokens < num_added)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("max_tokens=", options.max_tokens, ": must be at least ", num_added,
+                       ", the number of special tokens around two texts, or 0 for no limit"));
+  const int64_t left = options.max_tokens - num_added;
+  const int64_t stride = options.stride.value_or(0);
+  if (stride < 0 || (stride > 0 && stride >= left))
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("stride=", stride, ": must be at least 0 and below ", left,
+                       ", the number of tokens that max_tokens leaves to the text"));
+  truncate(first, second, {left, options.strategy, stride, options.direction});
+  if (options.stride) return;
+  first.overflowing.clear();
+  if (second) second->overflowing.clear();
+}
+
 Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   Encoding own = encode_alone(text, options);
-  const size_t num_own = own.ids.size();
-  const size_t kept = num_kept(num_own, options);
-  if (kept < num_own) {
-    own.ids.resize(kept);
-    own.offsets.resize(kept);
-    while (!own.spellings.empty() && static_cast<size_t>(own.spellings.back().index) >= kept)
-      own.spellings.pop_back();
-  }
+  const int64_t num_added = options.add_special_tokens ? special_tokens_count() : 0;
+  const auto num_own = static_cast<int64_t>(own.ids.size());
+  cut(own, nullptr, num_added, options);
   Encoding result = post_process(post_processor_.get(), std::move(own), std::nullopt,
                                  options.add_special_tokens, *vocabulary_);
-  result.num_tokens =
-      static_cast<int64_t>(num_own) + (options.add_special_tokens ? special_tokens_count() : 0);
+  result.num_tokens = num_own + num_added;
   return result;
 }
 
@@ -119,20 +132,12 @@ Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second,
                                 const EncodeOptions& options) const {
   Encoding one = encode_alone(first, options);
   Encoding two = encode_alone(second, options);
-  const int64_t added = options.add_special_tokens ? special_tokens_count(true) : 0;
+  const int64_t num_added = options.add_special_tokens ? special_tokens_count(true) : 0;
   const auto num_own = static_cast<int64_t>(one.ids.size() + two.ids.size());
-  if (options.max_tokens > 0 && num_own + added > options.max_tokens) {
-    if (options.max_tokens < added)
-      throw Error(ErrorKind::kInvalidArgument,
-                  concat("max_tokens=", options.max_tokens, ": must be at least ", added,
-                         ", the number of special tokens around two texts, or 0 for no limit"));
-    truncate(one, &two, {.max_tokens = options.max_tokens - added});
-    one.overflowing.clear();
-    two.overflowing.clear();
-  }
+  cut(one, &two, num_added, options);
   Encoding result = post_process(post_processor_.get(), std::move(one), std::move(two),
                                  options.add_special_tokens, *vocabulary_);
-  result.num_tokens = num_own + added;
+  result.num_tokens = num_own + num_added;
   return result;
 }
 

@@ -22,6 +22,7 @@
 #include "text/post_process.h"
 #include "text/stages.h"
 #include "text/stream_decode.h"
+#include "text/truncate.h"
 #include "text/vocabulary.h"
 
 namespace headrace {
@@ -37,6 +38,13 @@ struct EncodeOptions {
   bool is_utf8 = false;
   // With allow_special: bytes of the text, in rising order, that no special token may cover.
   std::span<const uint32_t> guarded = {};
+  // How max_tokens is kept to: the text that gives tokens, and from which end. encode_ids and encode_batch,
+  // which have one text only, go by the end alone.
+  Truncation::Strategy strategy = Truncation::Strategy::kLongestFirst;
+  Direction direction = Direction::kRight;
+  // Of encode and encode_pair: what is cut off goes into Encoding::overflowing in parts, each of which shares
+  // that many tokens with the one before it. Nothing: it is dropped.
+  std::optional<int64_t> stride = std::nullopt;
 };
 
 // Sequences of different lengths without padding: sequence i is ids[cu_lengths[i]:cu_lengths[i + 1]].
@@ -70,11 +78,10 @@ class Tokenizer {
   // The number of tokens encode_ids would append without max_tokens.
   int64_t count(std::string_view text, const EncodeOptions& options) const;
 
-  // The same with offsets.
+  // The same with offsets. Throws also as truncate does.
   Encoding encode(std::string_view text, const EncodeOptions& options) const;
 
-  // Two texts as one sequence, as the post-processor joins them; with max_tokens the longer one is cut first.
-  // Throws as encode_ids does.
+  // Two texts as one sequence, as the post-processor joins them. Throws as encode does.
   Encoding encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options) const;
 
   // The text that the tokens stand for. Ids that no token has are left out, as in the reference.
@@ -109,6 +116,8 @@ class Tokenizer {
                      std::vector<int32_t>& out) const;
   // How many of num_own tokens are kept besides those that the post-processor adds.
   size_t num_kept(size_t num_own, const EncodeOptions& options) const;
+  // Cuts what the options say from one text or two, to which num_added tokens will be added.
+  static void cut(Encoding& first, Encoding* second, int64_t num_added, const EncodeOptions& options);
   // A text's own tokens.
   Encoding encode_alone(std::string_view text, const EncodeOptions& options) const;
 

@@ -102,12 +102,16 @@ void truncate(Encoding& first, Encoding* second, const Truncation& truncation) {
   cut(target, kept);
 }
 
+int64_t padded_length(const Padding& padding) {
+  const int64_t over = padding.multiple_of > 0 ? padding.length % padding.multiple_of : 0;
+  return over > 0 ? padding.length - over + padding.multiple_of : padding.length;
+}
+
 void pad(std::span<Encoding> batch, const Padding& padding) {
-  int64_t length = padding.length;
-  if (length == 0)
-    for (const Encoding& encoding : batch) length = std::max(length, size_of(encoding));
-  const int64_t multiple = padding.multiple_of;
-  if (multiple > 0 && length % multiple > 0) length += multiple - length % multiple;
+  Padding wanted = padding;
+  if (wanted.length == 0)
+    for (const Encoding& encoding : batch) wanted.length = std::max(wanted.length, size_of(encoding));
+  const int64_t length = padded_length(wanted);
   for (Encoding& encoding : batch) pad_one(encoding, length, padding);
 }
 

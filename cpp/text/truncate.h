@@ -37,6 +37,9 @@ struct Padding {
   int32_t type_id = 0;
 };
 
+// padding.length rounded up as multiple_of says.
+int64_t padded_length(const Padding& padding);
+
 // Fills every encoding up to one length; longer ones stay as they are. Fills attention_mask.
 void pad(std::span<Encoding> batch, const Padding& padding);
 

@@ -23,7 +23,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._core import Encoding, Ragged, Tokenizer, __version__
+    from ._core import Encoding, Padded, Ragged, Tokenizer, __version__
     from .chat import ChatTemplate
     from .client import AsyncClient, Client
     from .engine import Engine, info, isa, load
@@ -46,6 +46,7 @@ __all__ = [
     "ModelInfo",
     "ModelNotFoundError",
     "OverloadedError",
+    "Padded",
     "Ragged",
     "Tokenizer",
     "UnsupportedError",
@@ -66,6 +67,7 @@ _LAZY = {
     "Engine": "engine",
     "Model": "model",
     "ModelInfo": "model",
+    "Padded": "_core",
     "Ragged": "_core",
     "Tokenizer": "_core",
     "info": "engine",

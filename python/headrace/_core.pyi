@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
 class CompletionQueue:
     """
     Finished tickets on their way to one event loop.
@@ -115,6 +115,11 @@ class Encoding:
         For each token its (begin, end) in characters of the text; (0, 0) for tokens that the template added.
         """
     @property
+    def overflowing(self) -> list[Encoding]:
+        """
+        What max_tokens cut off, in parts with the same template around them; empty unless a stride was given.
+        """
+    @property
     def pair(self) -> typing.Any:
         """
         The second text, or None.
@@ -141,6 +146,49 @@ class Encoding:
         """
     @property
     def type_ids(self) -> list[int]:
+        """
+        For each token the segment that it belongs to.
+        """
+class Padded:
+    """
+    Several encoded texts, or pairs of texts, as one matrix: int32 arrays [rows, width].
+    """
+    def __len__(self) -> int:
+        ...
+    def __repr__(self) -> str:
+        ...
+    @property
+    def attention_mask(self) -> numpy.ndarray:
+        """
+        0 for padding, else 1.
+        """
+    @property
+    def ids(self) -> numpy.ndarray:
+        """
+        The token ids.
+        """
+    @property
+    def offsets(self) -> numpy.ndarray:
+        """
+        [rows, width, 2]: where each token begins and ends, in characters of its text.
+        """
+    @property
+    def rows(self) -> numpy.ndarray:
+        """
+        [rows]: the number of each row's text; parts that overflowed follow their text.
+        """
+    @property
+    def sequence_ids(self) -> numpy.ndarray:
+        """
+        For each token 0 or 1, the text it is from, or -1 if it is from neither.
+        """
+    @property
+    def special_tokens_mask(self) -> numpy.ndarray:
+        """
+        1 for tokens that the template added and for padding, else 0.
+        """
+    @property
+    def type_ids(self) -> numpy.ndarray:
         """
         For each token the segment that it belongs to.
         """
@@ -188,7 +236,7 @@ class Tokenizer:
     Text to token ids, as a tokenizer.json says.
     
     Ids, tokens and offsets are those of the `tokenizers` library. The file's truncation and padding are ignored:
-    pass max_tokens to truncate.
+    pass max_tokens to truncate, and call encode_padded for a matrix.
     
     >>> tokenizer = headrace.Tokenizer.from_model("path/to/model")  # doctest: +SKIP
     >>> tokenizer.encode("Hello world").tokens  # doctest: +SKIP
@@ -223,17 +271,38 @@ class Tokenizer:
         """
         The texts of several lists of ids.
         """
-    def encode(self, text: typing.Any, pair: typing.Any = None, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = False, guarded: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = []) -> Encoding:
+    def encode(self, text: typing.Any, pair: typing.Any = None, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, truncation: str = 'longest_first', truncation_side: str = 'right', stride: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = False, guarded: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = []) -> Encoding:
         """
-        Encodes one text, or two as the model joins them. max_tokens keeps that many tokens, special ones included. Special tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in the text, those stay text that cover such a byte (see ChatTemplate).
+        Encodes one text, or two as the model joins them.
+        
+        Special tokens spelled out in the text stay text unless allow_special; with `guarded`, byte offsets in the text,
+        those stay text that cover such a byte (see ChatTemplate).
+        
+        max_tokens keeps that many tokens, special ones included. truncation says which text gives tokens: the longer of
+        two ("longest_first"), "only_first" or "only_second"; truncation_side, from which end: "right" or "left". With a
+        stride, what is cut off comes in Encoding.overflowing, in parts that share that many tokens with the part before.
+        
+        >>> encoding = tokenizer.encode(question, context, max_tokens=384, truncation="only_second", stride=128)  # doctest: +SKIP
+        >>> parts = [encoding, *encoding.overflowing]  # doctest: +SKIP
         """
-    def encode_batch(self, texts: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, allow_special: bool = False, threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> Ragged:
+    def encode_batch(self, texts: typing.Any, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, truncation_side: str = 'right', allow_special: bool = False, threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> Ragged:
         """
-        Encodes several texts to ids only, on `threads` threads, by default one for every processor. Releases the GIL.
+        Encodes several texts to ids only, without padding, on `threads` threads, by default one for every processor. max_tokens and truncation_side: as in encode. Releases the GIL.
         """
     def encode_ids(self, text: typing.Any, *, add_special_tokens: bool = True, allow_special: bool = False) -> list[int]:
         """
         The ids of one text alone, as a list: quicker than encode().
+        """
+    def encode_padded(self, texts: typing.Any, pairs: typing.Any = None, *, add_special_tokens: bool = True, max_tokens: typing.SupportsInt | typing.SupportsIndex | None = None, truncation: str = 'longest_first', truncation_side: str = 'right', stride: typing.SupportsInt | typing.SupportsIndex | None = None, length: typing.SupportsInt | typing.SupportsIndex | None = None, multiple_of: typing.SupportsInt | typing.SupportsIndex | None = None, padding_side: str = 'right', pad_id: typing.SupportsInt | typing.SupportsIndex = 0, pad_type_id: typing.SupportsInt | typing.SupportsIndex = 0, allow_special: bool = False, threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> Padded:
+        """
+        Encodes several texts, or pairs of texts, as one matrix; see Padded.
+        
+        add_special_tokens to stride: as in encode; with a stride, parts that overflow are rows of their own. Rows are
+        filled up to the longest, or to `length` where that is more, rounded up to a multiple of multiple_of, with pad_id
+        and pad_type_id at padding_side. Releases the GIL.
+        
+        >>> batch = tokenizer.encode_padded(["one", "two words"], pad_id=0)  # doctest: +SKIP
+        >>> model(batch.ids, batch.attention_mask)  # doctest: +SKIP
         """
     def id_to_token(self, id: typing.SupportsInt | typing.SupportsIndex) -> str | None:
         """

@@ -79,14 +79,21 @@ def training_lines() -> tuple[str, ...]:
     return tuple(itertools.islice(installed_lines(), 6000))
 
 
-def _byte_level(**settings: Any) -> tokenizers.Tokenizer:
+def _byte_level(alphabet: int = 256, **settings: Any) -> tokenizers.Tokenizer:
+    """alphabet: how many bytes are tokens; the others vanish from texts."""
     made = tokenizers.Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(**settings)
     made.decoder = decoders.ByteLevel()
     made.post_processor = processors.ByteLevel(trim_offsets=settings.get("trim_offsets", True))
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    every = pre_tokenizers.ByteLevel.alphabet()
     made.train_from_iterator(
-        training_lines(), trainers.BpeTrainer(vocab_size=3000, initial_alphabet=alphabet, show_progress=False)
+        training_lines(),
+        trainers.BpeTrainer(
+            vocab_size=3000,
+            initial_alphabet=every if alphabet == 256 else [],
+            limit_alphabet=alphabet,
+            show_progress=False,
+        ),
     )
     return made
 
@@ -198,6 +205,7 @@ def _suffix_bpe() -> tokenizers.Tokenizer:
 TRAINED = {
     "byte-level BPE": lambda: _byte_level(add_prefix_space=False),
     "byte-level BPE, prefix space": lambda: _byte_level(add_prefix_space=True, trim_offsets=True),
+    "byte-level BPE, bytes missing": lambda: _byte_level(alphabet=120, add_prefix_space=False),
     "SentencePiece BPE": _sentencepiece_bpe,
     "Unigram": _unigram,
     "Unigram, byte fallback": lambda: _unigram(byte_fallback=True),

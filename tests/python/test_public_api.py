@@ -12,7 +12,7 @@ import headrace.serve
 
 NAMES = {
     *("AsyncClient", "Client", "Embeddings", "Encoding", "Engine"),
-    *("ChatTemplate", "Model", "ModelInfo", "Ragged", "Tokenizer"),
+    *("ChatTemplate", "Model", "ModelInfo", "Padded", "Ragged", "Tokenizer"),
     *(
         "CancelledError",
         "CorruptFileError",

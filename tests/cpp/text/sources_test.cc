@@ -146,19 +146,15 @@ const std::string kSpace = "\xE2\x96\x81";
 
 TEST(SourceSentencePieceTest, Unigram) {
   const std::string file = piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece(kSpace, -2) + piece("a", -3) +
-                           piece(kSpace + "a", -2.5f) + piece("#", 0, 4) + field(2, field(3, uint64_t{1})) +
+                           piece(kSpace + "a", -2.5f) + piece("#", 0, 4) + piece("aa", 9, 5) +
+                           field(2, field(3, uint64_t{1})) +
                            field(3, field(2, std::string("map")) + field(4, uint64_t{1}));
   const SourceModel model(tokenizer_json_from_sentencepiece(file, "m"));
   EXPECT_EQ(model.ids(kSpace + "aa#"), (Ids{4, 3, 5}));
-  EXPECT_EQ(model.root().at("pre_tokenizer").at("type").as_string(), "Split");
-  EXPECT_EQ((*model.root().at("normalizer").at("normalizers").items().begin())
-                .at("precompiled_charsmap")
-                .as_string(),
-            "bWFw");
-  EXPECT_EQ(model.root().at("added_tokens").size(), 2u);
-  // A space within a token: text must stay whole.
-  const SourceModel whole(tokenizer_json_from_sentencepiece(file + piece("a" + kSpace + "a", -1), "m"));
-  EXPECT_TRUE(whole.root().at("pre_tokenizer").is_null());
+  EXPECT_EQ(model.ids("bb" + kSpace + "b"), (Ids{0, 2, 0}));
+  EXPECT_EQ(model.root().at("normalizer").at("precompiled_charsmap").as_string(), "bWFw");
+  EXPECT_EQ(model.root().at("normalizer").at("user_defined_symbols").size(), 1u);
+  EXPECT_EQ(model.root().at("added_tokens").size(), 1u);
 }
 
 TEST(SourceSentencePieceTest, Bpe) {
@@ -174,6 +170,22 @@ TEST(SourceSentencePieceTest, Bpe) {
   EXPECT_EQ(model.ids("abc"), (Ids{258}));
   EXPECT_EQ(model.ids("cbcab"), (Ids{262, 259, 257}));
   EXPECT_EQ(model.ids("az"), (Ids{260, 1 + 'z'}));
+}
+
+TEST(SourceSentencePieceTest, BpeMergesWhatIsNoTokenAndTakesUnusedTokensApart) {
+  const std::string bpe = field(2, field(3, uint64_t{2}));
+  // Neither b nor c is a token. Of equal scores the leftmost merge comes first.
+  const SourceModel joined(tokenizer_json_from_sentencepiece(
+      piece("<unk>", 0, 2) + piece("bc", -1) + piece("a", -5) + piece("ab", -1) + piece("#", 0, 4) + bpe,
+      "m"));
+  EXPECT_EQ(joined.ids("bc"), (Ids{1}));
+  EXPECT_EQ(joined.ids("abc"), (Ids{3, 0}));
+  EXPECT_EQ(joined.ids("b#cc"), (Ids{0, 4, 0}));
+  const SourceModel unused(tokenizer_json_from_sentencepiece(
+      piece("<unk>", 0, 2) + piece("a", -3) + piece("ab", -1, 5) + piece("abc", -2) + piece("b", -4) + bpe,
+      "m"));
+  EXPECT_EQ(unused.ids("abab"), (Ids{1, 4, 1, 4}));
+  EXPECT_EQ(unused.ids("abc"), (Ids{3}));
 }
 
 TEST(SourceSentencePieceTest, RefusesMalformedFiles) {
@@ -194,7 +206,8 @@ TEST(SourceSentencePieceTest, RefusesMalformedFiles) {
   EXPECT_EQ(kind(unk + "\x0A" + std::string(10, '\xFF')), ErrorKind::kCorruptFile);  // no end of the number
   EXPECT_EQ(kind(unk + "\x0B"), ErrorKind::kCorruptFile);                            // a group
   EXPECT_EQ(kind(unk + field(2, field(3, uint64_t{4}))), ErrorKind::kUnsupported);
-  EXPECT_EQ(kind(unk + field(2, field(24, uint64_t{1}))), ErrorKind::kUnsupported);
+  EXPECT_EQ(kind(unk + field(5, field(2, std::string("map")))), ErrorKind::kUnsupported);
+  EXPECT_EQ(kind(unk + field(2, field(44, std::string("\xFF")))), ErrorKind::kCorruptFile);
 }
 
 template <typename Number>

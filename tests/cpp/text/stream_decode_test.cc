@@ -13,6 +13,10 @@ namespace {
 constexpr char kLlama[] = R"({"type":"Sequence","decoders":[
     {"type":"Replace","pattern":{"String":"\u2581"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},
     {"type":"Strip","content":" ","start":1,"stop":0}]})";
+constexpr char kSentencePiece[] = R"({"type":"SentencePiece","unk_token":"a","unk_surface":" ? ",
+    "byte_fallback":true,"add_dummy_prefix":true,"remove_extra_whitespaces":false})";
+constexpr char kSentencePieceStripped[] = R"({"type":"SentencePiece","unk_token":"a","unk_surface":" ? ",
+    "byte_fallback":true,"add_dummy_prefix":true,"remove_extra_whitespaces":true})";
 constexpr char kMetaspace[] = R"({"type":"Metaspace","replacement":"\u2581","prepend_scheme":"always"})";
 constexpr char kByteLevel[] = R"({"type":"ByteLevel"})";
 constexpr char kWordPiece[] = R"({"type":"WordPiece","prefix":"##","cleanup":true})";
@@ -24,7 +28,8 @@ class Decoding {
  public:
   Decoding(const char* json, std::vector<std::string> tokens)
       : decoder_(read_decoder(JsonDocument(json, "test").root())),
-        has_bytes_(std::string_view(json).find("ByteFallback") != std::string_view::npos),
+        has_bytes_(std::string_view(json).find("ByteFallback") != std::string_view::npos ||
+                   std::string_view(json).find("byte_fallback") != std::string_view::npos),
         tokens_(std::move(tokens)) {}
 
   std::string operator()(std::span<const int32_t> ids) const {
@@ -101,8 +106,8 @@ TEST(StreamDecodeTest, AnyStreamAddsUpToTheWholeText) {
   const std::vector<std::string> spelled = {"\xC3\xA4", "\xC2\xB8", "\xC5\x83", "a",
                                             "$s",       "\xC4\xA0", "\xC3\xB0", "\xC3\xBF"};
   const std::pair<const char*, const std::vector<std::string>*> cases[] = {
-      {kLlama, &words},   {kMetaspace, &words}, {kWordPiece, &words},
-      {kWordEnd, &words}, {kCtc, &words},       {kByteLevel, &spelled}};
+      {kLlama, &words}, {kMetaspace, &words},   {kWordPiece, &words},     {kWordEnd, &words},
+      {kCtc, &words},   {kByteLevel, &spelled}, {kSentencePiece, &words}, {kSentencePieceStripped, &words}};
   std::mt19937 random(1);
   for (const auto& [json, tokens] : cases) {
     const Decoding decoding(json, *tokens);
