@@ -19,7 +19,7 @@ from .answer import Answer, Header
 logger = logging.getLogger("headrace.serve")
 
 CLIENT_GONE = 499  # nobody reads it; it keeps such requests apart in the metrics
-STATUS: dict[type[errors.Error], int] = {
+STATUS: dict[type[BaseException], int] = {
     errors.InvalidArgumentError: 400,
     errors.ModelNotFoundError: 404,
     errors.CorruptFileError: 500,
@@ -68,16 +68,15 @@ def error_response(error: BaseException, request_id: str) -> Answer:
     if isinstance(error, HttpError):
         headers = [(name.encode(), value.encode("latin-1")) for name, value in error.headers.items()]
         return _response(error.status, str(error), error.code, error.param, headers)
-    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    kind = type(error)
+    status = STATUS.get(kind) or next((STATUS[base] for base in kind.__mro__ if base in STATUS), 500)
     if status == 500:
         logger.error("request %s failed", request_id, exc_info=error)
         return _response(500, f"internal error; the server's log has it under request {request_id}")
     message, headers = str(error), []
     if isinstance(error, errors.OverloadedError):
-        headers = [
-            (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),
-            (b"retry-after-ms", b"%d" % max(1, math.ceil(error.retry_after * 1000))),
-        ]
+        wait_ms = max(1, math.ceil(error.retry_after * 1000))
+        headers = [(b"retry-after", b"%d" % -(-wait_ms // 1000)), (b"retry-after-ms", b"%d" % wait_ms)]
     field = _LEADING_FIELD.match(message) if status == 400 else None
     param = "model" if status == 404 else field and field[1]
     return _response(status, message, getattr(error, "code", None), param, headers)
