@@ -149,17 +149,13 @@ void Bpe::merge_by(const MergeTable& merges, BpeWork& work) const {
 
 void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {
   constexpr size_t kLongBytes = 2000;  // from about there on the heap no longer fits into the caches
-  if (work.padded.size() < piece.size() + TokenPrefixes::kPadding)
-    work.padded.resize(piece.size() * 2 + TokenPrefixes::kPadding);
-  std::copy(piece.begin(), piece.end(), work.padded.begin());
-  const std::string_view padded(work.padded.data(), piece.size());
   // A token that merges make is also what they make of its text.
-  const int32_t whole = forward_.whole(padded, config_.ignore_merges);
+  const int32_t whole = forward_.whole(piece, config_.ignore_merges);
   if (whole >= 0) {
     work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
     return;
   }
-  if (piece.size() >= kLongBytes && forward_.encode(padded, work.symbols)) return;
+  if (piece.size() >= kLongBytes && forward_.encode(piece, work.symbols)) return;
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(piece[i]); };
   std::vector<uint64_t>& first = work.memory.merges;
   work.symbols.resize(piece.size());

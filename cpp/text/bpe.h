@@ -44,7 +44,6 @@ class Bpe : public CachedModel {
 
  private:
   struct BpeWork : Work {
-    std::vector<char> padded;  // a copy of the piece for BpeForward
     std::vector<Symbol> symbols;
     MergeMemory memory;
   };

@@ -95,9 +95,18 @@ BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) co
 
 bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) const {
   symbols.clear();
+  // Near its end the piece is read from a copy, behind which there is something to read.
+  constexpr size_t kTail = TokenPrefixes::kPadding;
+  char tail[2 * kTail] = {};
+  const size_t tail_begin = piece.size() - std::min(piece.size(), kTail);
+  std::copy(piece.begin() + static_cast<std::ptrdiff_t>(tail_begin), piece.end(), tail);
+  const auto candidates_at = [&](size_t place) {
+    const char* const text = place < tail_begin ? piece.data() + place : tail + (place - tail_begin);
+    return prefixes_.at(text, piece.size() - place);
+  };
   std::vector<bool> is_dead(piece.size() + 1);  // by place: no token that begins there leads on
   size_t at = 0;
-  auto candidates = prefixes_.at(piece.data(), piece.size());
+  auto candidates = candidates_at(0);
   while (at < piece.size()) {
     size_t size = 0;
     const int32_t id = prefixes_.next(candidates, &size);
@@ -108,7 +117,7 @@ bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) co
       if (!is_complete_ && (fits == Fit::kUnclear || is_unclear_[static_cast<size_t>(id)])) return false;
       symbols.push_back({id, static_cast<uint32_t>(size)});
       at += size;
-      candidates = prefixes_.at(piece.data() + at, piece.size() - at);
+      candidates = candidates_at(at);
       continue;
     }
     if (symbols.empty()) return false;
@@ -116,7 +125,7 @@ bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) co
     const size_t last = symbols.back().bytes;
     symbols.pop_back();
     at -= last;
-    candidates = prefixes_.at(piece.data() + at, piece.size() - at);
+    candidates = candidates_at(at);
     candidates.shorten(last - 1);
   }
   return true;

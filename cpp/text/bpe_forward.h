@@ -41,7 +41,7 @@ class BpeForward {
   // read. False where that takes a merge that comes before one of its parts: then merge_symbols must do it.
   bool encode(std::string_view piece, std::vector<Symbol>& symbols) const;
 
-  // The token that is all of a piece, and that merges make unless `any`; -1 when there is none. As encode().
+  // The token that is all of a piece, and that merges make unless `any`; -1 when there is none.
   int32_t whole(std::string_view piece, bool any) const {
     const int32_t id = prefixes_.whole(piece.data(), piece.size());
     return any || (id >= 0 && makes(id) && (is_complete_ || !is_unclear_[static_cast<size_t>(id)])) ? id : -1;

@@ -65,10 +65,12 @@ class TokenPrefixes {
     return candidates;
   }
 
-  // The token that is all of a text; -1 when there is none. As at().
+  // The token that is all of a text, which is not empty; -1 when there is none.
   int32_t whole(const char* text, size_t size) const {
     if (size > kShort) return (lengths_of(word_at(text)) & kLonger) == 0 ? -1 : whole_long({text, size});
-    const Key key = key_of(word_at(text), word_at(text + 8), size);
+    char copy[16] = {};
+    std::memcpy(copy, text, size);
+    const Key key = key_of(word_at(copy), word_at(copy + 8), size);
     return is_filtered(key) ? -1 : find(key, true);
   }
   // The longest one left and its length; -1 when there are no more.
