@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import Error, UnsupportedError
+from .transformers_rows import Request, lazy_encoding_class, matrix_rows, plain_rows
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from ._core import Tokenizer
 
 T = TypeVar("T")
@@ -40,8 +36,8 @@ def for_transformers(tokenizer: T) -> T:
     """A copy of a `transformers` tokenizer in which headrace encodes and decodes.
 
     It is of the same class, gives the same answers and is saved the same way; sentence-transformers and
-    pipelines take it like any other. What headrace has no fast way for (pairs, words split beforehand, overflowing
-    windows, truncation on the left) goes the way it always went.
+    pipelines take it like any other. What headrace has no way for (words split beforehand, chats with marked
+    control tokens) goes the way it always went.
 
         tokenizer = headrace.adapters.for_transformers(AutoTokenizer.from_pretrained(path))
 
@@ -72,7 +68,7 @@ class _Accelerated:
 
         self._headrace = Tokenizer.from_str(self._tokenizer.to_str())  # type: ignore[attr-defined]
         template = self._headrace.encode("")
-        self._headrace_specials = len(template)
+        self._headrace_specials = len(template), len(self._headrace.encode("", ""))
         self._headrace_types = any(template.type_ids) or any(self._headrace.encode("a").type_ids)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -94,102 +90,63 @@ class _Accelerated:
         return added
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **settings: Any) -> Any:
-        texts = [text] if isinstance(text, str) else text
-        if text_pair is None and self._headrace_can(texts, settings):
-            return self._headrace_encode(texts, isinstance(text, str), settings)
+        request = Request.of(text, text_pair, settings)
+        if request is not None and self._headrace_can(request):
+            try:
+                return self._headrace_encode(request)
+            except Error:  # the usual way has the usual message
+                pass
         return super()._encode_plus(text, text_pair, **settings)  # type: ignore[misc]
 
-    def _headrace_can(self, texts: Any, settings: dict[str, Any]) -> bool:
-        unusual = ("is_split_into_words", "stride", "return_overflowing_tokens", "sanitize_control_tokens")
-        if any(settings.get(name) for name in unusual) or not isinstance(texts, (list, tuple)):
-            return False
-        if not texts or not all(isinstance(text, str) for text in texts):
-            return False
-        if self._headrace_types and settings.get("return_token_type_ids") is not False:
-            return False
-        cut = _name(settings.get("truncation_strategy")) not in ("do_not_truncate", "None")
-        length = settings.get("max_length")
-        specials = self._headrace_specials if settings.get("add_special_tokens", True) else 0
-        if not cut or length is None:
+    def _headrace_can(self, request: Request) -> bool:
+        settings = request.settings
+        if request.max_tokens is None:
             return True
-        return bool(self.truncation_side == "right" and length > specials)  # type: ignore[attr-defined]
+        specials = self._headrace_specials[request.pairs is not None]
+        room = request.max_tokens - (specials if settings.get("add_special_tokens", True) else 0)
+        return room > 0 and room > (settings.get("stride") or 0)
 
-    def _headrace_encode(self, texts: list[str], is_single: bool, settings: dict[str, Any]) -> Any:
-        import numpy as np
-
+    def _headrace_encode(self, request: Request) -> Any:
         owner: Any = self
-        cut = _name(settings.get("truncation_strategy")) not in ("do_not_truncate", "None")
-        max_length = settings.get("max_length")
+        settings = request.settings
         split = settings.get("split_special_tokens")
-        options: dict[str, Any] = {
+        options = {
             "add_special_tokens": settings.get("add_special_tokens", True),
+            "max_tokens": request.max_tokens,
+            "truncation_side": owner.truncation_side,
             "allow_special": not (owner.split_special_tokens if split is None else split),
-            "max_tokens": max_length if cut else None,
         }
-        ragged = self._headrace.encode_batch(texts, **options)
-        lengths = np.diff(ragged.cu_lengths)
-        longest = int(lengths.max()) if len(lengths) else 0
+        wanted = request.columns(set(owner.model_input_names))
+        known = {"input_ids", "attention_mask"} | (set() if self._headrace_types else {"token_type_ids"})
+        is_plain = request.pairs is None and not request.overflows and known.issuperset(wanted)
+        make = plain_rows if is_plain else matrix_rows
+        rows = make(self._headrace, owner, request, wanted, options)
+        max_length = settings.get("max_length")
+        if request.padding == "max_length" and rows.longest > (max_length or 0):
+            return self._headrace_usual(request)  # rows of different lengths, which are no matrix
         if settings.get("verbose", True):
-            owner._eventual_warn_about_too_long_sequence(range(longest), max_length, True)
-
-        names = set(owner.model_input_names)
-        columns: dict[str, tuple[npt.NDArray[np.int32], int]] = {
-            "input_ids": (ragged.ids, owner.pad_token_id)
-        }
-        if _wanted(settings.get("return_token_type_ids"), "token_type_ids" in names):
-            columns["token_type_ids"] = (np.zeros_like(ragged.ids), owner.pad_token_type_id)
-        if _wanted(settings.get("return_attention_mask"), "attention_mask" in names):
-            columns["attention_mask"] = (np.ones_like(ragged.ids), 0)
-        offsets: list[list[tuple[int, int]]] = []
-        if settings.get("return_special_tokens_mask") or settings.get("return_offsets_mapping"):
-            encodings = [self._headrace.encode(text, **options) for text in texts]
-            if settings.get("return_special_tokens_mask"):
-                masks = [encoding.special_tokens_mask for encoding in encodings]
-                columns["special_tokens_mask"] = (np.array(list(itertools.chain(*masks)), np.int32), 1)
-            if settings.get("return_offsets_mapping"):
-                offsets = [encoding.offsets for encoding in encodings]
-
-        width = self._headrace_width(longest, settings)
-        left = (settings.get("padding_side") or owner.padding_side) == "left"
-        data: dict[str, Any] = {}
-        for name, (values, pad) in columns.items():
-            if width is None:
-                data[name] = [part.tolist() for part in np.split(values, ragged.cu_lengths[1:-1])]
-            else:
-                data[name] = _padded(values, lengths, width, pad, left)
-                if settings.get("return_tensors") is None:
-                    data[name] = data[name].tolist()
-        if offsets:
-            data["offset_mapping"] = [_padded_pairs(pairs, width, left) for pairs in offsets]
-        if settings.get("return_length"):
-            data["length"] = [len(row) for row in data["input_ids"]]
-        if is_single and settings.get("return_tensors") is None:
-            data = {
-                name: value[0] if value and isinstance(value[0], list) else value
-                for name, value in data.items()
-            }
-        return _lazy_encoding_class()(
-            data,
+            owner._eventual_warn_about_too_long_sequence(range(rows.longest), max_length, True)
+        return lazy_encoding_class()(
+            rows.data(request),
             tensor_type=settings.get("return_tensors"),
-            usual=lambda: super(_Accelerated, self)._encode_plus(texts, None, **settings),  # type: ignore[misc]
+            usual=functools.partial(self._headrace_usual, request),
         )
+
+    def _headrace_usual(self, request: Request) -> Any:
+        text: Any = request.texts
+        pair: Any = request.pairs
+        if request.is_single:
+            text, pair = text[0], pair and pair[0]
+        return super()._encode_plus(text, pair, **request.settings)  # type: ignore[misc]
 
     def tokenize(
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **rest: Any
     ) -> Any:
-        if pair is not None or rest:
+        if rest:
             return super().tokenize(text, pair, add_special_tokens, **rest)  # type: ignore[misc]
-        return self._headrace.encode(text, add_special_tokens=add_special_tokens, allow_special=True).tokens
-
-    def _headrace_width(self, longest: int, settings: dict[str, Any]) -> int | None:
-        """The length that rows are padded to; None: they are not."""
-        strategy = _name(settings.get("padding_strategy"))
-        if strategy in ("do_not_pad", "None"):
-            return None
-        max_length = settings.get("max_length")
-        width = max(longest, max_length or 0) if strategy == "max_length" else longest
-        multiple = settings.get("pad_to_multiple_of")
-        return width if not multiple else -(-width // int(multiple)) * int(multiple)
+        return self._headrace.encode(
+            text, pair or None, add_special_tokens=add_special_tokens, allow_special=True
+        ).tokens
 
     def _decode(
         self,
@@ -215,61 +172,7 @@ class _Accelerated:
             return super()._decode(token_ids, skip_special_tokens, False, **settings)  # type: ignore[misc]
 
 
-@functools.cache
-def _lazy_encoding_class() -> Any:
-    from transformers import BatchEncoding
-
-    class LazyBatchEncoding(BatchEncoding):
-        """A BatchEncoding that asks the usual way for what hardly anyone wants: words, and tokens by character."""
-
-        def __init__(self, *arguments: Any, usual: Callable[[], Any] | None = None, **settings: Any) -> None:
-            self._usual = usual
-            self._found: Any = None
-            super().__init__(*arguments, **settings)
-
-        @property
-        def _encodings(self) -> Any:
-            if self._found is None and self._usual is not None:
-                self._found = self._usual()._encodings
-            return self._found
-
-        @_encodings.setter
-        def _encodings(self, value: Any) -> None:
-            self._found = value
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {"data": self.data, "encodings": self._encodings}
-
-    return LazyBatchEncoding
-
-
 def _restored(kind: type, state: dict[str, Any]) -> Any:
     plain: Any = object.__new__(kind)
     plain.__dict__.update(state)
     return for_transformers(plain)
-
-
-def _name(strategy: Any) -> str:
-    return str(getattr(strategy, "value", strategy))
-
-
-def _wanted(asked: bool | None, default: bool) -> bool:
-    return default if asked is None else asked
-
-
-def _padded(
-    values: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32], width: int, pad: int, left: bool
-) -> npt.NDArray[np.int64]:
-    """The rows of a ragged array as one [B, width] array."""
-    import numpy as np
-
-    columns = np.arange(width)
-    used = columns >= width - lengths[:, None] if left else columns < lengths[:, None]
-    rows = np.full((len(lengths), width), pad, np.int64)
-    rows[used] = values
-    return rows
-
-
-def _padded_pairs(pairs: list[tuple[int, int]], width: int | None, left: bool) -> list[tuple[int, int]]:
-    fill = [(0, 0)] * ((width or 0) - len(pairs))
-    return fill + pairs if left else pairs + fill

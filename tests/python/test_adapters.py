@@ -37,6 +37,28 @@ SETTINGS: list[dict[str, Any]] = [
     {"padding": True, "padding_side": "left", "return_length": True},
     {"truncation": True, "max_length": 10, "stride": 2, "return_overflowing_tokens": True},
     {"split_special_tokens": True},
+    {"padding": "max_length", "max_length": 6},
+]
+PAIR_SETTINGS: list[dict[str, Any]] = [
+    {"truncation": True, "max_length": 9, "padding": True, "return_tensors": "np"},
+    {"truncation": "only_first", "max_length": 40, "padding": "max_length"},
+    {"truncation": "only_second", "max_length": 120, "stride": 5, "return_overflowing_tokens": True},
+    {
+        "truncation": "longest_first",
+        "max_length": 32,
+        "stride": 3,
+        "return_overflowing_tokens": True,
+        "return_offsets_mapping": True,
+        "padding": "max_length",
+        "return_length": True,
+    },
+    {
+        "truncation": True,
+        "max_length": 16,
+        "return_overflowing_tokens": True,
+        "return_tensors": "pt",
+        "padding": True,
+    },
 ]
 
 
@@ -62,12 +84,38 @@ def test_same_answers(pair: tuple[Any, Any], settings: dict[str, Any]) -> None:
         assert_same(ours(TEXTS[2], **settings), theirs(TEXTS[2], **settings))
 
 
+@pytest.mark.parametrize(
+    "settings", SETTINGS + PAIR_SETTINGS, ids=lambda settings: ", ".join(settings) or "plain"
+)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_same_answers_for_pairs(pair: tuple[Any, Any], settings: dict[str, Any], side: str) -> None:
+    theirs, ours = (copy.deepcopy(tokenizer) for tokenizer in pair)
+    theirs.truncation_side = ours.truncation_side = side
+    firsts = ["what turns it", "", "a wheel " * 60, "x"]
+    seconds = [TEXTS[2], "water", "", "y " * 60]
+    try:
+        expected = theirs(firsts, seconds, **settings)
+    except BaseException as error:
+        with pytest.raises(type(error)):
+            ours(firsts, seconds, **settings)
+        return
+    assert_same(ours(firsts, seconds, **settings), expected)
+    assert_same(ours(list(zip(firsts, seconds, strict=True)), **settings), expected)
+    if settings.get("return_tensors") is None:
+        assert_same(ours(firsts[0], seconds[0], **settings), theirs(firsts[0], seconds[0], **settings))
+        assert_same(ours("one", "", **settings), theirs("one", "", **settings))
+
+
 def test_headrace_does_the_work(pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     theirs, ours = pair
     monkeypatch.setattr(type(ours), "_headrace_encode", lambda *_: {"input_ids": "headrace"})
-    assert ours(TEXTS) == {"input_ids": "headrace"}
+    answer = {"input_ids": "headrace"}
+    assert ours(TEXTS) == ours(TEXTS, TEXTS) == ours("a", "b") == answer
+    assert ours(TEXTS, truncation=True, max_length=9, stride=3, return_overflowing_tokens=True) == answer
     assert theirs(TEXTS)["input_ids"] != "headrace"
-    assert ours(TEXTS, TEXTS)["input_ids"] == theirs(TEXTS, TEXTS)["input_ids"]  # pairs go the usual way
+    words = [["split", "beforehand"]]
+    split = ours(words, is_split_into_words=True)  # goes the usual way
+    assert split["input_ids"] == theirs(words, is_split_into_words=True)["input_ids"]
 
 
 def test_decoding_and_the_rest(pair: tuple[Any, Any], tmp_path: Path) -> None:
@@ -78,6 +126,9 @@ def test_decoding_and_the_rest(pair: tuple[Any, Any], tmp_path: Path) -> None:
             ids, skip_special_tokens=skip
         )
     assert ours.tokenize("unbelievable") == theirs.tokenize("unbelievable")
+    assert ours.tokenize("a", "pair", add_special_tokens=True) == theirs.tokenize(
+        "a", "pair", add_special_tokens=True
+    )
     assert len(ours) == len(theirs)
     assert type(ours).__name__ == type(theirs).__name__
     ours.save_pretrained(tmp_path)
