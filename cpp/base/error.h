@@ -4,10 +4,13 @@
 //   throw Error(ErrorKind::kInvalidArgument, concat("max_tokens=", n, ": must be between 1 and 4096"));
 #pragma once
 
+#include <charconv>
+#include <concepts>
 #include <cstdint>
 #include <exception>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace headrace {
@@ -42,12 +45,29 @@ class Error : public std::exception {
   int64_t retry_after_ms_;
 };
 
-// Joins the parts into one string: concat("rows=", 3) == "rows=3".
+template <typename Part>
+void append_part(std::string& out, const Part& part) {
+  if constexpr (std::convertible_to<const Part&, std::string_view>) {
+    out += std::string_view(part);
+  } else if constexpr (std::same_as<Part, char>) {
+    out += part;
+  } else if constexpr (std::integral<Part> && sizeof(Part) > 1) {
+    // A stream costs microseconds to make, and refusals under overload are made of these two.
+    char digits[24];
+    out.append(digits, std::to_chars(digits, digits + sizeof(digits), part).ptr);
+  } else {
+    std::ostringstream stream;
+    stream << part;
+    out += std::move(stream).str();
+  }
+}
+
+// Joins the parts into one string, each as a stream would write it: concat("rows=", 3) == "rows=3".
 template <typename... Parts>
 std::string concat(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return std::move(out).str();
+  std::string out;
+  (append_part(out, parts), ...);
+  return out;
 }
 
 }  // namespace headrace

@@ -61,22 +61,38 @@ int64_t Scheduler::retry_after_ms(int64_t excess_tokens) const {
   return static_cast<int64_t>(std::clamp(ms, 1.0, static_cast<double>(kMaxRetryMs)));
 }
 
-void Scheduler::admit(const Entry& entry, int64_t tokens) const {
-  if (!entry.refusable || queue_.empty()) return;
-  // Differences, not sums: max_queue_tokens may be as large as int64 allows.
-  const int64_t turn = turn_of(entry, tokens);
-  int64_t excess = round_tokens_ - (limits_.max_queue_tokens - turn);
-  if (tokens > turn && refusable_tokens_ > 0)
-    excess = std::max(excess, refusable_tokens_ - (limits_.max_queue_tokens - tokens));
-  if (excess <= 0) return;
-  const int64_t wait_ms = retry_after_ms(excess);
-  throw Error(ErrorKind::kOverloaded,
-              concat("the queue holds ", queued_tokens_, " tokens and this request has ", tokens,
-                     "; at most ", limits_.max_queue_tokens, " may wait: try again in ", wait_ms, " ms"),
-              {}, wait_ms);
+Error Scheduler::overloaded(int64_t excess_tokens) const {
+  const int64_t wait_ms = retry_after_ms(excess_tokens);
+  return Error(ErrorKind::kOverloaded,
+               concat("the queue holds ", queued_tokens_, " tokens, and at most ", limits_.max_queue_tokens,
+                      " may wait: try again in ", wait_ms, " ms"),
+               {}, wait_ms);
 }
 
-void Scheduler::submit(const Request& request) {
+// By how much a request of `tokens`, `turn` of them in one turn, is more than may wait; <= 0: it is not.
+int64_t Scheduler::excess_tokens(int64_t tokens, int64_t turn) const {
+  // Differences, not sums: max_queue_tokens may be as large as int64 allows.
+  const int64_t by_turns = round_tokens_ - (limits_.max_queue_tokens - turn);
+  if (tokens <= turn || refusable_tokens_ == 0) return by_turns;
+  return std::max(by_turns, refusable_tokens_ - (limits_.max_queue_tokens - tokens));
+}
+
+std::optional<Error> Scheduler::refusal(const Entry& entry, int64_t tokens) const {
+  if (!entry.refusable || queue_.empty()) return std::nullopt;
+  const int64_t excess = excess_tokens(tokens, turn_of(entry, tokens));
+  if (excess <= 0) return std::nullopt;
+  return overloaded(excess);
+}
+
+std::optional<Error> Scheduler::refusal_of_any(int64_t least_tokens, int64_t likely_tokens) const {
+  if (queue_.empty()) return std::nullopt;
+  const int64_t least_turn = std::min(least_tokens, turn_tokens_);
+  if (excess_tokens(least_turn, least_turn) <= 0) return std::nullopt;
+  const int64_t likely = std::max(least_tokens, likely_tokens);
+  return overloaded(excess_tokens(likely, std::min(likely, turn_tokens_)));
+}
+
+std::optional<Error> Scheduler::submit(const Request& request) {
   check(request);
   Entry fresh;
   fresh.id = request.id;
@@ -89,12 +105,13 @@ void Scheduler::submit(const Request& request) {
   fresh.deadline_us = request.deadline_us;
   fresh.refusable = request.admission == Admission::kRefuse;
   const int64_t tokens = std::accumulate(fresh.lengths.begin(), fresh.lengths.end(), int64_t{0});
-  admit(fresh, tokens);
+  if (std::optional<Error> full = refusal(fresh, tokens)) return full;
 
   Entry& entry = entries_.emplace(request.id, std::move(fresh)).first->second;
   queue_.insert(&entry);
   if (entry.deadline_us != 0) deadlines_.insert(&entry);
   count_queued(entry, tokens);
+  return std::nullopt;
 }
 
 void Scheduler::count_queued(Entry& entry, int64_t tokens) {

@@ -32,10 +32,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <unordered_map>
 #include <vector>
 
+#include "base/error.h"
 #include "batch/batch.h"
 #include "batch/request.h"
 
@@ -55,9 +57,14 @@ class Scheduler {
   // Throws kInvalidArgument when a limit is out of its range.
   explicit Scheduler(const SchedulerLimits& limits);
 
-  // Queues a request. Throws kInvalidArgument: no sequences, a length outside [1, max_batch_tokens], an id
-  // that is still known. Throws kOverloaded with retry_after_ms: the queue is full (see Admission above).
-  void submit(const Request& request);
+  // Queues a request, or says why not: kOverloaded with retry_after_ms when the queue is full (see Admission
+  // above). Refusals are returned because they come by the thousand, when there is no time to unwind. Throws
+  // kInvalidArgument: no sequences, a length outside [1, max_batch_tokens], an id that is still known.
+  [[nodiscard]] std::optional<Error> submit(const Request& request);
+
+  // What submit is sure to say to any kRefuse request of at least `least_tokens` (1 or more), before they are
+  // counted; none when it depends. `likely_tokens` goes into the time to come back at, and no further.
+  std::optional<Error> refusal_of_any(int64_t least_tokens, int64_t likely_tokens) const;
 
   // Forgets a request: its queued sequences never run, and finish() will not report it. True when it was
   // known and neither completed, expired nor cancelled. Its id is free again once no sequence of it runs.
@@ -114,7 +121,9 @@ class Scheduler {
   using Queue = std::set<Entry*, ByKey>;
 
   void check(const Request& request) const;
-  void admit(const Entry& entry, int64_t tokens) const;
+  std::optional<Error> refusal(const Entry& entry, int64_t tokens) const;
+  int64_t excess_tokens(int64_t tokens, int64_t turn) const;
+  Error overloaded(int64_t excess_tokens) const;
   int64_t retry_after_ms(int64_t excess_tokens) const;
   int64_t turn_of(const Entry& entry, int64_t tokens) const;
   void expire(int64_t now_us, std::vector<uint64_t>& expired);

@@ -5,6 +5,11 @@
 
 namespace headrace {
 
+class Error;
+
+// The Python exception of its kind, made but not raised.
+pybind11::object exception_of(const Error& error);
+
 void register_errors(pybind11::module_& module);
 void register_info(pybind11::module_& module);
 void register_safetensors(pybind11::module_& module);
@@ -13,5 +18,6 @@ void register_padded(pybind11::module_& module);
 void register_tokenizer(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
 void register_vector_json(pybind11::module_& module);
+void register_plain_post(pybind11::module_& module);
 
 }  // namespace headrace

@@ -138,6 +138,13 @@ void register_engine(py::module_& module) {
       .def_property_readonly("sequences", &Ticket::sequences)
       .def_property_readonly("tokens", &Ticket::tokens)
       .def_property_readonly("truncated", &Ticket::truncated)
+      .def_property_readonly(
+          "error",
+          [](const Ticket& t) -> std::optional<py::object> {
+            if (t.state() != Ticket::State::kFailed) return std::nullopt;
+            return exception_of(t.error());
+          },
+          "The exception that `vectors` would raise: at once when the queue was full; else None.")
       .def("vectors", &vectors,
            "float32 [sequences, dimensions], sharing the engine's memory; raises what failed.");
 

@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_tokenizer(module);
   headrace::register_safetensors(module);
   headrace::register_vector_json(module);
+  headrace::register_plain_post(module);
 }

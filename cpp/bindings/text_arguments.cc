@@ -51,9 +51,11 @@ TextsArgument::TextsArgument(py::handle iterable, const char* what) {
   }
   objects_ = py::reinterpret_steal<py::tuple>(objects);
   views_.reserve(objects_.size());
-  for (size_t i = 0; i < objects_.size(); ++i)
-    views_.push_back(
-        text_argument(PyTuple_GET_ITEM(objects, static_cast<Py_ssize_t>(i)), what, static_cast<int64_t>(i)));
+  for (size_t i = 0; i < objects_.size(); ++i) {
+    PyObject* const text = PyTuple_GET_ITEM(objects, static_cast<Py_ssize_t>(i));
+    are_str_ = are_str_ && PyUnicode_Check(text);
+    views_.push_back(text_argument(text, what, static_cast<int64_t>(i)));
+  }
 }
 
 }  // namespace headrace

@@ -24,10 +24,13 @@ class TextsArgument {
   // Any iterable of str but a str itself.
   TextsArgument(pybind11::handle iterable, const char* what);
   const std::vector<std::string_view>& views() const { return views_; }
+  // Whether each is a str, and so well-formed UTF-8; bytes may be anything.
+  bool are_str() const { return are_str_; }
 
  private:
   pybind11::tuple objects_;
   std::vector<std::string_view> views_;
+  bool are_str_ = true;
 };
 
 }  // namespace headrace

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "bindings/bindings.h"
+#include "bindings/encode_ids.h"
 #include "bindings/encoding.h"
 #include "bindings/text_arguments.h"
 
@@ -55,23 +56,13 @@ Ragged encode_batch(const Tokenizer& tokenizer, const py::object& texts, bool ad
   options.direction = side_argument(truncation_side, "truncation_side");
   const int num_threads = threads_argument(threads);
   const TextsArgument argument(texts, "texts");
+  options.is_utf8 = argument.are_str();
   RaggedIds ragged;
   {
     const py::gil_scoped_release release;
     ragged = tokenizer.encode_batch(argument.views(), options, num_threads);
   }
   return {as_array(std::move(ragged.ids)), as_array(std::move(ragged.cu_lengths))};
-}
-
-std::vector<int32_t> encode_ids(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens,
-                                bool allow_special) {
-  const std::string_view view = text_argument(text, "text");
-  std::vector<int32_t> ids;
-  // A short text is done before another thread could have the GIL.
-  std::optional<py::gil_scoped_release> release;
-  if (view.size() > 2000) release.emplace();
-  tokenizer.encode_ids(view, {.add_special_tokens = add_special_tokens, .allow_special = allow_special}, ids);
-  return ids;
 }
 
 int64_t count(const Tokenizer& tokenizer, const py::object& text, bool add_special_tokens,
@@ -153,8 +144,8 @@ void register_ragged(py::module_& module) {
 void register_tokenizer(py::module_& module) {
   register_ragged(module);
   register_stream_decoder(module);
-  py::class_<Tokenizer, std::shared_ptr<Tokenizer>>(module, "Tokenizer",
-                                                    R"(Text to token ids, as a tokenizer.json says.
+  py::class_<Tokenizer, std::shared_ptr<Tokenizer>> tokenizer(module, "Tokenizer",
+                                                              R"(Text to token ids, as a tokenizer.json says.
 
 Ids, tokens and offsets are those of the `tokenizers` library. The file's truncation and padding are ignored:
 pass max_tokens to truncate, and call encode_padded for a matrix.
@@ -162,7 +153,9 @@ pass max_tokens to truncate, and call encode_padded for a matrix.
 >>> tokenizer = headrace.Tokenizer.from_model("path/to/model")  # doctest: +SKIP
 >>> tokenizer.encode("Hello world").tokens  # doctest: +SKIP
 ['[CLS]', 'hello', 'world', '[SEP]']
-)")
+)");
+  add_encode_ids(tokenizer);
+  tokenizer
       .def_static(
           "from_file",
           [](const py::object& path, const std::string& encoding) {
@@ -197,8 +190,6 @@ pass max_tokens to truncate, and call encode_padded for a matrix.
            py::arg("truncation") = "longest_first", py::arg("truncation_side") = "right",
            py::arg("stride") = py::none(), py::arg("allow_special") = false,
            py::arg("guarded") = std::vector<uint32_t>(), kEncodeDoc)
-      .def("encode_ids", &encode_ids, py::arg("text"), py::kw_only(), py::arg("add_special_tokens") = true,
-           py::arg("allow_special") = false, "The ids of one text alone, as a list: quicker than encode().")
       .def("encode_batch", &encode_batch, py::arg("texts"), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
            py::arg("truncation_side") = "right", py::arg("allow_special") = false,

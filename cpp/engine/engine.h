@@ -65,7 +65,8 @@ class Engine {
 
   // Queues texts, or sequences of ids (which get no special tokens added). Throws kNotFound (no such model),
   // kInvalidArgument (no sequences; an empty or over-long one, code "context_length_exceeded"; not UTF-8; an
-  // id outside the vocabulary), kOverloaded, kCancelled (the engine is closed).
+  // id outside the vocabulary), kCancelled (the engine is closed). A full queue does not throw: the ticket
+  // comes back failed with kOverloaded, and the completion queue does not hear of it.
   std::shared_ptr<Ticket> submit(const std::string& name, std::span<const std::string_view> texts,
                                  const SubmitOptions& options);
   std::shared_ptr<Ticket> submit(const std::string& name, std::span<const std::vector<int32_t>> ids,
@@ -97,6 +98,8 @@ class Engine {
   void check_name(const std::string& name) const;
   std::shared_ptr<Served> find(const std::string& name) const;
   std::shared_ptr<Ticket> start_ticket(const Served& served, const SubmitOptions& options) const;
+  bool refuse_uncounted(Served& served, Ticket& ticket, std::span<const std::string_view> texts);
+  void limit_queue(Served& served) const;
   std::shared_ptr<Ticket> enqueue(Served& served, std::shared_ptr<Ticket> ticket,
                                   const SubmitOptions& options);
   void loop();

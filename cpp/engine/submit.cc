@@ -15,6 +15,31 @@ std::shared_ptr<Ticket> Engine::start_ticket(const Served& served, const SubmitO
   return ticket;
 }
 
+// mutex_ is held. What runs now is also waited for; without it the budget would be overdrawn by up to a
+// batch.
+void Engine::limit_queue(Served& served) const {
+  served.scheduler.set_max_queue_tokens(
+      std::max<int64_t>(1, served.max_queue_tokens - served.scheduler.running_tokens()));
+}
+
+// Refuses what a full queue cannot take whatever its exact size, so that overload costs no tokenising.
+bool Engine::refuse_uncounted(Served& served, Ticket& ticket, std::span<const std::string_view> texts) {
+  constexpr int64_t kLikelyBytesPerToken = 4;
+  const int64_t special = served.tokenizer->special_tokens_count();
+  const int64_t longest = served.model->info().max_tokens;
+  int64_t likely = 0;
+  for (const std::string_view text : texts)
+    likely += std::min(longest, special + static_cast<int64_t>(text.size()) / kLikelyBytesPerToken);
+  const std::lock_guard lock(mutex_);
+  limit_queue(served);
+  const int64_t least = static_cast<int64_t>(texts.size()) * std::max<int64_t>(1, special);
+  std::optional<Error> full = served.scheduler.refusal_of_any(least, likely);
+  if (!full) return false;
+  ++served.metrics.refused;
+  ticket.refuse(*std::move(full));
+  return true;
+}
+
 namespace {
 
 [[noreturn]] void refuse_length(size_t index, int64_t tokens, int64_t limit) {
@@ -64,6 +89,8 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const 
                                        const SubmitOptions& options) {
   const std::shared_ptr<Served> served = find(name);
   std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
+  if (options.admission == Admission::kRefuse && !texts.empty() && refuse_uncounted(*served, *ticket, texts))
+    return ticket;
   const int64_t limit = served->model->info().max_tokens;
   for (size_t i = 0; i < texts.size(); ++i) {
     const size_t start = ticket->ids_.size();
@@ -121,21 +148,19 @@ std::shared_ptr<Ticket> Engine::enqueue(Served& served, std::shared_ptr<Ticket> 
                                                   : concat("the model '", served.name, "' was removed"));
     ticket->id_ = next_ticket_++;
     ticket->arrival_us_ = now_us();
-    // What runs now is also waited for; without it the budget would be overdrawn by up to a batch.
-    served.scheduler.set_max_queue_tokens(
-        std::max<int64_t>(1, served.max_queue_tokens - served.scheduler.running_tokens()));
-    try {
-      served.scheduler.submit({
-          .id = ticket->id_,
-          .lengths = ticket->lengths_,
-          .priority = options.priority,
-          .admission = options.admission,
-          .arrival_us = ticket->arrival_us_,
-          .deadline_us = options.timeout_us > 0 ? ticket->arrival_us_ + options.timeout_us : 0,
-      });
-    } catch (const Error& error) {
-      if (error.kind() == ErrorKind::kOverloaded) ++served.metrics.refused;
-      throw;
+    limit_queue(served);
+    std::optional<Error> full = served.scheduler.submit({
+        .id = ticket->id_,
+        .lengths = ticket->lengths_,
+        .priority = options.priority,
+        .admission = options.admission,
+        .arrival_us = ticket->arrival_us_,
+        .deadline_us = options.timeout_us > 0 ? ticket->arrival_us_ + options.timeout_us : 0,
+    });
+    if (full) {
+      ++served.metrics.refused;
+      ticket->refuse(*std::move(full));
+      return ticket;
     }
     served.tickets.emplace(ticket->id_, ticket);
     ++served.metrics.requests;

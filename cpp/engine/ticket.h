@@ -56,6 +56,12 @@ class Ticket {
  private:
   friend class Engine;
 
+  // Before anybody else has seen the ticket.
+  void refuse(Error error) {
+    error_ = std::move(error);
+    state_.store(State::kFailed, std::memory_order_release);
+  }
+
   uint64_t id_ = 0;
   std::vector<int32_t> ids_;      // all sequences, end to end
   std::vector<int32_t> lengths_;  // tokens of each

@@ -19,6 +19,7 @@ constexpr std::array<uint8_t, 256> kIdentityMap = [] {
 
 struct BertPipeline::Scratch : Pipeline::Scratch {
   size_t text_bytes() const override { return normalized.text.capacity(); }
+  void forget_text() override { normalized = {}; }
 
   NormalizedText normalized;
   WordCache cache;

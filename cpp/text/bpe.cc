@@ -21,8 +21,8 @@ struct Bpe::Pending {
 };
 
 Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges, Config config)
-    : config_(std::move(config)), merges_(merges) {
-  constexpr int32_t kMaxTokens = (1 << 20) - 1;
+    : config_(std::move(config)) {
+  constexpr int32_t kMaxTokens = MergeTable::kMaxIds;
   if (vocabulary.size() > kMaxTokens)
     throw Error(ErrorKind::kUnsupported, concat("BPE: ids up to ", vocabulary.size() - 1, "; at most ",
                                                 kMaxTokens - 1, " is supported"));
@@ -30,6 +30,18 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
   keep_tokens(vocabulary);
   find_fallbacks(vocabulary);
   if (config_.raw_bytes) find_byte_symbols(vocabulary);
+  if (config_.raw_bytes && !has_affixes()) {
+    forward_.learn(tokens_, byte_symbols_[0], merges, merges_);
+    if (forward_.ready()) {
+      byte_pairs_.reserve(size_t{1} << 16);
+      for (const int32_t first : byte_symbols_[0])
+        for (const int32_t second : byte_symbols_[0]) byte_pairs_.push_back(merges_.find(first, second));
+      if (!forward_.is_complete()) listed_merges_.assign(merges.begin(), merges.end());
+      tokens_ = {};
+      return;
+    }
+  }
+  merges_ = MergeTable(merges);
   examine_merges(vocabulary, merges);
   // Zero is kUnasked.
   wholeness_ = std::make_unique<std::atomic<uint8_t>[]>(static_cast<size_t>(vocabulary.size()));
@@ -117,41 +129,85 @@ void Bpe::examine_merges(const Vocabulary& vocabulary, std::span<const MergeTabl
   if (can_cut_) cuts_.finish(char_ids_);
 }
 
-void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) const {
-  BpeWork& work = static_cast<BpeWork&>(base);
-  work.ids.clear();
-  work.spans.clear();
-  const int32_t whole = piece.size() <= max_token_bytes_ ? tokens_.find(piece) : -1;
-  std::atomic<uint8_t>* const wholeness = whole >= 0 ? &wholeness_[static_cast<size_t>(whole)] : nullptr;
-  const bool is_known_whole = wholeness != nullptr && !(with_spans && has_affixes()) &&
-                              wholeness->load(std::memory_order_relaxed) == kWhole;
-  if (is_known_whole || (whole >= 0 && config_.ignore_merges)) {
-    work.ids.push_back(whole);
-    if (with_spans) work.spans.push_back({0, static_cast<uint32_t>(piece.size())});
+void Bpe::find_symbols(std::string_view piece, BpeWork& work) const {
+  work.symbols.clear();
+  if (config_.raw_bytes) {
+    put_bytes(piece, work.symbols);
+  } else {
+    put_characters(piece, work.symbols);
+  }
+  merge_by(merges_, work);
+}
+
+void Bpe::merge_by(const MergeTable& merges, BpeWork& work) const {
+  std::vector<uint64_t>& first = work.memory.merges;
+  first.resize(work.symbols.size());
+  for (size_t i = 0; i + 1 < first.size(); ++i)
+    first[i] = merges.find(work.symbols[i].id, work.symbols[i + 1].id);
+  merge_symbols(merges, always_by_heap_, first, work.memory, work.symbols);
+}
+
+void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {
+  constexpr size_t kLongBytes = 2000;  // from about there on the heap no longer fits into the caches
+  // A token that merges make is also what they make of its text.
+  const int32_t whole = forward_.whole(piece, config_.ignore_merges);
+  if (whole >= 0) {
+    work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
     return;
   }
-  std::vector<Symbol>& symbols = work.symbols;
-  symbols.clear();
-  if (config_.raw_bytes) {
-    put_bytes(piece, symbols);
-  } else {
-    put_characters(piece, symbols);
-  }
-  merge_symbols(merges_, always_by_heap_, work.memory, symbols);
+  if (piece.size() >= kLongBytes && forward_.encode(piece, work.symbols)) return;
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(piece[i]); };
+  std::vector<uint64_t>& first = work.memory.merges;
+  work.symbols.resize(piece.size());
+  first.resize(piece.size());
+  for (size_t i = 0; i < piece.size(); ++i) work.symbols[i] = {byte_symbols_[0][byte(i)], 1};
+  for (size_t i = 0; i + 1 < piece.size(); ++i) first[i] = byte_pairs_[size_t{byte(i)} << 8 | byte(i + 1)];
+  if (!merge_symbols(merges_, false, first, work.memory, work.symbols)) return;
+  work.symbols.clear();
+  put_bytes(piece, work.symbols);
+  merge_by(all_merges(), work);
+}
 
+const MergeTable& Bpe::all_merges() const {
+  std::call_once(all_merges_made_, [this] { all_merges_ = std::make_unique<MergeTable>(listed_merges_); });
+  return *all_merges_;
+}
+
+void Bpe::put_symbols(std::string_view piece, bool with_spans, BpeWork& work) {
   const auto size = static_cast<uint32_t>(piece.size());
   uint32_t at = 0;
-  for (const Symbol& symbol : symbols) {
+  for (const Symbol& symbol : work.symbols) {
     work.ids.push_back(symbol.id);
     if (!with_spans) continue;
     const uint32_t end = std::min(size, at + symbol.bytes);
     work.spans.push_back({std::min(at, end), end});
     at = end;
   }
+}
+
+void Bpe::encode_piece(std::string_view piece, bool with_spans, Work& base) const {
+  BpeWork& work = static_cast<BpeWork&>(base);
+  work.ids.clear();
+  work.spans.clear();
+  if (forward_.ready()) {
+    find_bytes(piece, work);
+    return put_symbols(piece, with_spans, work);
+  }
+  const int32_t whole = piece.size() <= max_token_bytes_ ? tokens_.find(piece) : -1;
+  std::atomic<uint8_t>* const wholeness =
+      whole >= 0 && wholeness_ != nullptr ? &wholeness_[static_cast<size_t>(whole)] : nullptr;
+  const bool is_known_whole = wholeness != nullptr && !(with_spans && has_affixes()) &&
+                              wholeness->load(std::memory_order_relaxed) == kWhole;
+  if (is_known_whole || (whole >= 0 && config_.ignore_merges)) {
+    work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
+    return put_symbols(piece, with_spans, work);
+  }
+  find_symbols(piece, work);
+  put_symbols(piece, with_spans, work);
   if (with_spans && config_.raw_bytes && !config_.unk_token)
     place_as_spelled(piece, byte_symbols_[0], work.spans);
   if (wholeness != nullptr)
-    wholeness->store(symbols.size() == 1 && symbols[0].id == whole ? kWhole : kParted,
+    wholeness->store(work.symbols.size() == 1 && work.symbols[0].id == whole ? kWhole : kParted,
                      std::memory_order_relaxed);
 }
 

@@ -8,10 +8,12 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
 #include "text/bpe_cuts.h"
+#include "text/bpe_forward.h"
 #include "text/bpe_merge.h"
 #include "text/cached_model.h"
 #include "text/char_ids.h"
@@ -53,6 +55,12 @@ class Bpe : public CachedModel {
     cuts_.cut(text, piece, char_ids_, parts);
   }
 
+  const MergeTable& all_merges() const;
+  // The symbols of a piece of a byte-level vocabulary that has all bytes.
+  void find_bytes(std::string_view piece, BpeWork& work) const;
+  void find_symbols(std::string_view piece, BpeWork& work) const;
+  void merge_by(const MergeTable& merges, BpeWork& work) const;
+  static void put_symbols(std::string_view piece, bool with_spans, BpeWork& work);
   void keep_tokens(const Vocabulary& vocabulary);
   void find_byte_symbols(const Vocabulary& vocabulary);
   void find_fallbacks(const Vocabulary& vocabulary);
@@ -70,6 +78,13 @@ class Bpe : public CachedModel {
 
   Config config_;
   MergeTable merges_;
+  BpeForward forward_;  // of merges_
+  std::vector<uint64_t>
+      byte_pairs_;  // by two bytes, the first the higher: MergeTable::find; empty unless ready
+  // What merges_ is made of, where forward_ may need all of it; and all of it, made when it is needed.
+  std::vector<MergeTable::Merge> listed_merges_;
+  mutable std::once_flag all_merges_made_;
+  mutable std::unique_ptr<const MergeTable> all_merges_;
   bool always_by_heap_ = false;
   Vocabulary tokens_;  // as pieces spell them: of a byte-level vocabulary, raw bytes
   size_t max_token_bytes_ = 0;

@@ -10,35 +10,33 @@ namespace {
 // Up to so many symbols the plain search is faster than the heap (measured).
 constexpr size_t kPlainSymbols = 40;
 
-void merge_plainly(const MergeTable& merges, std::vector<Symbol>& symbols) {
-  uint32_t ranks[kPlainSymbols];
+// next: of each symbol and the one behind it.
+bool merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vector<Symbol>& symbols) {
   Symbol* const word = symbols.data();
   size_t count = symbols.size();
-  for (size_t i = 0; i + 1 < count; ++i) merges.prefetch(word[i].id, word[i + 1].id);
-  for (size_t i = 0; i + 1 < count; ++i) ranks[i] = merges.rank(word[i].id, word[i + 1].id);
+  bool was_early = false;
   while (count > 1) {
-    uint32_t best = MergeTable::kNone;
+    uint64_t best = next[0];
     size_t at = 0;
-    for (size_t i = 0; i + 1 < count; ++i) {
-      if (ranks[i] < best) {
-        best = ranks[i];
-        at = i;
-      }
+    for (size_t i = 1; i + 1 < count; ++i) {
+      const bool is_better = next[i] < best;
+      best = is_better ? next[i] : best;
+      at = is_better ? i : at;
     }
     if (best == MergeTable::kNone) break;
-    word[at].id = merges.result(best);
+    was_early |= MergeTable::is_early(best);
+    word[at].id = MergeTable::result_of(best);
     word[at].bytes += word[at + 1].bytes;
-    if (at > 0) merges.prefetch(word[at - 1].id, word[at].id);
-    if (at + 2 < count) merges.prefetch(word[at].id, word[at + 2].id);
     --count;
     for (size_t i = at + 1; i < count; ++i) {
       word[i] = word[i + 1];
-      ranks[i - 1] = ranks[i];
+      next[i - 1] = next[i];
     }
-    if (at > 0) ranks[at - 1] = merges.rank(word[at - 1].id, word[at].id);
-    if (at + 1 < count) ranks[at] = merges.rank(word[at].id, word[at + 1].id);
+    if (at > 0) next[at - 1] = merges.find(word[at - 1].id, word[at].id);
+    if (at + 1 < count) next[at] = merges.find(word[at].id, word[at + 1].id);
   }
   symbols.resize(count);
+  return was_early;
 }
 
 // The pairs that the word begins with are sorted once; only those that merges create go through a heap. A
@@ -46,15 +44,20 @@ void merge_plainly(const MergeTable& merges, std::vector<Symbol>& symbols) {
 // would become.
 class HeapMerge {
  public:
-  HeapMerge(const MergeTable& merges, MergeMemory& memory, std::vector<Symbol>& symbols)
-      : merges_(merges), memory_(memory), links_(memory.links), symbols_(symbols) {}
+  HeapMerge(const MergeTable& merges, std::span<const uint64_t> first_merges, MergeMemory& memory,
+            std::vector<Symbol>& symbols)
+      : merges_(merges),
+        first_merges_(first_merges),
+        memory_(memory),
+        links_(memory.links),
+        symbols_(symbols) {}
 
-  void run() {
+  bool run() {
     begin();
     auto first = memory_.first_pairs.begin();
     const auto last = memory_.first_pairs.end();
     while (first != last || !memory_.heap.empty()) {
-      uint64_t pair;
+      MergeMemory::Place pair;
       if (memory_.heap.empty() || (first != last && *first <= memory_.heap.front())) {
         pair = *first++;
       } else {
@@ -62,9 +65,10 @@ class HeapMerge {
         std::pop_heap(memory_.heap.begin(), memory_.heap.end(), std::greater<>());
         memory_.heap.pop_back();
       }
-      merge(static_cast<uint32_t>(pair >> 32), static_cast<int32_t>(pair & 0xFFFFFFFF));
+      merge(pair);
     }
     finish();
+    return was_early_;
   }
 
  private:
@@ -78,21 +82,23 @@ class HeapMerge {
     memory_.heap.clear();
     for (int32_t i = 0; i < count; ++i) {
       const bool is_last = i + 1 == count;
-      const uint32_t rank = is_last ? MergeTable::kNone : merges_.rank(symbol(i).id, symbol(i + 1).id);
-      link(i) = {i - 1, is_last ? -1 : i + 1, rank};
-      if (rank != MergeTable::kNone)
-        memory_.first_pairs.push_back(uint64_t{rank} << 32 | static_cast<uint32_t>(i));
+      const uint64_t merge = is_last ? MergeTable::kNone : first_merges_[static_cast<size_t>(i)];
+      link(i) = {i - 1, is_last ? -1 : i + 1, merge};
+      if (merge != MergeTable::kNone) memory_.first_pairs.push_back({merge, i});
     }
     if (!std::is_sorted(memory_.first_pairs.begin(), memory_.first_pairs.end()))
       std::sort(memory_.first_pairs.begin(), memory_.first_pairs.end());
   }
 
-  void merge(uint32_t rank, int32_t at) {
+  void merge(const MergeMemory::Place& pair) {
+    const int32_t at = pair.at;
     const MergeMemory::Link here = link(at);
-    if (symbol(at).bytes == 0 || here.rank == MergeTable::kNone) return;
-    if (here.rank != rank && merges_.result(here.rank) != merges_.result(rank)) return;
+    if (symbol(at).bytes == 0 || here.merge == MergeTable::kNone) return;
+    const int32_t result = MergeTable::result_of(pair.merge);
+    if (MergeTable::result_of(here.merge) != result) return;
+    was_early_ |= MergeTable::is_early(pair.merge);
     Symbol& right = symbol(here.next);
-    symbol(at).id = merges_.result(rank);
+    symbol(at).id = result;
     symbol(at).bytes += right.bytes;
     right.bytes = 0;
     link(at).next = link(here.next).next;
@@ -104,10 +110,10 @@ class HeapMerge {
   // Looks up the pair that begins at `at`.
   void offer(int32_t at) {
     const int32_t next = link(at).next;
-    const uint32_t rank = next < 0 ? MergeTable::kNone : merges_.rank(symbol(at).id, symbol(next).id);
-    link(at).rank = rank;
-    if (rank == MergeTable::kNone) return;
-    memory_.heap.push_back(uint64_t{rank} << 32 | static_cast<uint32_t>(at));
+    const uint64_t merge = next < 0 ? MergeTable::kNone : merges_.find(symbol(at).id, symbol(next).id);
+    link(at).merge = merge;
+    if (merge == MergeTable::kNone) return;
+    memory_.heap.push_back({merge, at});
     std::push_heap(memory_.heap.begin(), memory_.heap.end(), std::greater<>());
   }
 
@@ -122,21 +128,20 @@ class HeapMerge {
   }
 
   const MergeTable& merges_;
+  std::span<const uint64_t> first_merges_;
   MergeMemory& memory_;
   std::vector<MergeMemory::Link>& links_;
   std::vector<Symbol>& symbols_;
+  bool was_early_ = false;
 };
 
 }  // namespace
 
-void merge_symbols(const MergeTable& merges, bool always_by_heap, MergeMemory& memory,
-                   std::vector<Symbol>& symbols) {
-  if (symbols.size() < 2) return;
-  if (symbols.size() <= kPlainSymbols && !always_by_heap) {
-    merge_plainly(merges, symbols);
-  } else {
-    HeapMerge(merges, memory, symbols).run();
-  }
+bool merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
+                   MergeMemory& memory, std::vector<Symbol>& symbols) {
+  if (symbols.size() < 2) return false;
+  if (symbols.size() <= kPlainSymbols && !always_by_heap) return merge_plainly(merges, first_merges, symbols);
+  return HeapMerge(merges, first_merges, memory, symbols).run();
 }
 
 }  // namespace headrace

@@ -2,7 +2,9 @@
 // leftmost first among equals, until no pair has a rank. (Sennrich et al. 2016.)
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "text/merge_table.h"
@@ -19,17 +21,26 @@ struct MergeMemory {
   struct Link {
     int32_t previous;
     int32_t next;
-    uint32_t rank;  // of the pair that the symbol is the left part of
+    uint64_t merge;  // of the pair that the symbol is the left part of
   };
+  std::vector<uint64_t> merges;
   std::vector<Link> links;
-  std::vector<uint64_t> first_pairs;  // rank << 32 | position, sorted
-  std::vector<uint64_t> heap;         // the same, smallest on top
+  struct Place {
+    uint64_t merge;
+    int32_t at;
+
+    auto operator<=>(const Place&) const = default;
+  };
+  std::vector<Place> first_pairs;  // sorted
+  std::vector<Place> heap;         // smallest on top
 };
 
-// Merges the symbols in place. Exactly the reference's result: for words of n symbols O(n log n), and by
-// plain search while n is small. The two differ, and only the heap is exact, when some merge adds nothing to
-// its left part (its right part is empty): then ask for the heap always.
-void merge_symbols(const MergeTable& merges, bool always_by_heap, MergeMemory& memory,
-                   std::vector<Symbol>& symbols);
+// Merges the symbols in place. first_merges: MergeTable::find of each symbol and the next one. Exactly the
+// reference's result: for words of n symbols O(n log n), and by plain search while n is small. The two
+// differ, and only the heap is exact, when some merge adds nothing to its left part (its right part is
+// empty): then ask for the heap always.
+// Returns whether one of the merges was early.
+bool merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
+                   MergeMemory& memory, std::vector<Symbol>& symbols);
 
 }  // namespace headrace

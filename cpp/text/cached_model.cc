@@ -6,7 +6,7 @@ namespace headrace {
 namespace {
 
 // So many pieces are hashed before the first is looked up: by then its slot is on its way from memory.
-constexpr size_t kBlockPieces = 32;
+constexpr size_t kBlockPieces = 64;
 
 // Shorter pieces are likely to be in the cache as they are.
 constexpr size_t kCutBytes = 16;
@@ -38,28 +38,36 @@ template <bool kSpans>
 void CachedModel::encode_all(std::string_view text, std::span<const Piece> pieces, Work& work, IdBuffer& ids,
                              std::vector<Piece>* spans) const {
   PieceCache::Key keys[kBlockPieces];
+  PieceCache::Slot* slots[kBlockPieces];
   for (size_t first = 0; first < pieces.size(); first += kBlockPieces) {
     const size_t count = std::min(kBlockPieces, pieces.size() - first);
     for (size_t i = 0; i < count; ++i) {
       keys[i] = work.cache.key(text, pieces[first + i]);
       work.cache.prefetch(keys[i]);
     }
+    for (size_t i = 0; i < count; ++i) slots[i] = work.cache.slot(keys[i]);
+    ids.reserve((count + 1) * PieceCache::kInlineIds);
     for (size_t i = 0; i < count; ++i) {
       const Piece piece = pieces[first + i];
       const std::string_view bytes = text.substr(piece.begin, piece.end - piece.begin);
       const size_t first_id = ids.size();
-      if (work.cache.find(keys[i], bytes, ids)) {
-        if constexpr (kSpans)
-          add_spans(text, piece, {ids.data() + first_id, ids.size() - first_id}, work, *spans);
-        continue;
+      if (slots[i] == nullptr || !work.cache.append(*slots[i], keys[i], bytes, ids)) {
+        if (!work.cache.find(keys[i], bytes, ids)) {
+          encode_piece(bytes, kSpans, work);
+          work.cache.insert(keys[i], bytes, work.ids.data(), work.ids.size());
+          std::copy(work.ids.begin(), work.ids.end(), ids.reserve(work.ids.size()));
+          ids.added(work.ids.size());
+          if constexpr (kSpans) {
+            for (const Piece span : work.spans)
+              spans->push_back({piece.begin + span.begin, piece.begin + span.end});
+          }
+          ids.reserve((count - i) * PieceCache::kInlineIds);
+          continue;
+        }
       }
-      encode_piece(bytes, kSpans, work);
-      work.cache.insert(keys[i], bytes, work.ids.data(), work.ids.size());
-      std::copy(work.ids.begin(), work.ids.end(), ids.reserve(work.ids.size()));
-      ids.added(work.ids.size());
+      if (ids.size() - first_id > PieceCache::kInlineIds) ids.reserve((count - i) * PieceCache::kInlineIds);
       if constexpr (kSpans)
-        for (const Piece span : work.spans)
-          spans->push_back({piece.begin + span.begin, piece.begin + span.end});
+        add_spans(text, piece, {ids.data() + first_id, ids.size() - first_id}, work, *spans);
     }
   }
 }

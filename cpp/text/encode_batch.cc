@@ -16,6 +16,9 @@ namespace {
 // thread that keeps its core takes more of them.
 constexpr size_t kChunkBytes = size_t{1} << 16;
 
+// In most texts; room for ids is made by it.
+constexpr size_t kBytesPerToken = 4;
+
 struct Chunk {
   size_t first;  // texts [first, last)
   size_t last;
@@ -23,8 +26,12 @@ struct Chunk {
   std::vector<int32_t> lengths;
 };
 
-std::vector<Chunk> make_chunks(std::span<const std::string_view> texts) {
+std::vector<Chunk> make_chunks(std::span<const std::string_view> texts, int threads) {
   std::vector<Chunk> chunks;
+  if (threads <= 1) {
+    chunks.push_back({0, texts.size(), {}, {}});
+    return chunks;
+  }
   size_t first = 0, bytes = 0;
   for (size_t i = 0; i < texts.size(); ++i) {
     bytes += texts[i].size() + 16;
@@ -59,7 +66,7 @@ RaggedIds join(std::span<const Chunk> chunks, size_t num_texts) {
 
 RaggedIds Tokenizer::encode_batch(std::span<const std::string_view> texts, const EncodeOptions& options,
                                   int threads) const {
-  std::vector<Chunk> chunks = make_chunks(texts);
+  std::vector<Chunk> chunks = make_chunks(texts, threads);
   std::atomic<size_t> next{0};
   std::mutex mutex;
   std::exception_ptr failure;  // guarded by mutex
@@ -68,7 +75,12 @@ RaggedIds Tokenizer::encode_batch(std::span<const std::string_view> texts, const
       const ScratchPool::Lease lease(scratch_, *pipeline_);
       for (size_t i = next++; i < chunks.size(); i = next++) {
         Chunk& chunk = chunks[i];
-        for (const std::string_view text : texts.subspan(chunk.first, chunk.last - chunk.first)) {
+        const auto own = texts.subspan(chunk.first, chunk.last - chunk.first);
+        size_t bytes = 0;
+        for (const std::string_view text : own) bytes += text.size();
+        chunk.ids.reserve(bytes / kBytesPerToken + own.size() * 2);
+        chunk.lengths.reserve(own.size());
+        for (const std::string_view text : own) {
           const size_t before = chunk.ids.size();
           check(text, options);
           append_ids(text, options, *lease, chunk.ids);

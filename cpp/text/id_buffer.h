@@ -14,6 +14,8 @@ class IdBuffer {
   size_t size() const { return size_; }
   size_t capacity() const { return ids_.size(); }
   const int32_t* data() const { return ids_.data(); }
+  // Where the next ids go, as far as there is room.
+  int32_t* end() { return ids_.data() + size_; }
   int32_t operator[](size_t index) const { return ids_[index]; }
 
   // Room for `count` more ids; where they go.

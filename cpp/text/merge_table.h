@@ -1,9 +1,12 @@
 // The merges of a BPE model: of two neighbouring symbols, whether they become one, how early, and which.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "base/huge_pages.h"
 
 namespace headrace {
 
@@ -15,48 +18,68 @@ class MergeTable {
     int32_t result;
   };
 
-  static constexpr uint32_t kNone = (1u << 24) - 1;
+  static constexpr int kIdBits = 20;
+  static constexpr int32_t kMaxIds = (1 << kIdBits) - 1;  // ids are smaller
+  static constexpr size_t kMaxMerges = (size_t{1} << 24) - 1;
+  static constexpr uint64_t kNone = ~uint64_t{0};
 
-  MergeTable() : MergeTable(std::span<const Merge>()) {}
-
-  // A merge's rank is its index; of equal pairs the last counts. Throws Error(kUnsupported) for ids of
-  // kMaxIds or more, or kNone merges.
+  MergeTable();
+  // A merge's rank is its index. Throws Error(kUnsupported) for larger ids, or for more merges.
   explicit MergeTable(std::span<const Merge> merges);
 
-  // The rank of a pair, or kNone.
-  uint32_t rank(int32_t left, int32_t right) const {
+  // Makes room at once; there may be more.
+  void reserve(size_t count) { resize(std::bit_ceil(count + count / 2 + 2)); }
+  // Of equal pairs the last counts. is_early: the merge comes before one that makes its part.
+  void add(const Merge& merge, uint32_t rank, bool is_early = false);
+
+  // What two symbols become, and how early: a number that is smaller for earlier merges; kNone when they have
+  // no merge. A few bits for each pair stay in the processor's cache and say of most pairs that they have
+  // none.
+  uint64_t find(int32_t left, int32_t right) const {
     const uint64_t key = key_of(left, right);
-    for (size_t at = slot_of(key);; at = (at + 1) & mask_) {
-      const uint64_t slot = slots_[at];
-      if (slot >> kRankBits == key) return static_cast<uint32_t>(slot) & kNone;
-      if (slot == kFree) return kNone;
+    const uint64_t hash = key * kFactor;
+    const uint64_t bits = filter_bits(hash);
+    if ((filter_[hash >> filter_shift_] & bits) != bits) return kNone;
+    const Slot& often = often_[hash >> kOftenShift];
+    if (often.key == key) return often.value;
+    for (size_t at = hash >> shift_;; at = (at + 1) & (slots_.size() - 1)) {
+      if (slots_[at].key == key) return slots_[at].value;
+      if (slots_[at].key == kNone) return kNone;
     }
   }
-  // Brings the pair's place nearer; worth it when other work comes before rank().
-  void prefetch(int32_t left, int32_t right) const {
-    __builtin_prefetch(slots_.data() + slot_of(key_of(left, right)));
+  static uint32_t rank_of(uint64_t found) { return static_cast<uint32_t>(found >> (kIdBits + 1)); }
+  static int32_t result_of(uint64_t found) {
+    return static_cast<int32_t>(found >> 1 & ((uint64_t{1} << kIdBits) - 1));
   }
-  // What a pair of this rank becomes.
-  int32_t result(uint32_t rank) const { return results_[rank]; }
-
-  size_t size() const { return results_.size(); }
+  static bool is_early(uint64_t found) { return (found & 1) != 0; }
 
  private:
-  static constexpr int kIdBits = 20;
-  static constexpr int kRankBits = 24;
-  static constexpr int32_t kMaxIds = 1 << kIdBits;
-  // No pair: its rank says so, and pairs of the two largest ids are refused.
-  static constexpr uint64_t kFree = ~uint64_t{0};
+  static constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
+  static constexpr int kOftenShift = 64 - 13;
+
+  struct Slot {
+    uint64_t key = kNone;
+    uint64_t value = kNone;  // rank, result, and the lowest bit: is_early
+  };
 
   static uint64_t key_of(int32_t left, int32_t right) {
     return static_cast<uint64_t>(left) << kIdBits | static_cast<uint64_t>(right);
   }
-  size_t slot_of(uint64_t key) const { return static_cast<size_t>((key * 0x9E3779B97F4A7C15) >> shift_); }
+  // The two bits of a pair in its word of the filter.
+  static uint64_t filter_bits(uint64_t hash) {
+    return uint64_t{1} << (hash >> 20 & 63) | uint64_t{1} << (hash >> 26 & 63);
+  }
+  void resize(size_t num_slots);
+  // The pair's place, or the free one where it would go.
+  size_t place_of(uint64_t key) const;
 
-  std::vector<uint64_t> slots_;  // key and rank in one word; open addressing, a power of two
-  size_t mask_ = 0;
+  HugePageVector<Slot> slots_;  // open addressing, a power of two
+  std::vector<uint64_t> filter_;
+  // The first merges once more, one in each place: most of those that texts need, in little memory.
+  std::vector<Slot> often_;
+  size_t size_ = 0;
   int shift_ = 0;
-  std::vector<int32_t> results_;
+  int filter_shift_ = 0;
 };
 
 }  // namespace headrace

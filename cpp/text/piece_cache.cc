@@ -1,6 +1,6 @@
 #include "text/piece_cache.h"
 
-#include <new>
+#include <algorithm>
 
 namespace headrace {
 namespace {
@@ -21,17 +21,12 @@ const uint64_t PieceCache::kKeep[kInlineBytes + 1][2] = {
     HEADRACE_KEEP(12), HEADRACE_KEEP(13), HEADRACE_KEEP(14), HEADRACE_KEEP(15)};
 #undef HEADRACE_KEEP
 
-// Zeroed memory straight from the system costs nothing before it is touched, so a short-lived cache is cheap.
-PieceCache::PieceCache() : slots_(static_cast<Slot*>(std::calloc(size_t{2} << kSetBits, sizeof(Slot)))) {
-  if (slots_ == nullptr) throw std::bad_alloc();
-}
-
 PieceCache::Key PieceCache::long_key(std::string_view piece) const {
   const uint64_t hash = hash_bytes(piece, seed_);
   return {hash, kLong | piece.size(), hash};
 }
 
-bool PieceCache::find_in_arena(const Slot& slot, std::string_view piece, IdBuffer& ids) const {
+bool PieceCache::append_from_arena(const Slot& slot, std::string_view piece, IdBuffer& ids) const {
   const uint32_t* record = arena_.data() + slot.ids[1];
   const uint32_t num_ids = *record++;
   if ((slot.high & kLong) != 0 && std::memcmp(record + num_ids, piece.data(), piece.size()) != 0)
@@ -62,11 +57,13 @@ void PieceCache::insert(const Key& key, std::string_view piece, const int32_t* i
     if (is_long) std::memcpy(record + 1 + num_ids, piece.data(), piece.size());
   }
   Slot* const set = set_of(key);
-  set[set[0].high == 0 ? 0 : 1] = fresh;
+  size_t place = 0;
+  while (place + 1 < kSetSlots && set[place].high != 0) ++place;
+  set[place] = fresh;
 }
 
 void PieceCache::forget_all() {
-  std::memset(static_cast<void*>(slots_.get()), 0, (size_t{2} << kSetBits) * sizeof(Slot));
+  std::fill(slots_.begin(), slots_.end(), Slot());
   arena_.clear();
 }
 

@@ -1,21 +1,21 @@
 // The ids of pieces met lately, so that common words skip the model.
 //
-// Two slots of 32 bytes for each hash, side by side in one cache line. New pieces go into the second, and one
-// that is met again there moves to the first: words that come but once do not displace those that come often.
-// A piece of up to 15 bytes is its own key, and up to four ids stand in the slot itself. What is longer lies
-// in an arena to which the slot points; when that is full, everything is forgotten. At most 8 MiB in all.
+// Two slots of 32 bytes for each hash, side by side in one cache line. New pieces go into a free slot or the
+// second one, and one that is met again there moves to the first: words that come but once do not displace
+// those that come often. A piece of up to 15 bytes is its own key, and up to four ids stand in the slot
+// itself. What is longer lies in an arena to which the slot points; when that is full, everything is
+// forgotten. At most 8 MiB in all.
 //
 // Belongs to one thread at a time.
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "text/aligned_text.h"
 #include "text/hash.h"
 #include "text/id_buffer.h"
@@ -25,7 +25,7 @@ namespace headrace {
 class PieceCache {
  public:
   static constexpr size_t kInlineIds = 4;
-  static constexpr size_t kMaxPieceBytes = 512;  // longer ones hardly ever come again
+  static constexpr size_t kMaxPieceBytes = 4096;  // longer ones hardly ever come again
 
   struct Key {
     uint64_t low;   // of up to 15 bytes: the bytes, padded with zeros; else their hash
@@ -33,7 +33,14 @@ class PieceCache {
     uint64_t hash;
   };
 
-  PieceCache();
+  struct Slot {
+    uint64_t low = 0;
+    uint64_t high = 0;  // 0: empty
+    // Bits 24 to 31 of the first: how many, or kInArena; then the second says where.
+    uint32_t ids[kInlineIds] = {};
+  };
+
+  PieceCache() : slots_(size_t{kSetSlots} << kSetBits) {}
 
   // piece: a stretch of text, not empty.
   Key key(std::string_view text, Piece piece) const {
@@ -54,20 +61,36 @@ class PieceCache {
 
   void prefetch(const Key& key) const { __builtin_prefetch(set_of(key)); }
 
-  // Appends the ids of the piece that key() was made of; false when they are not here.
-  bool find(const Key& key, std::string_view piece, IdBuffer& ids) {
-    Slot* const slot = set_of(key);
-    if (slot->low != key.low || slot->high != key.high) {
-      if (slot[1].low != key.low || slot[1].high != key.high) return false;
-      std::swap(slot[0], slot[1]);
+  // The slot that may hold the piece that key() was made of, or null. It may hold another one by the time
+  // that append() looks at it, if other pieces were looked up or inserted in between.
+  Slot* slot(const Key& key) {
+    Slot* const set = set_of(key);
+    for (size_t i = 0; i < kSetSlots; ++i) {
+      if (set[i].low != key.low || set[i].high != key.high) continue;
+      if (i == 0) return set;
+      std::swap(set[i - 1], set[i]);
+      return set + i - 1;
     }
-    const uint32_t count = slot->ids[0] >> 24;
-    if (count > kInlineIds) return find_in_arena(*slot, piece, ids);
-    int32_t* const out = ids.reserve(kInlineIds);
-    std::memcpy(out, slot->ids, sizeof slot->ids);
+    return nullptr;
+  }
+
+  // Appends the ids of the piece, if that is what the slot holds; ids has room for kInlineIds.
+  bool append(const Slot& slot, const Key& key, std::string_view piece, IdBuffer& ids) const {
+    if (slot.low != key.low || slot.high != key.high) return false;
+    const uint32_t count = slot.ids[0] >> 24;
+    if (count > kInlineIds) return append_from_arena(slot, piece, ids);
+    int32_t* const out = ids.end();
+    std::memcpy(out, slot.ids, sizeof slot.ids);
     out[0] &= kIdMask;
     ids.added(count);
     return true;
+  }
+
+  // Both in one; false when the ids are not here.
+  bool find(const Key& key, std::string_view piece, IdBuffer& ids) {
+    const Slot* const found = slot(key);
+    ids.reserve(kInlineIds);
+    return found != nullptr && append(*found, key, piece, ids);
   }
 
   // Ids below 2^24. Pieces longer than kMaxPieceBytes are not kept.
@@ -76,29 +99,21 @@ class PieceCache {
  private:
   static constexpr size_t kInlineBytes = 15;
   static constexpr uint64_t kLong = uint64_t{0x80} << 56;
-  static constexpr int kSetBits = 16;
+  static constexpr int kSetBits = 17;
+  static constexpr size_t kSetSlots = 2;
   static constexpr size_t kArenaWords = size_t{1} << 20;
   static constexpr uint32_t kIdMask = (1u << 24) - 1;
   static constexpr uint32_t kInArena = 0xFFu << 24;
   static const uint64_t kKeep[kInlineBytes + 1][2];
 
-  struct Slot {
-    uint64_t low;
-    uint64_t high;  // 0: empty
-    // Bits 24 to 31 of the first: how many, or kInArena; then the second says where.
-    uint32_t ids[kInlineIds];
-  };
-  struct Free {
-    void operator()(Slot* slots) const { std::free(slots); }
-  };
-
-  Slot* set_of(const Key& key) const { return slots_.get() + (key.hash >> (64 - kSetBits)) * 2; }
+  Slot* set_of(const Key& key) { return slots_.data() + (key.hash >> (64 - kSetBits)) * kSetSlots; }
+  const Slot* set_of(const Key& key) const { return const_cast<PieceCache*>(this)->set_of(key); }
   Key long_key(std::string_view piece) const;
-  bool find_in_arena(const Slot& slot, std::string_view piece, IdBuffer& ids) const;
+  bool append_from_arena(const Slot& slot, std::string_view piece, IdBuffer& ids) const;
   void forget_all();
 
   uint64_t seed_ = hash_seed();
-  std::unique_ptr<Slot, Free> slots_;
+  HugePageVector<Slot> slots_;
   // Records: number of ids, ids, and for long pieces their size and bytes, padded to whole words.
   std::vector<uint32_t> arena_;
 };

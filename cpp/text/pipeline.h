@@ -21,6 +21,8 @@ class Pipeline {
     virtual ~Scratch() = default;
     // What a text of this length left behind; caches, which are bounded, do not count.
     virtual size_t text_bytes() const = 0;
+    // Gives that back; the caches stay.
+    virtual void forget_text() = 0;
 
     IdBuffer ids;
   };
@@ -69,7 +71,10 @@ class ScratchPool {
   void put(std::unique_ptr<Pipeline::Scratch> scratch) {
     // A giant text's memory is given back.
     constexpr size_t kKeepIds = size_t{1} << 18;
-    if (scratch->ids.capacity() > kKeepIds || scratch->text_bytes() > kKeepIds * 4) return;
+    if (scratch->ids.capacity() > kKeepIds || scratch->text_bytes() > kKeepIds * 4) {
+      scratch->ids = {};
+      scratch->forget_text();
+    }
     const std::lock_guard lock(mutex_);
     idle_.push_back(std::move(scratch));
   }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/utf8.h"
+#include "text/pattern_scan.h"
 #include "text/regex_program.h"
 
 #if defined(__SSE2__)
@@ -49,12 +50,14 @@ inline size_t end_of_letters(const char* text, size_t size, size_t at, bool lett
 }  // namespace
 
 struct Regex::Program : RegexProgram {
-  explicit Program(std::string_view source) : RegexProgram(parse_regex(source)), pattern(source) {
+  explicit Program(std::string_view source)
+      : RegexProgram(parse_regex(source)), pattern(source), known(known_pattern(source)) {
     looks_behind =
         std::any_of(start_row.begin(), start_row.end(), [&](uint32_t row) { return row != start_row[0]; });
   }
 
   std::string pattern;
+  KnownPattern known;
   bool looks_behind;
 
   uint32_t class_at(std::string_view text, size_t at, size_t* length) const {
@@ -204,6 +207,21 @@ bool Regex::find(std::string_view text, size_t from, size_t* begin, size_t* end)
 bool Regex::Matches::next(Piece* match) { return find_next(match); }
 
 void Regex::append_pieces(std::string_view text, Piece piece, Parts parts, std::vector<Piece>& out) const {
+  if (program_->known == KnownPattern::kNone) return append_matches(text, piece, parts, out);
+  if ((parts & kMatches) == 0) return;  // the patterns that are known match everything
+  uint32_t at = piece.begin;
+  while (true) {
+    at = static_cast<uint32_t>(scan_pattern(program_->known, text, at, piece.end, out));
+    if (at == piece.end) return;
+    Matches rest(*this, text.substr(at, piece.end - at));
+    Piece match{0, piece.end - at};
+    rest.find_next(&match);
+    out.push_back({at, at + match.end});
+    at += match.end;
+  }
+}
+
+void Regex::append_matches(std::string_view text, Piece piece, Parts parts, std::vector<Piece>& out) const {
   Matches matches(*this, text.substr(piece.begin, piece.end - piece.begin));
   // Written in lots, so that the vector's bounds are looked at seldom.
   std::array<Piece, 256> made;

@@ -67,6 +67,10 @@ class Regex {
 
  private:
   struct Program;
+
+  // append_pieces by the automaton alone.
+  void append_matches(std::string_view text, Piece piece, Parts parts, std::vector<Piece>& out) const;
+
   std::unique_ptr<const Program> program_;
 };
 

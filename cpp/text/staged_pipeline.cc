@@ -6,6 +6,12 @@ namespace headrace {
 
 struct StagedPipeline::Scratch : Pipeline::Scratch {
   size_t text_bytes() const override { return whole.own_bytes() + part.own_bytes() + pieces.capacity(); }
+  void forget_text() override {
+    whole = {};
+    part = {};
+    pieces = {};
+    spans = {};
+  }
 
   AlignedText whole;
   AlignedText part;

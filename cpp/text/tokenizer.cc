@@ -34,6 +34,7 @@ void Tokenizer::check(std::string_view text, const EncodeOptions& options) const
   if (text.size() > kMaxTextBytes)
     throw Error(ErrorKind::kInvalidArgument, concat("the text has ", text.size(), " bytes; at most ",
                                                     kMaxTextBytes, " are allowed; split it into parts"));
+  if (options.is_utf8) return;
   const size_t bad = utf8_first_invalid(text);
   if (bad != text.size())
     throw Error(ErrorKind::kInvalidArgument,

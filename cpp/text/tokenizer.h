@@ -34,6 +34,8 @@ struct EncodeOptions {
   bool allow_special = true;
   // At most that many tokens are kept, those of the template included; the text's last ones go. 0: no limit.
   int64_t max_tokens = 0;
+  // The caller knows that the text is UTF-8: it is not looked through for that.
+  bool is_utf8 = false;
   // With allow_special: bytes of the text, in rising order, that no special token may cover.
   std::span<const uint32_t> guarded = {};
   // How max_tokens is kept to: the text that gives tokens, and from which end. encode_ids and encode_batch,

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
 class CompletionQueue:
     """
     Finished tickets on their way to one event loop.
@@ -32,6 +32,11 @@ class Ticket:
     @property
     def done(self) -> bool:
         ...
+    @property
+    def error(self) -> typing.Any | None:
+        """
+        The exception that `vectors` would raise: at once when the queue was full; else None.
+        """
     @property
     def id(self) -> int:
         ...
@@ -343,6 +348,10 @@ def known_isas() -> list[str]:
 def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex = 1) -> float:
     """
     GFLOP/s of multiply-adds on registers alone: the ceiling for every kernel of that table.
+    """
+def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str | None] | None:
+    """
+    Where the body of the plain POST at the start of `data` begins and ends, with its x-request-id; None for anything unusual.
     """
 def prefer_latency() -> bool:
     """

@@ -4,12 +4,13 @@ Closed loop: each of n connections sends its next request when the last was answ
 at the times of a Poisson process, whatever the server does; each one's latency counts from when it was due, so
 a stall shows in every request that it delayed (Tene: "How NOT to measure latency").
 
-The client costs about 40 microseconds a request, so one core can offer some 20,000 a second.
+Everything runs in callbacks; see loadtarget.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import math
 import random
@@ -17,11 +18,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from . import _core
-from .errors import InvalidArgumentError
+from .loadtarget import Target
+
+_EARLY = 0.0005  # seconds; event loops' timers count milliseconds
+_SENT_PER_TURN = 64
 
 
 @dataclass
@@ -80,101 +84,6 @@ def _milliseconds(seconds: float) -> float | None:
     return None if math.isnan(seconds) else round(seconds * 1000, 3)
 
 
-class _Connection(asyncio.Protocol):
-    """One HTTP/1.1 connection with at most one request under way."""
-
-    def __init__(self) -> None:
-        self.alive = True
-        self._buffer = bytearray()
-        self._answer: asyncio.Future[int] | None = None
-        self._needed = 0  # bytes of the answer, once its head is known
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.alive = False
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(0)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if self._needed == 0:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            head = bytes(self._buffer[:end]).lower()
-            at = head.find(b"\r\ncontent-length:")
-            if at < 0:  # chunked: not what our servers send for a body of known size
-                self.transport.abort()
-                return
-            length = int(head[at + 17 :].split(b"\r\n", 1)[0])
-            self._needed = end + 4 + length
-            self._closes = b"\r\nconnection: close" in head
-        if len(self._buffer) < self._needed:
-            return
-        status = int(self._buffer[9:12])
-        self._buffer.clear()
-        self._needed = 0
-        if self._closes:
-            self.alive = False
-            self.transport.close()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(status)
-
-    def send(self, payload: bytes) -> asyncio.Future[int]:
-        self._answer = asyncio.get_running_loop().create_future()
-        self.transport.write(payload)
-        return self._answer
-
-
-class Target:
-    """Where to send, and the requests to send in turn, as bytes made once."""
-
-    def __init__(self, url: str, bodies: Sequence[bytes]) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or parts.hostname is None:
-            raise InvalidArgumentError(f"url={url!r}: must be http://HOST:PORT/PATH")
-        if not bodies:
-            raise InvalidArgumentError("bodies is empty: give at least one request body")
-        self.host, self.port = parts.hostname, parts.port or 80
-        head = (
-            f"POST {parts.path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
-        )
-        self._payloads = [f"{head}content-length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
-        self._free: list[_Connection] = []
-        self._next = 0
-        self._open: set[_Connection] = set()
-
-    async def call(self) -> int:
-        """Sends the next request on a free connection or a new one; its status, or 0 when none came."""
-        payload = self._payloads[self._next % len(self._payloads)]
-        self._next += 1
-        connection = None
-        while self._free and connection is None:
-            connection = self._free.pop()
-            if not connection.alive:
-                self._open.discard(connection)
-                connection = None
-        if connection is None:
-            try:
-                loop = asyncio.get_running_loop()
-                _, connection = await loop.create_connection(_Connection, self.host, self.port)
-            except OSError:
-                return 0
-            self._open.add(connection)
-        status = await connection.send(payload)
-        if connection.alive:
-            self._free.append(connection)
-        else:
-            self._open.discard(connection)
-        return status
-
-    def close(self) -> None:
-        for connection in self._open:
-            connection.transport.abort()
-
-
 Watch = Callable[[Result, float], None]
 
 
@@ -184,20 +93,35 @@ async def closed_loop(
     """Keeps `connections` requests under way for `seconds`; `watch(result, elapsed)` is called now and then."""
     target = Target(url, bodies)
     result = Result("closed", seconds, connections)
+    loop = asyncio.get_running_loop()
+    all_ended = asyncio.Event()
     start = time.perf_counter()
     end = start + seconds
+    running = connections
 
-    async def one_connection() -> None:
-        while (sent := time.perf_counter()) < end:
+    def send() -> None:
+        nonlocal running
+        sent = time.perf_counter()
+        if sent < end:
             result.sent += 1
-            status = await target.call()
-            now = time.perf_counter()
-            result.add(status, now - sent, now <= end)
-            if status != 200:
-                await asyncio.sleep(0.01)  # a refused client that returned at once would measure the refusals
+            target.send(partial(answered, sent))
+            return
+        running -= 1
+        if running == 0:
+            all_ended.set()
+
+    def answered(sent: float, status: int) -> None:
+        now = time.perf_counter()
+        result.add(status, now - sent, now <= end)
+        if status == 200:
+            send()
+        else:  # a refused client that returned at once would measure the refusals
+            loop.call_later(0.01, send)
 
     async with _watched(watch, result, start):
-        await asyncio.gather(*(one_connection() for _ in range(connections)))
+        for _ in range(connections):
+            send()
+        await all_ended.wait()
     target.close()
     return result
 
@@ -216,33 +140,45 @@ async def open_loop(
     target = Target(url, bodies)
     result = Result("open", seconds, 0, rate)
     source = random.Random(seed)
+    loop = asyncio.get_running_loop()
+    all_sent, all_answered = asyncio.Event(), asyncio.Event()
     start = time.perf_counter()
     end = start + seconds
-    under_way: set[asyncio.Task[None]] = set()
+    due = start + source.expovariate(rate)
+    under_way = 0
 
-    async def one_request(due: float) -> None:
-        status = await target.call()
+    def send_due() -> None:
+        nonlocal due, under_way
+        for _ in range(_SENT_PER_TURN):  # behind schedule: still let answers in
+            now = time.perf_counter()
+            if due > min(now + _EARLY, end):
+                break
+            result.sent += 1
+            under_way += 1
+            result.connections = max(result.connections, under_way)
+            # What leaves early counts from then: no latency is made shorter by it.
+            target.send(partial(answered, min(due, now)))
+            due += source.expovariate(rate)
+        if due < end:
+            loop.call_later(max(0.0, due - time.perf_counter()), send_due)
+        else:
+            all_sent.set()
+
+    def answered(sent: float, status: int) -> None:
+        nonlocal under_way
         now = time.perf_counter()
-        result.add(status, now - due, now <= end)
+        result.add(status, now - sent, now <= end)
+        under_way -= 1
+        if under_way == 0 and all_sent.is_set():
+            all_answered.set()
 
     async with _watched(watch, result, start):
-        due = start
-        while (due := due + source.expovariate(rate)) < end:
-            pause = due - time.perf_counter()
-            if pause > 0:
-                await asyncio.sleep(pause)
-            elif result.sent % 64 == 0:
-                await asyncio.sleep(0)  # behind schedule: still let answers in
-            result.sent += 1
-            task = asyncio.create_task(one_request(due))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-            result.connections = max(result.connections, len(under_way))
+        send_due()
+        await all_sent.wait()
         if under_way:
-            await asyncio.wait(under_way, timeout=patience)
-    result.lost += len(under_way)
-    for task in list(under_way):
-        task.cancel()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(all_answered.wait(), patience)
+    result.lost += under_way
     target.close()
     return result
 

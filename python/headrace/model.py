@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from . import _core, inputs, render
@@ -170,23 +170,51 @@ class Model:
         """
         from .completions import completions_of_running_loop
 
-        self._check_dimensions(dimensions)
         completions = completions_of_running_loop()
+        begin = partial(
+            self._begin_result,
+            texts,
+            completions.queue,
+            truncate=truncate,
+            dimensions=dimensions,
+            timeout=timeout,
+            priority=priority,
+            admission=admission,
+        )
         if _size(texts) <= _INLINE_CHARACTERS:
-            ticket = self._submit(texts, truncate, timeout, priority, admission, completions.queue)
+            ticket = begin()
         else:
             import asyncio
 
-            loop = asyncio.get_running_loop()
-            ticket = await loop.run_in_executor(
-                None, self._submit, texts, truncate, timeout, priority, admission, completions.queue
-            )
+            ticket = await asyncio.get_running_loop().run_in_executor(None, begin)
         try:
             await completions.wait(ticket)
         except BaseException:
-            self._core.cancel(self.name, ticket.id)
+            self._cancel(ticket)
             raise
+        return self._result_of(ticket, dimensions)
+
+    def _begin_result(
+        self,
+        texts: list[str] | list[list[int]],
+        queue: _core.CompletionQueue,
+        *,
+        truncate: bool = False,
+        dimensions: int | None = None,
+        timeout: float | None = None,
+        priority: Priority = "interactive",
+        admission: Admission = "refuse",
+    ) -> _core.Ticket:
+        """The first half of `aembed_result`. A refused ticket is finished at once, and `queue` not told."""
+        self._check_dimensions(dimensions)
+        return self._submit(texts, truncate, timeout, priority, admission, queue)
+
+    def _result_of(self, ticket: _core.Ticket, dimensions: int | None) -> Embeddings:
+        """The second half, once the ticket is finished; raises what it failed with."""
         return Embeddings(_shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
+
+    def _cancel(self, ticket: _core.Ticket) -> None:
+        self._core.cancel(self.name, ticket.id)
 
     def close(self) -> None:
         """Gives the model's memory back. A model from `headrace.load` closes its engine with it."""

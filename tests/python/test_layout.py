@@ -20,7 +20,7 @@ CPP = ROOT / "cpp"
 # Left to right; a file includes its own folder or one further left. Folders of one rank are strangers.
 RANKS = [
     {"base"},
-    {"text", "media", "batch", "tensor"},
+    {"text", "media", "batch", "tensor", "http"},
     {"kernels"},
     {"models", "torch"},
     {"engine"},

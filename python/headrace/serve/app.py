@@ -155,7 +155,7 @@ async def _exception(request: Request, error: Exception) -> Response:
 
 def _finished(request: Request, error: Exception) -> Response:
     service: Service = request.app.state.headrace
-    identity = request_id(request)
+    identity = request_id(request.headers.get("x-request-id"))
     response = error_response(error, identity)
     service.finish(response, identity)
     service.metrics.observe("other", response.status_code, 0.0)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Iterable
 
 import msgspec
-from starlette.responses import Response
 
 from .. import errors
+from .answer import Answer, Header
 
 logger = logging.getLogger("headrace.serve")
 
 CLIENT_GONE = 499  # nobody reads it; it keeps such requests apart in the metrics
-STATUS: dict[type[errors.Error], int] = {
+STATUS: dict[type[BaseException], int] = {
     errors.InvalidArgumentError: 400,
     errors.ModelNotFoundError: 404,
     errors.CorruptFileError: 500,
@@ -38,6 +39,7 @@ _CODES = {
     501: "unsupported",
     504: "deadline_exceeded",
 }
+_encode = msgspec.json.Encoder().encode
 _MAX_MESSAGE = 1000  # a message may quote the request, which may be megabytes
 # The core's messages begin with the argument that is wrong: "input[3] has ...", "dimensions=0: ...".
 _LEADING_FIELD = re.compile(r"(?:the )?(input|dimensions)\b")
@@ -61,34 +63,36 @@ def invalid(message: str, *, param: str | None = None, code: str | None = None) 
     return HttpError(400, message, code=code, param=param)
 
 
-def error_response(error: BaseException, request_id: str) -> Response:
+def error_response(error: BaseException, request_id: str) -> Answer:
     """The answer for `error`. What is not ours to explain is logged, and told as a bare 500."""
     if isinstance(error, HttpError):
-        return _response(error.status, str(error), error.code, error.param, error.headers)
-    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in error.headers.items()]
+        return _response(error.status, str(error), error.code, error.param, headers)
+    kind = type(error)
+    status = STATUS.get(kind) or next((STATUS[base] for base in kind.__mro__ if base in STATUS), 500)
     if status == 500:
         logger.error("request %s failed", request_id, exc_info=error)
-        return _response(
-            500, f"internal error; the server's log has it under request {request_id}", None, None, {}
-        )
-    message, headers = str(error), {}
+        return _response(500, f"internal error; the server's log has it under request {request_id}")
+    message, headers = str(error), []
     if isinstance(error, errors.OverloadedError):
-        headers = {
-            "retry-after": str(max(1, math.ceil(error.retry_after))),
-            "retry-after-ms": str(max(1, math.ceil(error.retry_after * 1000))),
-        }
+        wait_ms = max(1, math.ceil(error.retry_after * 1000))
+        headers = [(b"retry-after", b"%d" % -(-wait_ms // 1000)), (b"retry-after-ms", b"%d" % wait_ms)]
     field = _LEADING_FIELD.match(message) if status == 400 else None
     param = "model" if status == 404 else field and field[1]
     return _response(status, message, getattr(error, "code", None), param, headers)
 
 
 def _response(
-    status: int, message: str, code: str | None, param: str | None, headers: dict[str, str]
-) -> Response:
+    status: int,
+    message: str,
+    code: str | None = None,
+    param: str | None = None,
+    headers: Iterable[Header] = (),
+) -> Answer:
     error = {
         "message": message[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode(),
         "type": _TYPES.get(status, "invalid_request_error"),
         "param": param,
         "code": code or _CODES.get(status),
     }
-    return Response(msgspec.json.encode({"error": error}), status, headers, "application/json")
+    return Answer(_encode({"error": error}), status, headers=headers)

@@ -18,19 +18,18 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import _core
 from ..engine import Engine
 from ..errors import InvalidArgumentError
 from ..loading import ModelLoader
 from .app import create_app
-from .openai import embeddings_endpoint
+from .connection import Connection
 from .service import DEFAULT_MAX_BODY_BYTES, Service
 
 LINGER = 0.5
@@ -123,21 +122,9 @@ class Server(uvicorn.Server):
         while self.server_state.connections and time.monotonic() < end and not self.force_exit:
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
-
-
-def hot_path(app: FastAPI, service: Service) -> ASGIApp:
-    """`app` with its busiest route in front of all routing and middleware: they cost more than the route itself, and
-    leave cycles of objects for the garbage collector. Both ways end in the same function."""
-    create_embeddings = embeddings_endpoint(service)
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/v1/embeddings" and scope["method"] == "POST":
-            response = await create_embeddings(Request(scope, receive))
-            await response(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return call
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.give_up()
 
 
 def run(
@@ -172,8 +159,8 @@ def _serve(
     service: Service = app.state.headrace
     service.loading = loader.waiting
     config = uvicorn.Config(
-        hot_path(app, service),
-        http="httptools",
+        app,
+        http=partial(Connection, service),  # type: ignore[arg-type]  # uvicorn only calls it
         loop="uvloop",
         ws="none",
         lifespan="off",

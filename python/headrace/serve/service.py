@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,15 +17,18 @@ from starlette.responses import Response
 from ..engine import Engine
 from ..errors import CancelledError
 from ..observe import HttpMetrics
+from .answer import CLOSE
 from .errors import HttpError, error_response
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
+_ids = random.Random()  # unique is enough: nobody is trusted for an id
+os.register_at_fork(after_in_child=_ids.seed)
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
-_STOPPED = HttpError(503, "the server stopped before this was answered: send it again", code="draining")
+STOPPED = HttpError(503, "the server stopped before this was answered: send it again", code="draining")
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -51,7 +55,7 @@ class Service:
             @functools.wraps(function)
             async def answer(request: Request) -> Response:
                 start = time.perf_counter()
-                identity = request_id(request)
+                identity = request_id(request.headers.get("x-request-id"))
                 try:
                     response = await function(request)
                 except Exception as error:
@@ -59,9 +63,8 @@ class Service:
                 except asyncio.CancelledError:
                     if not self.draining:
                         raise
-                    response = error_response(_STOPPED, identity)  # the drain's time limit passed
-                self.finish(response, identity)
-                self.metrics.observe(route, response.status_code, time.perf_counter() - start)
+                    response = error_response(STOPPED, identity)  # the drain's time limit passed
+                self.conclude(route, response, identity, start)
                 return response
 
             return answer
@@ -72,15 +75,19 @@ class Service:
         """The headers of every answer."""
         response.raw_headers.append((b"x-request-id", identity.encode()))
         if self.draining:
-            response.raw_headers.append((b"connection", b"close"))
+            response.raw_headers.append(CLOSE)
+
+    def conclude(self, route: str, response: Response, identity: str, start: float) -> None:
+        """What every answer goes through: its headers, and its place in the metrics."""
+        self.finish(response, identity)
+        self.metrics.observe(route, response.status_code, time.perf_counter() - start)
 
 
-def request_id(request: Request) -> str:
+def request_id(given: str | None) -> str:
     """The client's own x-request-id when it is short and printable, else a new one."""
-    given = request.headers.get("x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
-    return secrets.token_hex(12)
+    return f"{_ids.getrandbits(96):024x}"
 
 
 class DisconnectWatch:

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <random>
 
 #include "base/error.h"
@@ -93,15 +94,16 @@ class History {
     const int64_t turns = static_cast<int64_t>(scheduler_->queued_requests());
     fresh.wait_limit = 4 * (turns + 1) + sequences / limits_.max_batch_sequences + Scheduler::kLookAhead + 4;
     const bool empty = scheduler_->queued_requests() == 0;
-    try {
-      scheduler_->submit(request);
-    } catch (const Error& error) {
-      ASSERT_EQ(error.kind(), ErrorKind::kOverloaded);
+    const int64_t tokens = std::accumulate(fresh.lengths.begin(), fresh.lengths.end(), int64_t{0});
+    const auto sure = scheduler_->refusal_of_any(pick(1, tokens), tokens);
+    if (const auto full = scheduler_->submit(request)) {
+      ASSERT_EQ(full->kind(), ErrorKind::kOverloaded);
       ASSERT_EQ(request.admission, Admission::kRefuse);
       ASSERT_FALSE(empty) << "an empty queue refuses nobody";
-      ASSERT_GE(error.retry_after_ms(), 1);
+      ASSERT_GE(full->retry_after_ms(), 1);
       return;
     }
+    ASSERT_FALSE(sure && request.admission == Admission::kRefuse) << "what was sure to be refused was taken";
     known_[request.id] = fresh;
   }
 
@@ -231,12 +233,13 @@ TEST(SchedulerRandom, a_large_request_delays_small_ones_by_a_turn_not_by_its_len
   std::vector<uint64_t> expired;
   std::vector<uint64_t> completed;
   for (uint64_t id = 0; id < 3; ++id) {
-    scheduler.submit({.id = id, .lengths = large, .admission = Admission::kWait, .arrival_us = 0});
+    ASSERT_FALSE(
+        scheduler.submit({.id = id, .lengths = large, .admission = Admission::kWait, .arrival_us = 0}));
   }
   uint64_t small_id = 100;
   bool large_done = false;
   for (int64_t step = 1; !large_done && step < 1000; ++step) {
-    scheduler.submit({.id = ++small_id, .lengths = small, .arrival_us = step});
+    ASSERT_FALSE(scheduler.submit({.id = ++small_id, .lengths = small, .arrival_us = step}));
     scheduler.next_batch(step, batch, expired);
     scheduler.finish(batch, completed);
     ASSERT_EQ(std::count(completed.begin(), completed.end(), small_id), 1) << "step " << step;
@@ -251,20 +254,14 @@ TEST(SchedulerRandom, a_flood_of_small_requests_does_not_starve_a_large_one) {
   Scheduler scheduler(limits);
   const std::vector<int32_t> large(64, 32);  // 8 turns
   const std::vector<int32_t> small = {16};
-  scheduler.submit({.id = 0, .lengths = large, .priority = Priority::kBatch, .arrival_us = 0});
+  ASSERT_FALSE(scheduler.submit({.id = 0, .lengths = large, .priority = Priority::kBatch, .arrival_us = 0}));
   Batch batch;
   std::vector<uint64_t> expired;
   std::vector<uint64_t> completed;
   uint64_t id = 1;
   int64_t now_us = 0;
   for (int batches = 0; batches < 10'000; ++batches, now_us += 20'000) {
-    for (bool full = false; !full; ++id) {
-      try {
-        scheduler.submit({.id = id, .lengths = small, .arrival_us = now_us});
-      } catch (const Error&) {
-        full = true;
-      }
-    }
+    while (!scheduler.submit({.id = id++, .lengths = small, .arrival_us = now_us})) continue;
     scheduler.next_batch(now_us, batch, expired);
     scheduler.finish(batch, completed);
     if (std::count(completed.begin(), completed.end(), 0u) == 1) {

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <sstream>
 
 #include "base/error.h"
@@ -105,13 +106,19 @@ class Replay {
       }
     }
     const std::string before = state();
+    const int64_t all_tokens = std::accumulate(tokens.begin(), tokens.end(), int64_t{0});
+    const auto sure = scheduler().refusal_of_any(std::max<int64_t>(1, all_tokens), all_tokens);
     try {
-      scheduler().submit(request);
+      if (const auto full = scheduler().submit(request)) {
+        EXPECT_EQ(state(), before) << "a refused request must leave no trace";
+        EXPECT_EQ(full->kind(), ErrorKind::kOverloaded);
+        return concat("overloaded ", full->retry_after_ms());
+      }
     } catch (const Error& error) {
       EXPECT_EQ(state(), before) << "a refused request must leave no trace";
-      if (error.kind() == ErrorKind::kOverloaded) return concat("overloaded ", error.retry_after_ms());
       return error.kind() == ErrorKind::kInvalidArgument ? "invalid" : error.message();
     }
+    EXPECT_FALSE(sure && request.admission == Admission::kRefuse) << "what was sure to be refused was taken";
     counts_[request.id] = tokens.size();
     return "";
   }
@@ -212,21 +219,36 @@ TEST(Scheduler, says_when_to_come_back_even_when_the_speed_is_unknown_or_absurd)
   limits.max_queue_tokens = 10;
   Scheduler scheduler(limits);
   const std::vector<int32_t> lengths = {10};
-  scheduler.submit({.id = 1, .lengths = lengths});
+  ASSERT_FALSE(scheduler.submit({.id = 1, .lengths = lengths}));
   const auto retry_ms = [&](double rate) -> int64_t {
     scheduler.set_tokens_per_second(rate);
-    try {
-      scheduler.submit({.id = 2, .lengths = lengths});
-    } catch (const Error& error) {
-      return error.retry_after_ms();
-    }
-    return -1;
+    const auto full = scheduler.submit({.id = 2, .lengths = lengths});
+    return full ? full->retry_after_ms() : -1;
   };
   EXPECT_EQ(retry_ms(0), 1000);
   EXPECT_EQ(retry_ms(-5), 1000);
   EXPECT_EQ(retry_ms(1e-9), 60'000);
   EXPECT_EQ(retry_ms(1e12), 1);
   EXPECT_EQ(retry_ms(1000), 10);
+}
+
+TEST(Scheduler, refuses_before_counting_only_what_no_count_could_save) {
+  SchedulerLimits limits;
+  limits.max_queue_tokens = 12;
+  Scheduler scheduler(limits);
+  EXPECT_FALSE(scheduler.refusal_of_any(1000, 1000)) << "an empty queue refuses nobody";
+  const std::vector<int32_t> ten = {10}, two = {2};
+  ASSERT_FALSE(scheduler.submit({.id = 1, .lengths = ten}));
+  EXPECT_FALSE(scheduler.refusal_of_any(2, 1000)) << "a guess refuses nobody";
+  EXPECT_TRUE(scheduler.refusal_of_any(3, 1));
+  ASSERT_FALSE(scheduler.submit({.id = 2, .lengths = two}));
+  scheduler.set_tokens_per_second(1000);
+  const auto small = scheduler.refusal_of_any(1, 1), large = scheduler.refusal_of_any(1, 1000);
+  ASSERT_TRUE(small);
+  ASSERT_TRUE(large);
+  EXPECT_EQ(small->kind(), ErrorKind::kOverloaded);
+  EXPECT_EQ(small->retry_after_ms(), 1);
+  EXPECT_EQ(large->retry_after_ms(), 1000);
 }
 
 TEST(Scheduler, finish_of_what_never_ran_is_an_internal_error) {

@@ -131,18 +131,28 @@ TEST_F(Gated, more_than_the_queue_budget_is_refused_at_once) {
   ASSERT_TRUE(finished(*first));
   block();
   std::vector<std::shared_ptr<Ticket>> admitted;
-  ErrorKind refusal = ErrorKind::kInternal;
-  for (int i = 0; i < 3'000'000 && refusal == ErrorKind::kInternal; ++i) try {
-      admitted.push_back(submit(64));
-    } catch (const Error& error) {
-      refusal = error.kind();
-      EXPECT_GT(error.retry_after_ms(), 0);
-    }
-  EXPECT_EQ(refusal, ErrorKind::kOverloaded);
+  std::shared_ptr<Ticket> refused;
+  const auto completions = std::make_shared<CompletionQueue>();
+  for (int i = 0; i < 3'000'000 && !refused; ++i) {
+    auto ticket = submit(64, {.completions = completions});
+    (ticket->state() == Ticket::State::kFailed ? refused : admitted.emplace_back()) = ticket;
+  }
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->error().kind(), ErrorKind::kOverloaded);
+  EXPECT_GT(refused->error().retry_after_ms(), 0);
   EXPECT_FALSE(admitted.empty());
   EXPECT_EQ(engine_.metrics("gated").refused, 1);
+  EXPECT_TRUE(completions->drain().empty()) << "who was refused knows it already";
+  // A text longer than the model allows is not even tokenised now: the queue is full whatever its size.
+  const std::string words = "water " + std::string(1000, 'a');
+  const std::vector<std::string_view> texts{words};
+  while (submit(1)->state() == Ticket::State::kPending) continue;
+  const auto untouched = engine_.submit("gated", texts, {});
+  ASSERT_EQ(untouched->state(), Ticket::State::kFailed);
+  EXPECT_EQ(untouched->error().kind(), ErrorKind::kOverloaded);
+  EXPECT_EQ(engine_.metrics("gated").refused, 3);
   // Offline work waits instead.
-  EXPECT_NO_THROW(submit(64, {.admission = Admission::kWait}));
+  EXPECT_EQ(submit(64, {.admission = Admission::kWait})->state(), Ticket::State::kPending);
   engine_.remove("gated");
   controls_.open = true;
 }
