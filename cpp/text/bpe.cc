@@ -31,15 +31,13 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
   find_fallbacks(vocabulary);
   if (config_.raw_bytes) find_byte_symbols(vocabulary);
   if (config_.raw_bytes && !has_affixes()) {
-    forward_.learn(tokens_, byte_symbols_[0], merges, merges_);
+    forward_.learn(tokens_, byte_symbols_[0], merges);
     if (forward_.ready()) {
-      byte_pairs_.reserve(size_t{1} << 16);
-      for (const int32_t first : byte_symbols_[0])
-        for (const int32_t second : byte_symbols_[0]) byte_pairs_.push_back(merges_.find(first, second));
       if (!forward_.is_complete()) listed_merges_.assign(merges.begin(), merges.end());
       tokens_ = {};
       return;
     }
+    forward_ = {};
   }
   merges_ = MergeTable(merges);
   examine_merges(vocabulary, merges);
@@ -148,29 +146,36 @@ void Bpe::merge_by(const MergeTable& merges, BpeWork& work) const {
 }
 
 void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {
-  constexpr size_t kLongBytes = 2000;  // from about there on the heap no longer fits into the caches
   // A token that merges make is also what they make of its text.
   const int32_t whole = forward_.whole(piece, config_.ignore_merges);
   if (whole >= 0) {
     work.symbols.assign(1, {whole, static_cast<uint32_t>(piece.size())});
     return;
   }
-  if (piece.size() >= kLongBytes && forward_.encode(piece, work.symbols)) return;
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(piece[i]); };
-  std::vector<uint64_t>& first = work.memory.merges;
-  work.symbols.resize(piece.size());
-  first.resize(piece.size());
-  for (size_t i = 0; i < piece.size(); ++i) work.symbols[i] = {byte_symbols_[0][byte(i)], 1};
-  for (size_t i = 0; i + 1 < piece.size(); ++i) first[i] = byte_pairs_[size_t{byte(i)} << 8 | byte(i + 1)];
-  if (!merge_symbols(merges_, false, first, work.memory, work.symbols)) return;
+  if (forward_.encode(piece, work.symbols)) return;
   work.symbols.clear();
   put_bytes(piece, work.symbols);
   merge_by(all_merges(), work);
 }
 
+void Bpe::prefetch(const PieceCache::Key& key) const {
+  if (forward_.ready() && key.size() <= TokenPrefixes::kShort)
+    forward_.prefetch_whole({key.low, key.high_bytes(), key.size()});
+}
+
+size_t Bpe::encode_short(const PieceCache::Key& key, std::string_view piece, int32_t* ids) const {
+  if (!forward_.ready()) return 0;
+  const int32_t whole = piece.size() <= TokenPrefixes::kShort
+                            ? forward_.whole({key.low, key.high_bytes(), piece.size()}, config_.ignore_merges)
+                            : forward_.whole(piece, config_.ignore_merges);
+  if (whole < 0) return forward_.encode_short(piece, ids);
+  *ids = whole;
+  return 1;
+}
+
 const MergeTable& Bpe::all_merges() const {
-  std::call_once(all_merges_made_, [this] { all_merges_ = std::make_unique<MergeTable>(listed_merges_); });
-  return *all_merges_;
+  std::call_once(all_merges_made_, [this] { merges_ = MergeTable(listed_merges_); });
+  return merges_;
 }
 
 void Bpe::put_symbols(std::string_view piece, bool with_spans, BpeWork& work) {

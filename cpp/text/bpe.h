@@ -56,6 +56,8 @@ class Bpe : public CachedModel {
   }
 
   const MergeTable& all_merges() const;
+  void prefetch(const PieceCache::Key& key) const override;
+  size_t encode_short(const PieceCache::Key& key, std::string_view piece, int32_t* ids) const override;
   // The symbols of a piece of a byte-level vocabulary that has all bytes.
   void find_bytes(std::string_view piece, BpeWork& work) const;
   void find_symbols(std::string_view piece, BpeWork& work) const;
@@ -77,14 +79,11 @@ class Bpe : public CachedModel {
                    std::vector<Symbol>& symbols) const;
 
   Config config_;
-  MergeTable merges_;
-  BpeForward forward_;  // of merges_
-  std::vector<uint64_t>
-      byte_pairs_;  // by two bytes, the first the higher: MergeTable::find; empty unless ready
-  // What merges_ is made of, where forward_ may need all of it; and all of it, made when it is needed.
+  BpeForward forward_;
+  // Without forward_. With it: made when a text first needs all of the listed merges.
+  mutable MergeTable merges_;
   std::vector<MergeTable::Merge> listed_merges_;
   mutable std::once_flag all_merges_made_;
-  mutable std::unique_ptr<const MergeTable> all_merges_;
   bool always_by_heap_ = false;
   Vocabulary tokens_;  // as pieces spell them: of a byte-level vocabulary, raw bytes
   size_t max_token_bytes_ = 0;

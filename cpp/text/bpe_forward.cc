@@ -5,92 +5,119 @@
 namespace headrace {
 
 void BpeForward::learn(const Vocabulary& tokens, const std::array<int32_t, 256>& bytes,
-                       std::span<const MergeTable::Merge> merges, MergeTable& table) {
+                       std::span<const MergeTable::Merge> merges) {
   if (merges.size() > MergeTable::kMaxMerges ||
       std::any_of(bytes.begin(), bytes.end(), [](int32_t id) { return id < 0; }))
     return;
-  merges_ = &table;
-  splits_.assign(static_cast<size_t>(tokens.size()), {});
-  for (const int32_t id : bytes) splits_[static_cast<size_t>(id)] = {kByte};
-  if (!learn_merges(merges, table)) return;
-  std::vector<TokenPrefixes::Token> all;
-  all.reserve(tokens.num_tokens());
-  for (int32_t id = 0; id < tokens.size(); ++id)
-    if (const auto token = tokens.token(id); !token.empty()) all.push_back({token, id, makes(id)});
-  prefixes_ = TokenPrefixes(all);
+  std::vector<int32_t> symbols(static_cast<size_t>(tokens.size()), -1);  // by id
+  ids_.assign(bytes.begin(), bytes.end());
+  for (size_t byte = 0; byte < bytes.size(); ++byte)
+    symbols[static_cast<size_t>(bytes[byte])] = static_cast<int32_t>(byte);
+  if (!learn_merges(merges, symbols)) return;
+  if (!is_complete_) mark_unclear();
+  short_merge_.learn(pairs_);
+  learn_tokens(tokens, symbols);
   ready_ = true;
 }
 
 // A merge counts if its parts are made by then, if it is the first to make its token, and if it is what
 // happens to the text of that token; the others of that token are never used.
-bool BpeForward::learn_merges(std::span<const MergeTable::Merge> merges, MergeTable& table) {
-  table.reserve(std::min(merges.size(), splits_.size()));
-  std::vector<const MergeTable::Merge*> early;
+bool BpeForward::learn_merges(std::span<const MergeTable::Merge> merges, std::vector<int32_t>& symbols) {
+  const size_t most = std::min(merges.size(), symbols.size());
+  pairs_.reserve(most);
+  splits_.reserve(most);
+  ids_.reserve(symbols.size());
+  struct Early {
+    const MergeTable::Merge* merge;
+    int32_t order;
+  };
+  std::vector<Early> early;
   for (const MergeTable::Merge& merge : merges) {
-    const auto [left, right, result] = merge;
-    if (!makes(left) || !makes(right)) {
-      early.push_back(&merge);
+    const int32_t left = symbols[static_cast<size_t>(merge.left)];
+    const int32_t right = symbols[static_cast<size_t>(merge.right)];
+    if (left < 0 || right < 0) {
+      early.push_back({&merge, num_made() - 1});
       continue;
     }
-    Split& made = splits_[static_cast<size_t>(result)];
-    if (made.rank() > 0 && made.left() == left && made.right() == right) return false;
-    if (makes(result) || fit(left, right, true) == Fit::kNo) continue;
-    const auto rank = static_cast<uint32_t>(&merge - merges.data()) + 1;
-    made.bits = static_cast<uint64_t>(left) << 44 | static_cast<uint64_t>(right) << 24 | rank;
-    table.add(merge, rank);
+    int32_t& made = symbols[static_cast<size_t>(merge.result)];
+    if (made >= kNumBytes && split(made).left == left && split(made).right == right) return false;
+    if (made >= 0 || fit(left, right, true) == Fit::kNo) continue;
+    made = num_made();
+    pairs_.add(left, right, made, false);
+    splits_.push_back({left, right});
+    ids_.push_back(merge.result);
   }
-  for (const MergeTable::Merge* const merge : early) {
+  for (const auto& [merge, place] : early) {
+    const int32_t left = symbols[static_cast<size_t>(merge->left)];
+    const int32_t right = symbols[static_cast<size_t>(merge->right)];
+    const int32_t result = symbols[static_cast<size_t>(merge->result)];
     // What is made by early merges only comes after the first of those.
-    if (!makes(merge->left) || !makes(merge->right) || is_idle(*merge)) continue;
-    if (table.find(merge->left, merge->right) != MergeTable::kNone) return false;  // given twice
-    table.add(*merge, static_cast<uint32_t>(merge - merges.data()) + 1, true);
+    if (left < 0 || right < 0) continue;
+    // Where a token is made of its text before both of these parts are, the parts never come to stand side
+    // by side.
+    if (result >= 0 && order(result) < std::max(order(left), order(right))) continue;
+    if (pairs_.find(left, right) != PairTable::kNone) return false;  // given twice
+    pairs_.add(left, right, place, true);
     is_complete_ = false;
   }
-  if (!is_complete_) mark_unclear(merges);
   return true;
 }
 
-// Where a token is made of its text before both of these parts are, the parts never come to stand side by
-// side.
-bool BpeForward::is_idle(const MergeTable::Merge& early) const {
-  return makes(early.result) &&
-         split(early.result).rank() < std::max(split(early.left).rank(), split(early.right).rank());
+void BpeForward::mark_unclear() {
+  is_unclear_.resize(static_cast<size_t>(num_made()));
+  for (int32_t symbol = kNumBytes; symbol < num_made(); ++symbol) {
+    const auto [left, right] = split(symbol);
+    is_unclear_[static_cast<size_t>(symbol)] =
+        is_unclear(left) || is_unclear(right) || fit(left, right, true) == Fit::kUnclear;
+  }
 }
 
-void BpeForward::mark_unclear(std::span<const MergeTable::Merge> merges) {
-  is_unclear_.resize(splits_.size());
-  for (const MergeTable::Merge& merge : merges) {
-    const Split made = split(merge.result);
-    if (made.rank() == 0 || made.left() != merge.left || made.right() != merge.right) continue;
-    is_unclear_[static_cast<size_t>(merge.result)] = is_unclear_[static_cast<size_t>(merge.left)] ||
-                                                     is_unclear_[static_cast<size_t>(merge.right)] ||
-                                                     fit(merge.left, merge.right, true) == Fit::kUnclear;
+void BpeForward::learn_tokens(const Vocabulary& tokens, std::vector<int32_t>& symbols) {
+  std::vector<TokenPrefixes::Token> all;
+  all.reserve(tokens.num_tokens());
+  for (int32_t id = 0; id < tokens.size(); ++id) {
+    const std::string_view token = tokens.token(id);
+    if (token.empty()) continue;
+    int32_t& symbol = symbols[static_cast<size_t>(id)];
+    const bool is_made = symbol >= 0;
+    if (!is_made) {
+      symbol = static_cast<int32_t>(ids_.size());
+      ids_.push_back(id);
+    }
+    all.push_back({token, symbol, is_made});
   }
+  prefixes_ = TokenPrefixes(all);
 }
 
 BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) const {
   Fit found = Fit::kYes;
-  uint32_t limit = are_joined ? 0 : MergeTable::kMaxMerges + 1;
+  int32_t limit = are_joined ? 0 : PairTable::kNone;  // symbols from there on are undone
   while (true) {
-    if (const uint64_t merge = merges_->find(left, right); merge != MergeTable::kNone) {
-      if (MergeTable::is_early(merge)) {
+    if (const int32_t merge = pairs_.find(left, right); merge != PairTable::kNone) {
+      if (PairTable::is_early(merge)) {
         found = Fit::kUnclear;
-      } else if (MergeTable::rank_of(merge) < limit) {
+      } else if (PairTable::symbol_of(merge) < limit) {
         return Fit::kNo;
       }
     }
-    const Split of_left = split(left);
-    const Split of_right = split(right);
-    if (of_left.rank() > of_right.rank()) {
-      limit = of_left.rank();
-      left = of_left.right();
+    if (std::max(left, right) < kNumBytes) return found;
+    if (left > right) {
+      limit = left;
+      left = split(left).right;
     } else {
-      if (of_right.rank() == 0) return found;
       // Of equal merges the one on the left comes first.
-      limit = of_right.rank() + 1;
-      right = of_right.left();
+      limit = right + 1;
+      right = split(right).left;
     }
   }
+}
+
+size_t BpeForward::encode_short(std::string_view piece, int32_t* ids) const {
+  bool was_early;
+  const size_t count = short_merge_.run(piece, ids, &was_early);
+  if (was_early) return 0;
+  for (size_t i = 0; i < count; ++i) ids[i] = ids_[static_cast<size_t>(ids[i])];
+  return count;
 }
 
 bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) const {
@@ -114,7 +141,7 @@ bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) co
       if (is_dead[at + size]) continue;
       const Fit fits = symbols.empty() ? Fit::kYes : fit(symbols.back().id, id, false);
       if (fits == Fit::kNo) continue;
-      if (!is_complete_ && (fits == Fit::kUnclear || is_unclear_[static_cast<size_t>(id)])) return false;
+      if (fits == Fit::kUnclear || is_unclear(id)) return false;
       symbols.push_back({id, static_cast<uint32_t>(size)});
       at += size;
       candidates = candidates_at(at);
@@ -128,6 +155,7 @@ bool BpeForward::encode(std::string_view piece, std::vector<Symbol>& symbols) co
     candidates = candidates_at(at);
     candidates.shorten(last - 1);
   }
+  for (Symbol& symbol : symbols) symbol.id = ids_[static_cast<size_t>(symbol.id)];
   return true;
 }
 

@@ -11,10 +11,9 @@ namespace {
 constexpr size_t kPlainSymbols = 40;
 
 // next: of each symbol and the one behind it.
-bool merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vector<Symbol>& symbols) {
+void merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vector<Symbol>& symbols) {
   Symbol* const word = symbols.data();
   size_t count = symbols.size();
-  bool was_early = false;
   while (count > 1) {
     uint64_t best = next[0];
     size_t at = 0;
@@ -24,7 +23,6 @@ bool merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vect
       at = is_better ? i : at;
     }
     if (best == MergeTable::kNone) break;
-    was_early |= MergeTable::is_early(best);
     word[at].id = MergeTable::result_of(best);
     word[at].bytes += word[at + 1].bytes;
     --count;
@@ -36,7 +34,6 @@ bool merge_plainly(const MergeTable& merges, std::span<uint64_t> next, std::vect
     if (at + 1 < count) next[at] = merges.find(word[at].id, word[at + 1].id);
   }
   symbols.resize(count);
-  return was_early;
 }
 
 // The pairs that the word begins with are sorted once; only those that merges create go through a heap. A
@@ -52,7 +49,7 @@ class HeapMerge {
         links_(memory.links),
         symbols_(symbols) {}
 
-  bool run() {
+  void run() {
     begin();
     auto first = memory_.first_pairs.begin();
     const auto last = memory_.first_pairs.end();
@@ -68,7 +65,6 @@ class HeapMerge {
       merge(pair);
     }
     finish();
-    return was_early_;
   }
 
  private:
@@ -96,7 +92,6 @@ class HeapMerge {
     if (symbol(at).bytes == 0 || here.merge == MergeTable::kNone) return;
     const int32_t result = MergeTable::result_of(pair.merge);
     if (MergeTable::result_of(here.merge) != result) return;
-    was_early_ |= MergeTable::is_early(pair.merge);
     Symbol& right = symbol(here.next);
     symbol(at).id = result;
     symbol(at).bytes += right.bytes;
@@ -132,16 +127,15 @@ class HeapMerge {
   MergeMemory& memory_;
   std::vector<MergeMemory::Link>& links_;
   std::vector<Symbol>& symbols_;
-  bool was_early_ = false;
 };
 
 }  // namespace
 
-bool merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
+void merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
                    MergeMemory& memory, std::vector<Symbol>& symbols) {
-  if (symbols.size() < 2) return false;
+  if (symbols.size() < 2) return;
   if (symbols.size() <= kPlainSymbols && !always_by_heap) return merge_plainly(merges, first_merges, symbols);
-  return HeapMerge(merges, first_merges, memory, symbols).run();
+  HeapMerge(merges, first_merges, memory, symbols).run();
 }
 
 }  // namespace headrace

@@ -39,8 +39,7 @@ struct MergeMemory {
 // reference's result: for words of n symbols O(n log n), and by plain search while n is small. The two
 // differ, and only the heap is exact, when some merge adds nothing to its left part (its right part is
 // empty): then ask for the heap always.
-// Returns whether one of the merges was early.
-bool merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
+void merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
                    MergeMemory& memory, std::vector<Symbol>& symbols);
 
 }  // namespace headrace

@@ -5,11 +5,11 @@
 namespace headrace {
 namespace {
 
-// So many pieces are hashed before the first is looked up: by then its slot is on its way from memory.
-constexpr size_t kBlockPieces = 64;
-
 // Shorter pieces are likely to be in the cache as they are.
 constexpr size_t kCutBytes = 16;
+
+// So many pieces are hashed before the first is looked up: by then its slot is on its way from memory.
+constexpr size_t kBlockPieces = 64;
 
 }  // namespace
 
@@ -45,7 +45,10 @@ void CachedModel::encode_all(std::string_view text, std::span<const Piece> piece
       keys[i] = work.cache.key(text, pieces[first + i]);
       work.cache.prefetch(keys[i]);
     }
-    for (size_t i = 0; i < count; ++i) slots[i] = work.cache.slot(keys[i]);
+    for (size_t i = 0; i < count; ++i) {
+      slots[i] = work.cache.slot(keys[i]);
+      if (slots[i] == nullptr) prefetch(keys[i]);
+    }
     ids.reserve((count + 1) * PieceCache::kInlineIds);
     for (size_t i = 0; i < count; ++i) {
       const Piece piece = pieces[first + i];
@@ -53,16 +56,8 @@ void CachedModel::encode_all(std::string_view text, std::span<const Piece> piece
       const size_t first_id = ids.size();
       if (slots[i] == nullptr || !work.cache.append(*slots[i], keys[i], bytes, ids)) {
         if (!work.cache.find(keys[i], bytes, ids)) {
-          encode_piece(bytes, kSpans, work);
-          work.cache.insert(keys[i], bytes, work.ids.data(), work.ids.size());
-          std::copy(work.ids.begin(), work.ids.end(), ids.reserve(work.ids.size()));
-          ids.added(work.ids.size());
-          if constexpr (kSpans) {
-            for (const Piece span : work.spans)
-              spans->push_back({piece.begin + span.begin, piece.begin + span.end});
-          }
+          add_new(keys[i], bytes, work, ids);
           ids.reserve((count - i) * PieceCache::kInlineIds);
-          continue;
         }
       }
       if (ids.size() - first_id > PieceCache::kInlineIds) ids.reserve((count - i) * PieceCache::kInlineIds);
@@ -70,6 +65,21 @@ void CachedModel::encode_all(std::string_view text, std::span<const Piece> piece
         add_spans(text, piece, {ids.data() + first_id, ids.size() - first_id}, work, *spans);
     }
   }
+}
+
+void CachedModel::add_new(const PieceCache::Key& key, std::string_view piece, Work& work,
+                          IdBuffer& ids) const {
+  if (piece.size() <= kMaxShortBytes) {
+    int32_t* const out = ids.reserve(kMaxShortBytes);
+    if (const size_t count = encode_short(key, piece, out); count > 0) {
+      work.cache.insert(key, piece, out, count);
+      return ids.added(count);
+    }
+  }
+  encode_piece(piece, false, work);
+  work.cache.insert(key, piece, work.ids.data(), work.ids.size());
+  std::copy(work.ids.begin(), work.ids.end(), ids.reserve(work.ids.size()));
+  ids.added(work.ids.size());
 }
 
 void CachedModel::add_spans(std::string_view text, Piece piece, std::span<const int32_t> ids, Work& work,

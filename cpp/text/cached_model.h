@@ -29,6 +29,16 @@ class CachedModel : public SubwordModel {
   // Replaces work.ids, and work.spans when they are wanted, by those of one piece.
   virtual void encode_piece(std::string_view piece, bool with_spans, Work& work) const = 0;
 
+  // The same of a piece of at most kMaxShortBytes: puts its ids where there is room for so many and returns
+  // their number. 0: it must be encode_piece().
+  static constexpr size_t kMaxShortBytes = 62;
+  virtual size_t encode_short(const PieceCache::Key& key, std::string_view piece, int32_t* ids) const {
+    (void)key, (void)piece, (void)ids;
+    return 0;
+  }
+  // Asks for memory that encoding a piece will read.
+  virtual void prefetch(const PieceCache::Key& key) const { (void)key; }
+
   // Appends to parts the parts of a piece that may be encoded one by one with the same result.
   virtual void cut(std::string_view text, Piece piece, std::vector<Piece>& parts) const {
     (void)text;
@@ -43,6 +53,8 @@ class CachedModel : public SubwordModel {
   template <bool kSpans>
   void encode_all(std::string_view text, std::span<const Piece> pieces, Work& work, IdBuffer& ids,
                   std::vector<Piece>* spans) const;
+  // Appends the ids of a piece that is not in the cache, and keeps them there.
+  void add_new(const PieceCache::Key& key, std::string_view piece, Work& work, IdBuffer& ids) const;
   // The spans of one piece whose ids are known.
   void add_spans(std::string_view text, Piece piece, std::span<const int32_t> ids, Work& work,
                  std::vector<Piece>& spans) const;

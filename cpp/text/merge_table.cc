@@ -35,14 +35,13 @@ void MergeTable::resize(size_t num_slots) {
   }
 }
 
-void MergeTable::add(const Merge& merge, uint32_t rank, bool is_early) {
+void MergeTable::add(const Merge& merge, uint32_t rank) {
   if (merge.left >= kMaxIds || merge.right >= kMaxIds || merge.result >= kMaxIds)
     throw Error(ErrorKind::kUnsupported, concat("BPE: merges of tokens with ids from ", kMaxIds,
                                                 " are not supported; use a model with a smaller vocabulary"));
   if (++size_ * 3 > slots_.size() * 2) resize(slots_.size() * 2);
   const uint64_t key = key_of(merge.left, merge.right);
-  const uint64_t value =
-      (uint64_t{rank} << kIdBits | static_cast<uint64_t>(merge.result)) << 1 | (is_early ? 1 : 0);
+  const uint64_t value = uint64_t{rank} << kIdBits | static_cast<uint64_t>(merge.result);
   filter_[key * kFactor >> filter_shift_] |= filter_bits(key * kFactor);
   slots_[place_of(key)] = {key, value};
   Slot& often = often_[key * kFactor >> kOftenShift];

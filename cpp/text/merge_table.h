@@ -29,8 +29,8 @@ class MergeTable {
 
   // Makes room at once; there may be more.
   void reserve(size_t count) { resize(std::bit_ceil(count + count / 2 + 2)); }
-  // Of equal pairs the last counts. is_early: the merge comes before one that makes its part.
-  void add(const Merge& merge, uint32_t rank, bool is_early = false);
+  // Of equal pairs the last counts.
+  void add(const Merge& merge, uint32_t rank);
 
   // What two symbols become, and how early: a number that is smaller for earlier merges; kNone when they have
   // no merge. A few bits for each pair stay in the processor's cache and say of most pairs that they have
@@ -47,11 +47,10 @@ class MergeTable {
       if (slots_[at].key == kNone) return kNone;
     }
   }
-  static uint32_t rank_of(uint64_t found) { return static_cast<uint32_t>(found >> (kIdBits + 1)); }
+  static uint32_t rank_of(uint64_t found) { return static_cast<uint32_t>(found >> kIdBits); }
   static int32_t result_of(uint64_t found) {
-    return static_cast<int32_t>(found >> 1 & ((uint64_t{1} << kIdBits) - 1));
+    return static_cast<int32_t>(found & ((uint64_t{1} << kIdBits) - 1));
   }
-  static bool is_early(uint64_t found) { return (found & 1) != 0; }
 
  private:
   static constexpr uint64_t kFactor = 0x9E3779B97F4A7C15;
@@ -59,7 +58,7 @@ class MergeTable {
 
   struct Slot {
     uint64_t key = kNone;
-    uint64_t value = kNone;  // rank, result, and the lowest bit: is_early
+    uint64_t value = kNone;  // rank, result
   };
 
   static uint64_t key_of(int32_t left, int32_t right) {

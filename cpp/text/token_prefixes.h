@@ -65,13 +65,28 @@ class TokenPrefixes {
     return candidates;
   }
 
+  // A text of 1 to kShort bytes, padded with zeros.
+  struct ShortText {
+    uint64_t low;
+    uint64_t high;
+    size_t size;
+  };
+
   // The token that is all of a text, which is not empty; -1 when there is none.
-  int32_t whole(const char* text, size_t size) const {
-    if (size > kShort) return (lengths_of(word_at(text)) & kLonger) == 0 ? -1 : whole_long({text, size});
+  int32_t whole(std::string_view text) const {
+    if (text.size() > kShort)
+      return (lengths_of(word_at(text.data())) & kLonger) == 0 ? -1 : whole_long(text);
     char copy[16] = {};
-    std::memcpy(copy, text, size);
-    const Key key = key_of(word_at(copy), word_at(copy + 8), size);
+    std::memcpy(copy, text.data(), text.size());
+    return whole(ShortText{word_at(copy), word_at(copy + 8), text.size()});
+  }
+  int32_t whole(const ShortText& text) const {
+    const Key key = key_of(text);
     return is_filtered(key) ? -1 : find(key, true);
+  }
+  // Asks for the memory that whole() will read.
+  void prefetch_whole(const ShortText& text) const {
+    __builtin_prefetch(slots_.data() + (key_of(text).hash >> shift_));
   }
   // The longest one left and its length; -1 when there are no more.
   int32_t next(Candidates& candidates, size_t* size) const {
@@ -127,8 +142,11 @@ class TokenPrefixes {
   static Key key_of(uint64_t low, uint64_t high, size_t length) {
     const uint64_t kept_low = length >= 8 ? low : low & ((uint64_t{1} << (length * 8)) - 1);
     const uint64_t kept_high = length <= 8 ? 0 : high & ((uint64_t{1} << (length * 8 - 64)) - 1);
-    const uint64_t sized = kept_high | uint64_t{length} << 32;
-    return {kept_low, sized, (kept_low ^ sized * 0xD6E8FEB86659FD93) * 0x9E3779B97F4A7C15};
+    return key_of({kept_low, kept_high, length});
+  }
+  static Key key_of(const ShortText& text) {
+    const uint64_t sized = text.high | uint64_t{text.size} << 32;
+    return {text.low, sized, (text.low ^ sized * 0xD6E8FEB86659FD93) * 0x9E3779B97F4A7C15};
   }
 
   static uint64_t filter_bits(uint64_t hash) {
