@@ -12,8 +12,8 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
                                        const LoadOptions& options) {
   std::unique_ptr<Encoder> model(new Encoder(kernels));
   model->config_ = read_encoder_config(directory);
-  model->sentence_ = read_sentence_config(directory);
   const HeadConfig head = read_head_config(directory, options.task);
+  if (head.task == "embed") model->sentence_ = read_sentence_config(directory);
   const EncoderConfig& config = model->config_;
   const int64_t c = config.hidden;
 

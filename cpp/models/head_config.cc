@@ -88,6 +88,17 @@ std::string classify_activation(JsonValue root, const std::string& path) {
              "': supported are single_label_classification, multi_label_classification and regression"));
 }
 
+// Whether sentence-transformers made the directory to embed with; its cross-encoders have modules too.
+bool pools(const std::string& directory) {
+  const std::string path = directory + "/modules.json";
+  if (!file_exists(path)) return false;
+  const std::string text = read_settings_file(path);
+  const JsonDocument document(text, path);
+  for (const JsonValue module : document.root().items())
+    if (string_field(module, "type").ends_with("Pooling")) return true;
+  return false;
+}
+
 // tokenizer_config.json has the token as a string or as {"content": ...}.
 std::string read_mask_token(const std::string& directory) {
   const std::string path = directory + "/tokenizer_config.json";
@@ -123,7 +134,7 @@ HeadConfig read_head_config(const std::string& directory, const std::string& wan
     if (config.labels.size() == 1 && string_field(root, "problem_type") != "regression") trained = "rerank";
   }
   // sentence-transformers keeps the name of the class that a model was pretrained as.
-  config.task = file_exists(directory + "/modules.json") ? "embed" : trained;
+  config.task = pools(directory) ? "embed" : trained;
   if (!wanted.empty()) {
     if (!can_serve(trained, wanted))
       throw Error(ErrorKind::kInvalidArgument, concat("task='", wanted, "': ", path, " describes a model to ",
