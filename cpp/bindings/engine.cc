@@ -265,23 +265,25 @@ void register_engine(py::module_& module) {
       .def(
           "submit_inputs",
           [](Engine& engine, const std::string& model, const py::list& texts,
-             const std::optional<py::list>& pairs, const std::string& argument, bool truncate,
-             std::optional<int64_t> stride, int64_t window_tokens, int priority, bool wait,
-             int64_t timeout_us, std::optional<std::shared_ptr<CompletionQueue>> completions) {
-            const TextsArgument first(texts, argument.c_str());
+             const std::optional<py::list>& pairs, const std::string& argument,
+             const std::string& first_argument, bool truncate, std::optional<int64_t> stride,
+             int64_t window_tokens, int priority, bool wait, int64_t timeout_us,
+             std::optional<std::shared_ptr<CompletionQueue>> completions) {
+            const TextsArgument first(texts, first_argument.c_str());
             std::optional<TextsArgument> second;
             if (pairs) second.emplace(*pairs, argument.c_str());
             SubmitOptions options =
                 submit_options(truncate, priority, wait, timeout_us, completions.value_or(nullptr));
             options.argument = argument.c_str();
+            options.first_argument = first_argument.c_str();
             options.stride = stride;
             options.window_tokens = window_tokens;
             const py::gil_scoped_release unlocked;
             return engine.submit(model, text_inputs(first, second), options);
           },
-          py::arg("model"), py::arg("texts"), py::arg("pairs"), py::arg("argument"), py::arg("truncate"),
-          py::arg("stride"), py::arg("window_tokens"), py::arg("priority"), py::arg("wait"),
-          py::arg("timeout_us"), py::arg("completions"),
+          py::arg("model"), py::arg("texts"), py::arg("pairs"), py::arg("argument"),
+          py::arg("first_argument"), py::arg("truncate"), py::arg("stride"), py::arg("window_tokens"),
+          py::arg("priority"), py::arg("wait"), py::arg("timeout_us"), py::arg("completions"),
           "Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.")
       .def(
           "check_texts",

@@ -52,6 +52,7 @@ struct SubmitOptions {
   std::optional<int64_t> stride = std::nullopt;
   int64_t window_tokens = 0;  // the longest window, special tokens included; 0: as long as the model allows
   const char* argument = "input";                // what the caller's list is called, for messages
+  const char* first_argument = "input";          // and what the first text of its pairs is called
   std::shared_ptr<CompletionQueue> completions;  // null: the caller uses wait()
 };
 

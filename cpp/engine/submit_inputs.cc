@@ -31,6 +31,24 @@ std::vector<uint32_t> bytes_outside(std::string_view text, std::string_view mask
   return outside;
 }
 
+// A first text so long that the second has no room. Bytes tell for nearly all that there is no need to count.
+void check_room(const Tokenizer& tokenizer, const TextInput& input, int64_t limit,
+                const SubmitOptions& options) {
+  const int64_t room = limit - tokenizer.special_tokens_count(true);
+  if (static_cast<int64_t>(input.text.size()) < room) return;
+  int64_t tokens = 0;
+  in_input(options.first_argument, 0, [&] {
+    tokens = tokenizer.count(input.text, {.add_special_tokens = false, .allow_special = false});
+  });
+  const int64_t shared = options.stride.value_or(0);
+  if (tokens + shared < room) return;
+  throw Error(ErrorKind::kInvalidArgument,
+              concat("the ", options.first_argument, " has ", tokens, " tokens; of ", room,
+                     " it must leave more than the stride (", shared, ") to the ", options.argument,
+                     ", which is read with it. Shorten it"),
+              "context_length_exceeded");
+}
+
 }  // namespace
 
 // Appends the ids of a text that spells the mask token; true when it was cut.
@@ -68,6 +86,7 @@ void Engine::add_windows(const Served& served, size_t index, const TextInput& in
       .max_tokens = limit,
       .strategy = input.pair ? Truncation::Strategy::kOnlySecond : Truncation::Strategy::kLongestFirst,
       .stride = options.stride};
+  if (input.pair) check_room(*served.tokenizer, input, limit, options);
   Encoding whole;
   in_input(options.argument, index, [&] {
     whole = input.pair ? served.tokenizer->encode_pair(input.text, *input.pair, encode)

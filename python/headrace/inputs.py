@@ -8,7 +8,8 @@ from .errors import InvalidArgumentError
 
 
 def as_texts(texts: Any, name: str = "input") -> list[str]:
-    """`texts`, called `name` in messages, as a list of str: a str, a list or tuple, a numpy array, a pandas or polars Series, any iterable.
+    """`texts`, called `name` in messages, as a list of str. It may be
+    a str, a list or tuple, a numpy array, a pandas or polars Series, any iterable.
 
     Raises:
         InvalidArgumentError: nothing in it, or an item that is not a non-empty str; the message says which.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .engine import Engine
 
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens.

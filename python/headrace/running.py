@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from . import _core, render
+from . import render
 from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from ._core import CompletionQueue, Ticket
+    from ._core import Engine as CoreEngine
     from .engine import Engine
     from .model import Model, ModelInfo
     from .tasks.job import Job, Terms
@@ -42,7 +44,7 @@ class Stop:
 
 
 def make_terms(
-    timeout: float | None, priority: Priority, admission: Admission, queue: _core.CompletionQueue | None
+    timeout: float | None, priority: Priority, admission: Admission, queue: CompletionQueue | None
 ) -> Terms:
     """Checked, and in the core's units."""
     from .tasks.job import Terms
@@ -60,7 +62,7 @@ class Runner:
 
     info: ModelInfo
     _engine: Engine
-    _core: _core.Engine
+    _core: CoreEngine
 
     def _check_task(self, task: str) -> None:
         """A model has one task; what is asked of it must be that one."""
@@ -86,7 +88,9 @@ class Runner:
         if len(items) > PORTION:
             job.check(model)
         results: list[T] = []
-        with self._portions(items, lambda part: job.submit(model, part, terms), show_progress, stop) as finished:
+        with self._portions(
+            items, lambda part: job.submit(model, part, terms), show_progress, stop
+        ) as finished:
             for start, ticket in finished:
                 results += job.read(model, items[start : start + PORTION], ticket)
         return results
@@ -105,7 +109,7 @@ class Runner:
         timeout: float | None = None,
         priority: Priority = "interactive",
         admission: Admission = "refuse",
-    ) -> tuple[list[T], _core.Ticket]:
+    ) -> tuple[list[T], Ticket]:
         """One request as a server makes it: all items at once, with the ticket that knows the costs."""
         import asyncio
 
@@ -120,9 +124,7 @@ class Runner:
             return read(), ticket
         return await asyncio.get_running_loop().run_in_executor(None, read), ticket
 
-    async def _finished(
-        self, begin: Callable[[_core.CompletionQueue], _core.Ticket], characters: int
-    ) -> _core.Ticket:
+    async def _finished(self, begin: Callable[[CompletionQueue], Ticket], characters: int) -> Ticket:
         """Begins a request and waits for it; cancelling the task cancels the work."""
         from .completions import completions_of_running_loop
 
@@ -152,10 +154,10 @@ class Runner:
             stop.requested = True
             raise
 
-    def _cancel(self, ticket: _core.Ticket) -> None:
+    def _cancel(self, ticket: Ticket) -> None:
         self._core.cancel(self.info.name, ticket.id)
 
-    def _wait(self, ticket: _core.Ticket, stop: Stop | None = None) -> None:
+    def _wait(self, ticket: Ticket, stop: Stop | None = None) -> None:
         try:
             while not self._core.wait(ticket, _SIGNAL_CHECK_US):
                 if stop is not None and stop.requested:
@@ -167,7 +169,7 @@ class Runner:
     def _portions(
         self,
         items: Sequence[Any],
-        submit: Callable[[Any], _core.Ticket],
+        submit: Callable[[Any], Ticket],
         show_progress: bool | None,
         stop: Stop | None,
     ) -> _Portions:
@@ -182,7 +184,7 @@ class _Portions:
         self,
         runner: Runner,
         items: Sequence[Any],
-        submit: Callable[[Any], _core.Ticket],
+        submit: Callable[[Any], Ticket],
         show_progress: bool | None,
         stop: Stop | None,
     ) -> None:
@@ -191,9 +193,9 @@ class _Portions:
         self._submit = submit
         self._bar = render.progress_bar(len(items), show_progress, _PROGRESS_FROM)
         self._stop = stop
-        self._ahead: deque[tuple[int, _core.Ticket]] = deque()
+        self._ahead: deque[tuple[int, Ticket]] = deque()
 
-    def __enter__(self) -> Iterator[tuple[int, _core.Ticket]]:
+    def __enter__(self) -> Iterator[tuple[int, Ticket]]:
         self._advance = self._bar.__enter__()
         return self._finished()
 
@@ -202,7 +204,7 @@ class _Portions:
             self._runner._cancel(ticket)
         self._bar.__exit__(*raised)
 
-    def _finished(self) -> Iterator[tuple[int, _core.Ticket]]:
+    def _finished(self) -> Iterator[tuple[int, Ticket]]:
         starts = iter(range(0, len(self._items), PORTION))
         while True:
             for start in starts:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 _HIDDEN, _LAYERS, _FEED_FORWARD, _POSITIONS = 32, 2, 64, 512
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-_WORDS = "a the of to and in is what where who mill wheel water river turn turns runs paris maria smith good bad".split()
+_WORDS = [
+    *("a", "the", "of", "to", "and", "in", "is", "what", "where", "who", "good", "bad"),
+    *("mill", "wheel", "water", "river", "turn", "turns", "runs", "paris", "maria", "smith"),
+]
 _CLASSES = {
     "embed": "BertModel",
     "classify": "BertForSequenceClassification",
@@ -138,7 +141,12 @@ def _weights(task: str, config: dict[str, Any], seed: int) -> dict[str, NDArray[
     norm("bert.embeddings.LayerNorm")
     for i in range(_LAYERS):
         layer = f"bert.encoder.layer.{i}"
-        for part in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
+        for part in (
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+            "attention.output.dense",
+        ):
             linear(f"{layer}.{part}", c, c)
         linear(f"{layer}.intermediate.dense", _FEED_FORWARD, c)
         linear(f"{layer}.output.dense", c, _FEED_FORWARD)

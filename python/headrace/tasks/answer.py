@@ -50,7 +50,9 @@ class AnswerJob(Job[Answer]):
         allow_no_answer: bool = False,
         whole_words: bool = True,
     ) -> None:
-        self.items: Sequence[tuple[str, str]] = [(one_text("question", question), one_text("context", context))]
+        self.items: Sequence[tuple[str, str]] = [
+            (one_text("question", question), one_text("context", context))
+        ]
         self._top_k = check_count("top_k", top_k, 1, MAX_TOP_K)
         self._longest = check_count("max_answer_tokens", max_answer_tokens, 1, MAX_ANSWER_TOKENS)
         self._window = None if window is None else check_count("window", window, 8, MAX_WINDOW)
@@ -63,7 +65,14 @@ class AnswerJob(Job[Answer]):
         stride = min(window // 2, _DEFAULT_STRIDE) if self._stride is None else self._stride
         questions, contexts = ([item[i] for item in items] for i in (0, 1))
         return submit_inputs(
-            model, questions, terms, pairs=contexts, argument="context", stride=stride, window=window
+            model,
+            questions,
+            terms,
+            pairs=contexts,
+            argument="context",
+            first_argument="question",
+            stride=stride,
+            window=window,
         )
 
     def read(self, model: Model, items: Sequence[tuple[str, str]], ticket: _core.Ticket) -> list[Answer]:
@@ -101,7 +110,11 @@ class AnswerJob(Job[Answer]):
         best = best[np.lexsort((best, -products[best]))]
         offsets = window.offsets[places]
         return [
-            _Found(float(products[flat]), int(offsets[flat // width, 0]), int(offsets[flat // width + flat % width, 1]))
+            _Found(
+                float(products[flat]),
+                int(offsets[flat // width, 0]),
+                int(offsets[flat // width + flat % width, 1]),
+            )
             for flat in best.tolist()
             if products[flat] >= 0
         ], no_answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .._core import softmax_top_k
@@ -42,5 +43,4 @@ class FillMaskJob(Job[list[list[Candidate]]]):
             ]
             for row_ids, row_scores in zip(ids.tolist(), scores.tolist(), strict=True)
         ]
-        starts = ticket.row_starts
-        return [places[begin:end] for begin, end in zip(starts, starts[1:], strict=False)]
+        return [places[begin:end] for begin, end in pairwise(ticket.row_starts)]

@@ -44,15 +44,13 @@ class Job(ABC, Generic[T]):
     def read(self, model: Model, items: Sequence[Any], ticket: _core.Ticket) -> list[T]:
         """The results for these items out of their finished ticket; raises what it failed with."""
 
-    def check(self, model: Model) -> None:  # noqa: B027  # most jobs have nothing to say before they start
+    def check(self, model: Model) -> None:  # most jobs have nothing to say before they start
         """Raises what any of the items would raise on being submitted, where that is cheap to know."""
 
     @property
     def characters(self) -> int:
         """How much there is to tokenise."""
-        return sum(
-            len(item) if isinstance(item, str) else sum(map(len, item)) for item in self.items
-        )
+        return sum(len(item) if isinstance(item, str) else sum(map(len, item)) for item in self.items)
 
 
 def submit_inputs(
@@ -62,13 +60,14 @@ def submit_inputs(
     *,
     pairs: list[str] | None = None,
     argument: str = "input",
+    first_argument: str = "input",
     truncate: bool = False,
     stride: int | None = None,
     window: int = 0,
 ) -> _core.Ticket:
     """Texts or pairs as sequences with types; with a stride, as windows."""
     return model._core.submit_inputs(
-        model.name, texts, pairs, argument, truncate, stride, window,
+        model.name, texts, pairs, argument, first_argument, truncate, stride, window,
         terms.priority, terms.wait, terms.timeout_us, terms.queue,
     )  # fmt: skip
 

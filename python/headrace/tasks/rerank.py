@@ -40,6 +40,7 @@ class RerankJob(Job[float]):
             terms,
             pairs=list(items),
             argument="documents",
+            first_argument="query",
             truncate=self._truncate,
         )
 
