@@ -319,7 +319,14 @@ class Window {
 template <KnownPattern kPattern>
 size_t scan(std::string_view text, size_t at, size_t end, std::vector<Piece>& out) {
   auto begin = static_cast<uint32_t>(at);  // of the match at hand
+  Piece pieces[16 * kWindow];
+  size_t count = 0;
   while (at < end) {
+    if (count > 15 * kWindow) {
+      out.insert(out.end(), pieces, pieces + count);
+      count = 0;
+    }
+    const size_t count_before = count;
     char copy[kWindow];
     const char* bytes = text.data() + at;
     if (text.size() - at < kWindow) {
@@ -329,8 +336,6 @@ size_t scan(std::string_view text, size_t at, size_t end, std::vector<Piece>& ou
     }
     Window<kPattern> window(bytes, std::min(kWindow, end - at), end - at <= kWindow);
     uint64_t starts = window.starts();
-    Piece pieces[kWindow];
-    size_t count = 0;
     for (starts &= starts - 1; starts != 0; starts &= starts - 1) {
       const auto next = static_cast<uint32_t>(at) + static_cast<uint32_t>(std::countr_zero(starts));
       pieces[count++] = {begin, next};
@@ -340,8 +345,7 @@ size_t scan(std::string_view text, size_t at, size_t end, std::vector<Piece>& ou
       pieces[count++] = {begin, static_cast<uint32_t>(end)};
       begin = static_cast<uint32_t>(end);
     }
-    if (count > 0) {
-      out.insert(out.end(), pieces, pieces + count);
+    if (count > count_before) {
       at = begin;
     } else if (const size_t letters = window.known_letters(); letters > 0) {
       at += letters;
@@ -349,6 +353,7 @@ size_t scan(std::string_view text, size_t at, size_t end, std::vector<Piece>& ou
       break;
     }
   }
+  out.insert(out.end(), pieces, pieces + count);
   return begin;
 }
 
