@@ -19,5 +19,6 @@ void register_tokenizer(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
 void register_vector_json(pybind11::module_& module);
 void register_plain_post(pybind11::module_& module);
+void register_scores(pybind11::module_& module);
 
 }  // namespace headrace

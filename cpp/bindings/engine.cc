@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "bindings/bindings.h"
+#include "bindings/encoding.h"
 #include "bindings/text_arguments.h"
 
 namespace py = pybind11;
@@ -46,6 +47,46 @@ std::vector<std::vector<int32_t>> id_sequences(const py::tuple& items) {
     }
   }
   return sequences;
+}
+
+// One input for each text; with pairs, as many of them.
+std::vector<TextInput> text_inputs(const TextsArgument& texts, const std::optional<TextsArgument>& pairs) {
+  std::vector<TextInput> inputs;
+  if (pairs && pairs->views().size() != texts.views().size())
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("there are ", texts.views().size(), " texts and ", pairs->views().size(),
+                       " second texts; give one for each"));
+  for (size_t i = 0; i < texts.views().size(); ++i) {
+    inputs.push_back({texts.views()[i]});
+    if (pairs) inputs.back().pair = pairs->views()[i];
+  }
+  return inputs;
+}
+
+// What Python sees of a Window: arrays of its own, so that no object is made per token.
+struct PyWindow {
+  int32_t input;
+  py::array ids;           // int32 [L]
+  py::array offsets;       // int32 [L, 2]
+  py::array sequence_ids;  // int32 [L]
+};
+
+std::vector<PyWindow> windows(const Ticket& ticket) {
+  std::vector<PyWindow> list;
+  for (const Window& window : ticket.windows()) {
+    const Encoding& encoding = window.encoding;
+    const auto length = static_cast<py::ssize_t>(encoding.ids.size());
+    std::vector<int32_t> flat;
+    flat.reserve(encoding.offsets.size() * 2);
+    for (const auto& [begin, end] : encoding.offsets) {
+      flat.push_back(begin);
+      flat.push_back(end);
+    }
+    list.push_back({window.input, as_array(std::vector<int32_t>(encoding.ids)),
+                    as_array(std::move(flat), {length, 2}),
+                    as_array(std::vector<int32_t>(encoding.sequence_ids))});
+  }
+  return list;
 }
 
 SubmitOptions submit_options(bool truncate, int priority, bool wait, int64_t timeout_us,
@@ -99,6 +140,8 @@ py::dict info(const Engine& engine, const std::string& name) {
   dict["isa"] = i.isa;
   dict["precision"] = i.precision;
   dict["dimensions"] = i.dimensions;
+  dict["labels"] = py::tuple(py::cast(i.labels));
+  dict["activation"] = i.activation;
   dict["max_tokens"] = i.max_tokens;
   dict["vocabulary"] = i.vocabulary;
   dict["parameters"] = i.parameters;
@@ -113,7 +156,7 @@ py::array_t<float> vectors(const std::shared_ptr<Ticket>& ticket) {
   if (ticket->state() == Ticket::State::kFailed) throw ticket->error();
   auto* owner = new std::shared_ptr<Ticket>(ticket);
   const py::capsule keep(owner, [](void* p) { delete static_cast<std::shared_ptr<Ticket>*>(p); });
-  return py::array_t<float>({ticket->sequences(), ticket->dimensions()}, ticket->vectors(), keep);
+  return py::array_t<float>({ticket->rows(), ticket->dimensions()}, ticket->vectors(), keep);
 }
 
 // A forked child leaves its parent's engine alone, at its own exit too.
@@ -132,6 +175,14 @@ void register_engine(py::module_& module) {
       .def("fileno", &CompletionQueue::fd, "Readable while finished tickets wait.")
       .def("drain", &CompletionQueue::drain, "The ids of finished tickets, in order.");
 
+  py::class_<PyWindow>(module, "Window", "A piece of a long text that was run as a sequence of its own.")
+      .def_readonly("input", &PyWindow::input, "Which of the request's texts it is from.")
+      .def_readonly("ids", &PyWindow::ids, "int32 [L]: the token ids.")
+      .def_readonly("offsets", &PyWindow::offsets,
+                    "int32 [L, 2]: where each token begins and ends, in characters of its text.")
+      .def_readonly("sequence_ids", &PyWindow::sequence_ids,
+                    "int32 [L]: 0 or 1, the text a token is from; -1: the model's template.");
+
   py::class_<Ticket, std::shared_ptr<Ticket>>(module, "Ticket", "One submitted request.")
       .def_property_readonly("id", &Ticket::id)
       .def_property_readonly("done", [](const Ticket& t) { return t.state() != Ticket::State::kPending; })
@@ -146,7 +197,14 @@ void register_engine(py::module_& module) {
           },
           "The exception that `vectors` would raise: at once when the queue was full; else None.")
       .def("vectors", &vectors,
-           "float32 [sequences, dimensions], sharing the engine's memory; raises what failed.");
+           "float32 [rows, dimensions], sharing the engine's memory; raises what failed. A sequence has one "
+           "row, "
+           "one for each token or one for each place to fill, as the model's task has it.")
+      .def_property_readonly(
+          "row_starts",
+          [](const Ticket& t) { return std::vector<int64_t>(t.row_starts().begin(), t.row_starts().end()); },
+          "The first row of each sequence, and the number of all rows.")
+      .def("windows", &windows, "By sequence, for a request with a stride; else empty.");
 
   py::class_<Engine, std::unique_ptr<Engine, DeleteWhereMade>>(module, "Engine",
                                                                "The serving core. Use headrace.Engine.")
@@ -167,11 +225,17 @@ void register_engine(py::module_& module) {
            }),
            py::kw_only(), py::arg("threads") = 0, py::arg("queue_budget_us") = 500'000,
            py::arg("max_batch_tokens") = EngineOptions{}.max_batch_tokens)
-      .def("add", py::overload_cast<const std::string&, const std::string&>(&Engine::add), py::arg("name"),
-           py::arg("directory"), py::call_guard<py::gil_scoped_release>())
+      .def(
+          "add",
+          [](Engine& engine, const std::string& name, const std::string& directory, const std::string& task) {
+            engine.add(name, directory, LoadOptions{.task = task});
+          },
+          py::arg("name"), py::arg("directory"), py::kw_only(), py::arg("task") = "",
+          py::call_guard<py::gil_scoped_release>())
       .def("remove", &Engine::remove, py::arg("name"), py::call_guard<py::gil_scoped_release>())
       .def("names", &Engine::names)
       .def("info", &info, py::arg("name"))
+      .def("tokenizer", &Engine::tokenizer, py::arg("name"))
       .def("metrics", &metrics, py::arg("name"))
       .def_property_readonly("threads", &Engine::threads)
       .def(
@@ -198,6 +262,29 @@ void register_engine(py::module_& module) {
           },
           py::arg("model"), py::arg("ids"), py::arg("truncate"), py::arg("priority"), py::arg("wait"),
           py::arg("timeout_us"), py::arg("completions"))
+      .def(
+          "submit_inputs",
+          [](Engine& engine, const std::string& model, const py::list& texts,
+             const std::optional<py::list>& pairs, const std::string& argument,
+             const std::string& first_argument, bool truncate, std::optional<int64_t> stride,
+             int64_t window_tokens, int priority, bool wait, int64_t timeout_us,
+             std::optional<std::shared_ptr<CompletionQueue>> completions) {
+            const TextsArgument first(texts, first_argument.c_str());
+            std::optional<TextsArgument> second;
+            if (pairs) second.emplace(*pairs, argument.c_str());
+            SubmitOptions options =
+                submit_options(truncate, priority, wait, timeout_us, completions.value_or(nullptr));
+            options.argument = argument.c_str();
+            options.first_argument = first_argument.c_str();
+            options.stride = stride;
+            options.window_tokens = window_tokens;
+            const py::gil_scoped_release unlocked;
+            return engine.submit(model, text_inputs(first, second), options);
+          },
+          py::arg("model"), py::arg("texts"), py::arg("pairs"), py::arg("argument"),
+          py::arg("first_argument"), py::arg("truncate"), py::arg("stride"), py::arg("window_tokens"),
+          py::arg("priority"), py::arg("wait"), py::arg("timeout_us"), py::arg("completions"),
+          "Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.")
       .def(
           "check_texts",
           [](const Engine& engine, const std::string& model, const py::list& texts) {

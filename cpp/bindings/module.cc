@@ -7,11 +7,12 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ core of headrace. Use the names in the package headrace; these may change.";
   headrace::register_errors(module);
   headrace::register_info(module);
-  headrace::register_engine(module);
   headrace::register_encoding(module);
   headrace::register_padded(module);
   headrace::register_tokenizer(module);
+  headrace::register_engine(module);  // hands out tokenizers
   headrace::register_safetensors(module);
   headrace::register_vector_json(module);
   headrace::register_plain_post(module);
+  headrace::register_scores(module);
 }

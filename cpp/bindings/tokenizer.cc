@@ -241,6 +241,8 @@ pass max_tokens to truncate, and call encode_padded for a matrix.
           "token_to_id", [](const Tokenizer& self, std::string_view token) { return self.token_id(token); },
           py::arg("token"), "The id of a token, or None.")
       .def("id_to_token", &id_to_token, py::arg("id"), "The token of an id, or None.")
+      .def_property_readonly("kind", &Tokenizer::kind,
+                             "The name of its model: WordPiece, BPE, Unigram or WordLevel.")
       .def_property_readonly("vocab_size", &Tokenizer::vocab_size,
                              "The largest id + 1, added tokens included.")
       .def("__repr__", [](const Tokenizer& self) {

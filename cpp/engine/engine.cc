@@ -12,8 +12,6 @@
 namespace headrace {
 namespace {
 
-double seconds(int64_t us) { return static_cast<double>(us) * 1e-6; }
-
 bool is_model_name(std::string_view name) {
   const auto alphanumeric = [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -23,8 +21,20 @@ bool is_model_name(std::string_view name) {
                      [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
-int64_t queue_tokens(double tokens_per_second, int64_t budget_us) {
-  return std::max<int64_t>(1, static_cast<int64_t>(tokens_per_second * seconds(budget_us)));
+// Where the model's files do not say, one of the two names that are in use.
+int32_t mask_of(const Tokenizer& tokenizer, const std::string& token) {
+  if (token.empty()) {
+    for (const char* usual : {"[MASK]", "<mask>"})
+      if (const auto id = tokenizer.token_id(usual)) return *id;
+  } else if (const auto id = tokenizer.token_id(token)) {
+    return *id;
+  }
+  throw Error(ErrorKind::kCorruptFile,
+              token.empty()
+                  ? std::string("the tokenizer has neither [MASK] nor <mask>; name its mask_token in "
+                                "tokenizer_config.json")
+                  : concat("tokenizer_config.json has the mask_token '", token,
+                           "', which the tokenizer does not know"));
 }
 
 }  // namespace
@@ -40,12 +50,12 @@ Engine::~Engine() { close(false); }
 
 bool Engine::made_here() const { return owner_pid_ == getpid(); }
 
-void Engine::add(const std::string& name, const std::string& directory) {
+void Engine::add(const std::string& name, const std::string& directory, const LoadOptions& options) {
   {
     const std::lock_guard lock(mutex_);
     check_name(name);  // before the work of loading
   }
-  auto model = Encoder::load(directory, kernels());
+  auto model = Encoder::load(directory, kernels(), options);
   auto tokenizer = Tokenizer::from_file(directory + "/tokenizer.json");
   if (tokenizer->vocab_size() > model->info().vocabulary)
     throw Error(ErrorKind::kCorruptFile,
@@ -62,6 +72,8 @@ void Engine::add(const std::string& name, std::unique_ptr<Tokenizer> tokenizer,
   auto served = std::make_shared<Served>(name, limits);
   served->model = std::move(model);
   served->tokenizer = std::move(tokenizer);
+  if (served->model->info().rows == AnswerRows::kPicked)
+    served->mask_id = mask_of(*served->tokenizer, served->model->info().mask_token);
   const std::lock_guard lock(mutex_);
   check_name(name);
   served_.emplace(name, std::move(served));
@@ -104,6 +116,8 @@ std::vector<std::string> Engine::names() const {
 }
 
 ModelInfo Engine::info(const std::string& name) const { return find(name)->model->info(); }
+
+std::shared_ptr<Tokenizer> Engine::tokenizer(const std::string& name) const { return find(name)->tokenizer; }
 
 ModelMetrics Engine::metrics(const std::string& name) const {
   const std::shared_ptr<Served> served = find(name);
@@ -205,91 +219,6 @@ std::shared_ptr<Engine::Served> Engine::next_served() {
   auto found = std::find_if(served_.upper_bound(last_served_), served_.end(), has_work);
   if (found == served_.end()) found = std::find_if(served_.begin(), served_.end(), has_work);
   return found == served_.end() ? nullptr : found->second;
-}
-
-// mutex_ is held. False when nothing is left to run, all that was queued having expired.
-bool Engine::start_batch(Served& served, RunningBatch& running) {
-  running.start_us = now_us();
-  served.scheduler.next_batch(running.start_us, running.batch, running.expired);
-  for (const uint64_t id : running.expired) {
-    const auto found = served.tickets.find(id);
-    ++served.metrics.expired;
-    finish(found->second, Error(ErrorKind::kDeadline,
-                                "the request's timeout passed before it could run; allow more "
-                                "time or send less at once"));
-    served.tickets.erase(found);
-  }
-  if (!running.expired.empty()) wake_waiters();
-  running.ids.clear();
-  running.cu_lengths.assign(1, 0);
-  running.outputs.clear();
-  running.tickets.clear();
-  running.error.reset();
-  for (const Slot& slot : running.batch.slots) {
-    const std::shared_ptr<Ticket>& ticket = served.tickets.find(slot.request)->second;
-    const auto first = ticket->ids_.begin() + ticket->starts_[static_cast<size_t>(slot.index)];
-    running.ids.insert(running.ids.end(), first, first + slot.length);
-    running.cu_lengths.push_back(static_cast<int32_t>(running.ids.size()));
-    running.outputs.push_back(ticket->vectors_.get() + slot.index * ticket->dimensions_);
-    running.tickets.push_back(ticket);
-    if (slot.index == 0) served.metrics.queue_seconds.add(seconds(running.start_us - ticket->arrival_us_));
-  }
-  return !running.batch.empty();
-}
-
-void Engine::run_batch(Served& served, RunningBatch& running) {
-  try {
-    served.model->forward({running.ids, running.cu_lengths}, running.outputs, pool_);
-  } catch (const Error& error) {
-    running.error = error;
-  } catch (const std::exception& error) {
-    running.error = Error(ErrorKind::kInternal, concat("the forward pass failed: ", error.what()));
-  }
-}
-
-// mutex_ is held.
-void Engine::finish_batch(Served& served, RunningBatch& running) {
-  const double elapsed = seconds(std::max<int64_t>(1, now_us() - running.start_us));
-  ModelMetrics& metrics = served.metrics;
-  ++metrics.batches;
-  metrics.forward_seconds.add(elapsed);
-  metrics.batch_tokens.add(static_cast<double>(running.batch.tokens));
-  metrics.batch_sequences.add(static_cast<double>(running.batch.slots.size()));
-
-  if (running.error) {
-    // A batch that failed takes its own requests along, and nobody else.
-    for (const Slot& slot : running.batch.slots) {
-      const auto found = served.tickets.find(slot.request);
-      if (found == served.tickets.end()) continue;
-      served.scheduler.cancel(slot.request);
-      ++metrics.failed;
-      finish(found->second, running.error);
-      served.tickets.erase(found);
-    }
-  } else {
-    metrics.sequences += static_cast<int64_t>(running.batch.slots.size());
-    metrics.tokens += running.batch.tokens;
-    // Weighted by tokens: small batches are slow a token and say little about the speed under load.
-    const double speed = static_cast<double>(running.batch.tokens) / elapsed;
-    const double weight =
-        std::min(0.25, static_cast<double>(running.batch.tokens) /
-                           (4.0 * static_cast<double>(served.scheduler.limits().max_batch_tokens)));
-    metrics.tokens_per_second =
-        metrics.tokens_per_second == 0
-            ? speed
-            : metrics.tokens_per_second + weight * (speed - metrics.tokens_per_second);
-    served.scheduler.set_tokens_per_second(metrics.tokens_per_second);
-    served.max_queue_tokens = queue_tokens(metrics.tokens_per_second, options_.queue_budget_us);
-  }
-  served.scheduler.finish(running.batch, running.completed);
-  for (const uint64_t id : running.completed) {
-    const auto found = served.tickets.find(id);
-    if (found == served.tickets.end()) continue;
-    finish(found->second, std::nullopt);
-    served.tickets.erase(found);
-  }
-  running.tickets.clear();
-  wake_waiters();
 }
 
 }  // namespace headrace

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "batch/batch.h"
 #include "batch/request.h"
 #include "engine/metrics.h"
 #include "engine/ticket.h"
@@ -34,11 +36,23 @@ struct EngineOptions {
   int64_t max_request_tokens = 1 << 20;  // one request's ids, answers and bookkeeping stay within this
 };
 
+// One text, or two that the model reads together.
+struct TextInput {
+  std::string_view text;
+  std::optional<std::string_view> pair = std::nullopt;
+};
+
 struct SubmitOptions {
   bool truncate = false;  // cut what is longer than the model allows, instead of refusing it
   Priority priority = Priority::kInteractive;
   Admission admission = Admission::kRefuse;
-  int64_t timeout_us = 0;                        // 0: none
+  int64_t timeout_us = 0;  // 0: none
+  // What is too long is cut into windows that share so many tokens of the text (of a pair: of its second),
+  // each a sequence of its own; see Ticket::windows. For submit of TextInput only.
+  std::optional<int64_t> stride = std::nullopt;
+  int64_t window_tokens = 0;  // the longest window, special tokens included; 0: as long as the model allows
+  const char* argument = "input";                // what the caller's list is called, for messages
+  const char* first_argument = "input";          // and what the first text of its pairs is called
   std::shared_ptr<CompletionQueue> completions;  // null: the caller uses wait()
 };
 
@@ -52,7 +66,7 @@ class Engine {
   // Loads the model directory and makes it known as `name`. Throws what Encoder::load and
   // Tokenizer::from_file throw, and kInvalidArgument when the name is taken or is not
   // [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Other models keep running.
-  void add(const std::string& name, const std::string& directory);
+  void add(const std::string& name, const std::string& directory, const LoadOptions& options = {});
   // The same for a model made otherwise; it answers to `name` with that tokenizer.
   void add(const std::string& name, std::unique_ptr<Tokenizer> tokenizer, std::unique_ptr<Model> model);
   // Requests still queued fail with kCancelled; a batch that runs is finished. Throws kNotFound.
@@ -60,6 +74,7 @@ class Engine {
 
   std::vector<std::string> names() const;
   ModelInfo info(const std::string& name) const;  // throws kNotFound
+  std::shared_ptr<Tokenizer> tokenizer(const std::string& name) const;
   ModelMetrics metrics(const std::string& name) const;
   int threads() const { return pool_.threads(); }
 
@@ -70,6 +85,10 @@ class Engine {
   std::shared_ptr<Ticket> submit(const std::string& name, std::span<const std::string_view> texts,
                                  const SubmitOptions& options);
   std::shared_ptr<Ticket> submit(const std::string& name, std::span<const std::vector<int32_t>> ids,
+                                 const SubmitOptions& options);
+  // The same for pairs and for windows. Of a pair that is too long the second text is cut; a first text that
+  // leaves the second no room is kInvalidArgument too.
+  std::shared_ptr<Ticket> submit(const std::string& name, std::span<const TextInput> inputs,
                                  const SubmitOptions& options);
 
   // Checks texts as submit without truncation would, and queues nothing: for callers about to send them in
@@ -98,14 +117,22 @@ class Engine {
   void check_name(const std::string& name) const;
   std::shared_ptr<Served> find(const std::string& name) const;
   std::shared_ptr<Ticket> start_ticket(const Served& served, const SubmitOptions& options) const;
-  bool refuse_uncounted(Served& served, Ticket& ticket, std::span<const std::string_view> texts);
+  bool refuse_uncounted(Served& served, Ticket& ticket, size_t sequences, int64_t likely_tokens);
+  int64_t likely_tokens(const Served& served, size_t bytes) const;
+  bool encode_masked(const Served& served, size_t index, std::string_view text, const SubmitOptions& options,
+                     std::vector<int32_t>& ids) const;
+  void add_windows(const Served& served, size_t index, const TextInput& input, const SubmitOptions& options,
+                   Ticket& ticket) const;
+  void end_sequence(const Served& served, Ticket& ticket) const;
   void limit_queue(Served& served) const;
   std::shared_ptr<Ticket> enqueue(Served& served, std::shared_ptr<Ticket> ticket,
                                   const SubmitOptions& options);
   void loop();
   std::shared_ptr<Served> next_served();
   bool start_batch(Served& served, RunningBatch& running);
+  void gather(const Served& served, RunningBatch& running);
   void run_batch(Served& served, RunningBatch& running);
+  void fail_damaged(Served& served, const Slot& slot);
   void finish_batch(Served& served, RunningBatch& running);
   void finish(const std::shared_ptr<Ticket>& ticket, std::optional<Error> error);
   void fail_all(Served& served, const Error& error);

@@ -21,8 +21,9 @@ inline int64_t now_us() {
 
 struct Engine::Served {
   std::string name;
-  std::unique_ptr<Tokenizer> tokenizer;  // immutable: used without the lock
+  std::shared_ptr<Tokenizer> tokenizer;  // immutable: used without the lock
   std::unique_ptr<Model> model;          // forward: loop thread only
+  std::optional<int32_t> mask_id;        // of a model that answers at picked tokens: those
   Scheduler scheduler;
   ModelMetrics metrics;
   std::unordered_map<uint64_t, std::shared_ptr<Ticket>> tickets;  // queued or running
@@ -40,8 +41,9 @@ struct Engine::RunningBatch {
   std::vector<uint64_t> expired, completed;
   std::vector<std::shared_ptr<Ticket>>
       tickets;  // by slot: outputs stay valid if a ticket is cancelled meanwhile
-  std::vector<int32_t> ids, cu_lengths;
+  std::vector<int32_t> ids, types, cu_lengths, picked;
   std::vector<float*> outputs;
+  std::vector<size_t> damaged;  // slots whose answers hold infinity or NaN
   int64_t start_us = 0;
   std::optional<Error> error;
 };

@@ -1,9 +1,13 @@
 // The way in: checks, tokenising on the caller's thread, admission.
 #include <algorithm>
 
+#include "engine/input_errors.h"
 #include "engine/served.h"
 
 namespace headrace {
+
+// A quarter of a gigabyte: far above what a request needs, and nobody can ask for more.
+constexpr int64_t kMaxAnswerNumbers = 1 << 26;
 
 std::shared_ptr<Ticket> Engine::start_ticket(const Served& served, const SubmitOptions& options) const {
   if (!made_here())
@@ -22,18 +26,19 @@ void Engine::limit_queue(Served& served) const {
       std::max<int64_t>(1, served.max_queue_tokens - served.scheduler.running_tokens()));
 }
 
-// Refuses what a full queue cannot take whatever its exact size, so that overload costs no tokenising.
-bool Engine::refuse_uncounted(Served& served, Ticket& ticket, std::span<const std::string_view> texts) {
+int64_t Engine::likely_tokens(const Served& served, size_t bytes) const {
   constexpr int64_t kLikelyBytesPerToken = 4;
+  return std::min(served.model->info().max_tokens, served.tokenizer->special_tokens_count() +
+                                                       static_cast<int64_t>(bytes) / kLikelyBytesPerToken);
+}
+
+// Refuses what a full queue cannot take whatever its exact size, so that overload costs no tokenising.
+bool Engine::refuse_uncounted(Served& served, Ticket& ticket, size_t sequences, int64_t likely_tokens) {
   const int64_t special = served.tokenizer->special_tokens_count();
-  const int64_t longest = served.model->info().max_tokens;
-  int64_t likely = 0;
-  for (const std::string_view text : texts)
-    likely += std::min(longest, special + static_cast<int64_t>(text.size()) / kLikelyBytesPerToken);
   const std::lock_guard lock(mutex_);
   limit_queue(served);
-  const int64_t least = static_cast<int64_t>(texts.size()) * std::max<int64_t>(1, special);
-  std::optional<Error> full = served.scheduler.refusal_of_any(least, likely);
+  const int64_t least = static_cast<int64_t>(sequences) * std::max<int64_t>(1, special);
+  std::optional<Error> full = served.scheduler.refusal_of_any(least, likely_tokens);
   if (!full) return false;
   ++served.metrics.refused;
   ticket.refuse(*std::move(full));
@@ -41,13 +46,6 @@ bool Engine::refuse_uncounted(Served& served, Ticket& ticket, std::span<const st
 }
 
 namespace {
-
-[[noreturn]] void refuse_length(size_t index, int64_t tokens, int64_t limit) {
-  throw Error(ErrorKind::kInvalidArgument,
-              concat("input[", index, "] has ", tokens, " tokens; this model takes at most ", limit,
-                     ". Shorten it, or pass truncate=true to cut it"),
-              "context_length_exceeded");
-}
 
 void check_total(size_t tokens, int64_t limit) {
   if (static_cast<int64_t>(tokens) > limit)
@@ -60,17 +58,13 @@ void check_total(size_t tokens, int64_t limit) {
 // Special tokens spelled out in a text stay text: no author of content can forge one.
 bool encode_text(const Tokenizer& tokenizer, size_t index, std::string_view text, int64_t max_tokens,
                  bool truncate, std::vector<int32_t>& ids) {
-  if (text.empty())
-    throw Error(ErrorKind::kInvalidArgument,
-                concat("input[", index, "] is an empty string; every text needs a character"));
+  if (text.empty()) refuse_empty("input", index);
   int64_t tokens = 0;
-  try {
+  in_input("input", index, [&] {
     tokens = tokenizer.encode_ids(
         text, {.add_special_tokens = true, .allow_special = false, .max_tokens = max_tokens}, ids);
-  } catch (const Error& error) {
-    throw Error(error.kind(), concat("input[", index, "]: ", error.message()), error.code());
-  }
-  if (tokens > max_tokens && !truncate) refuse_length(index, tokens, max_tokens);
+  });
+  if (tokens > max_tokens && !truncate) refuse_length("input", index, tokens, max_tokens);
   return tokens > max_tokens;
 }
 
@@ -89,16 +83,17 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const 
                                        const SubmitOptions& options) {
   const std::shared_ptr<Served> served = find(name);
   std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
-  if (options.admission == Admission::kRefuse && !texts.empty() && refuse_uncounted(*served, *ticket, texts))
-    return ticket;
+  if (options.admission == Admission::kRefuse && !texts.empty()) {
+    int64_t likely = 0;
+    for (const std::string_view text : texts) likely += likely_tokens(*served, text.size());
+    if (refuse_uncounted(*served, *ticket, texts.size(), likely)) return ticket;
+  }
   const int64_t limit = served->model->info().max_tokens;
   for (size_t i = 0; i < texts.size(); ++i) {
-    const size_t start = ticket->ids_.size();
-    if (encode_text(*served->tokenizer, i, texts[i], limit, options.truncate, ticket->ids_))
+    if (served->mask_id ? encode_masked(*served, i, texts[i], options, ticket->ids_)
+                        : encode_text(*served->tokenizer, i, texts[i], limit, options.truncate, ticket->ids_))
       ++ticket->truncated_;
-    check_total(ticket->ids_.size(), options_.max_request_tokens);
-    ticket->starts_.push_back(static_cast<int64_t>(start));
-    ticket->lengths_.push_back(static_cast<int32_t>(ticket->ids_.size() - start));
+    end_sequence(*served, *ticket);
   }
   return enqueue(*served, std::move(ticket), options);
 }
@@ -121,16 +116,44 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name,
                     concat("input[", i, "]: the token id ", id, " is outside the vocabulary, [0, ",
                            info.vocabulary - 1, "]"));
     if (length > info.max_tokens) {
-      if (!options.truncate) refuse_length(i, length, info.max_tokens);
+      if (!options.truncate) refuse_length("input", i, length, info.max_tokens);
       length = info.max_tokens;
       ++ticket->truncated_;
     }
-    ticket->starts_.push_back(static_cast<int64_t>(ticket->ids_.size()));
     ticket->ids_.insert(ticket->ids_.end(), ids.begin(), ids.begin() + length);
-    ticket->lengths_.push_back(static_cast<int32_t>(length));
-    check_total(ticket->ids_.size(), options_.max_request_tokens);
+    end_sequence(*served, *ticket);
   }
   return enqueue(*served, std::move(ticket), options);
+}
+
+// What has been added to the ticket's ids is its next sequence.
+void Engine::end_sequence(const Served& served, Ticket& ticket) const {
+  check_total(ticket.ids_.size(), options_.max_request_tokens);
+  const int64_t start = ticket.lengths_.empty() ? 0 : ticket.starts_.back() + ticket.lengths_.back();
+  const auto end = static_cast<int64_t>(ticket.ids_.size());
+  ticket.starts_.push_back(start);
+  ticket.lengths_.push_back(static_cast<int32_t>(end - start));
+  int64_t rows = 1;
+  switch (served.model->info().rows) {
+    case AnswerRows::kSequence:
+      break;
+    case AnswerRows::kToken:
+      rows = end - start;
+      break;
+    case AnswerRows::kPicked:
+      rows = 0;
+      for (int64_t i = start; i < end; ++i)
+        if (ticket.ids_[static_cast<size_t>(i)] == served.mask_id) {
+          ticket.picked_.push_back(i);
+          ++rows;
+        }
+  }
+  ticket.row_starts_.push_back(ticket.row_starts_.back() + rows);
+  if (ticket.rows() > kMaxAnswerNumbers / ticket.dimensions_)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the answer to this request would have over ", kMaxAnswerNumbers,
+                       " numbers; send it in several requests"),
+                "request_too_large");
 }
 
 std::shared_ptr<Ticket> Engine::enqueue(Served& served, std::shared_ptr<Ticket> ticket,
@@ -140,7 +163,7 @@ std::shared_ptr<Ticket> Engine::enqueue(Served& served, std::shared_ptr<Ticket> 
   // Row addresses go into a batch while it runs, so the answer's place must exist before the request is
   // queued.
   ticket->vectors_ =
-      std::make_unique_for_overwrite<float[]>(static_cast<size_t>(ticket->sequences() * ticket->dimensions_));
+      std::make_unique_for_overwrite<float[]>(static_cast<size_t>(ticket->rows() * ticket->dimensions_));
   {
     const std::lock_guard lock(mutex_);
     if (closing_ || served.removed)

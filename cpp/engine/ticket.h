@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "text/encoding.h"
 
 namespace headrace {
 
@@ -38,6 +39,12 @@ class CompletionQueue {
   std::vector<uint64_t> finished_;  // guarded by mutex_
 };
 
+// One of the pieces that a text was cut into, to be run as a sequence of its own.
+struct Window {
+  int32_t input = 0;  // which of the request's texts it is from
+  Encoding encoding;  // without what overflowed
+};
+
 class Ticket {
  public:
   enum class State : int { kPending, kDone, kFailed };
@@ -48,8 +55,13 @@ class Ticket {
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }  // special tokens included
   int64_t truncated() const { return truncated_; }                      // sequences that were cut
   int64_t dimensions() const { return dimensions_; }
-  // [sequences, dimensions], row-major; complete once state() is kDone and never changed after.
+  // Rows of the answers to all sequences; those of sequence i are row_starts()[i] to row_starts()[i + 1] - 1.
+  int64_t rows() const { return row_starts_.back(); }
+  std::span<const int64_t> row_starts() const { return row_starts_; }
+  // [rows, dimensions], row-major; complete once state() is kDone and never changed after.
   const float* vectors() const { return vectors_.get(); }
+  // By sequence, where the request was for windows; else empty.
+  std::span<const Window> windows() const { return windows_; }
   // Set once state() is kFailed.
   const Error& error() const { return *error_; }
 
@@ -66,6 +78,11 @@ class Ticket {
   std::vector<int32_t> ids_;      // all sequences, end to end
   std::vector<int32_t> lengths_;  // tokens of each
   std::vector<int64_t> starts_;   // of each in ids_
+  std::vector<int32_t> types_;    // by token, up to the last one that is not 0
+  // By row, where the model answers at picked tokens: their places in ids_.
+  std::vector<int64_t> picked_;
+  std::vector<int64_t> row_starts_{0};
+  std::vector<Window> windows_;
   int64_t truncated_ = 0;
   int64_t dimensions_ = 0;
   int64_t arrival_us_ = 0;

@@ -1,39 +1,11 @@
 #include "models/config.h"
 
-#include <sys/stat.h>
-
-#include <fstream>
-#include <sstream>
-
 #include "base/error.h"
 #include "base/json.h"
+#include "models/settings_file.h"
 
 namespace headrace {
 namespace {
-
-constexpr int64_t kMaxConfigBytes = 16 << 20;
-
-bool exists(const std::string& path) {
-  struct stat status{};
-  return stat(path.c_str(), &status) == 0;
-}
-
-std::string read_small_file(const std::string& path) {
-  struct stat status{};
-  if (stat(path.c_str(), &status) != 0)
-    throw Error(ErrorKind::kNotFound, concat(path,
-                                             ": no such file; a model directory needs config.json, "
-                                             "tokenizer.json and model.safetensors"));
-  if (!S_ISREG(status.st_mode)) throw Error(ErrorKind::kCorruptFile, concat(path, ": not a regular file"));
-  if (status.st_size > kMaxConfigBytes)
-    throw Error(ErrorKind::kCorruptFile,
-                concat(path, ": ", status.st_size, " bytes; a settings file has at most ", kMaxConfigBytes));
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) throw Error(ErrorKind::kNotFound, concat(path, ": cannot be read; check its permissions"));
-  return std::move(text).str();
-}
 
 // A size in the file; the limits are far above any real model and far below what would overflow a product of
 // three.
@@ -61,12 +33,12 @@ bool flag(JsonValue object, std::string_view key) {
 }  // namespace
 
 EncoderConfig read_encoder_config(const std::string& directory) {
-  if (!exists(directory))
+  if (!file_exists(directory))
     throw Error(ErrorKind::kNotFound, concat(directory,
                                              ": no such model directory; give a path to a directory with "
                                              "config.json, or demo:minilm"));
   const std::string path = directory + "/config.json";
-  const std::string text = read_small_file(path);
+  const std::string text = read_settings_file(path);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   root.members();  // an object, or a clear error
@@ -98,8 +70,8 @@ EncoderConfig read_encoder_config(const std::string& directory) {
 SentenceConfig read_sentence_config(const std::string& directory) {
   SentenceConfig config;
   const std::string path = directory + "/modules.json";
-  if (!exists(path)) return config;
-  const std::string text = read_small_file(path);
+  if (!file_exists(path)) return config;
+  const std::string text = read_settings_file(path);
   const JsonDocument document(text, path);
   for (const JsonValue module : document.root().items()) {
     const std::string_view type = module.at("type").as_string();
@@ -112,7 +84,7 @@ SentenceConfig read_sentence_config(const std::string& directory) {
       if (folder.find("..") != std::string_view::npos || folder.substr(0, 1) == "/")
         module.fail(concat("the module path '", folder, "' leaves the model directory"));
       const std::string pooling_path = concat(directory, "/", folder, "/config.json");
-      const std::string pooling_text = read_small_file(pooling_path);
+      const std::string pooling_text = read_settings_file(pooling_path);
       const JsonDocument pooling(pooling_text, pooling_path);
       const bool mean = flag(pooling.root(), "pooling_mode_mean_tokens");
       const bool first = flag(pooling.root(), "pooling_mode_cls_token");

@@ -8,10 +8,12 @@
 
 namespace headrace {
 
-std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kernels& kernels) {
+std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kernels& kernels,
+                                       const LoadOptions& options) {
   std::unique_ptr<Encoder> model(new Encoder(kernels));
   model->config_ = read_encoder_config(directory);
-  model->sentence_ = read_sentence_config(directory);
+  const HeadConfig head = read_head_config(directory, options.task);
+  if (head.task == "embed") model->sentence_ = read_sentence_config(directory);
   const EncoderConfig& config = model->config_;
   const int64_t c = config.hidden;
 
@@ -38,15 +40,25 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   }
 
   ModelInfo& info = model->info_;
-  info.task = "embed";
+  info.task = head.task;
+  info.activation = head.activation;
   info.architecture = "bert";
   info.isa = kernels.name;
   info.precision = "f32";
   info.dimensions = c;
   info.max_tokens = config.positions;
   info.vocabulary = config.vocabulary;
+  info.types = config.types;
   info.parameters = reader.parameters();
-  info.weight_bytes = reader.parameters() * static_cast<int64_t>(sizeof(float));
+  if (head.task != "embed") {
+    WeightReader whole(file, path, "", kernels);
+    model->head_ = Head::load(
+        head, {.hidden = c, .vocabulary = config.vocabulary, .embedding = c, .norm_eps = config.norm_eps},
+        whole, kernels);
+    model->head_->describe(info);
+    info.parameters += whole.parameters();
+  }
+  info.weight_bytes = info.parameters * static_cast<int64_t>(sizeof(float));
   return model;
 }
 
@@ -60,6 +72,7 @@ void Encoder::reserve(int64_t max_batch_tokens, int threads) {
   // Whole cache lines apart, so that threads do not write to each other's.
   scratch_floats_ = (kernels_.attention_scratch(longest, c / config_.heads) + 31) / 16 * 16;
   scratch_ = Buffer(scratch_floats_ * threads);
+  if (head_) head_->reserve(max_batch_tokens);
 }
 
 void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
@@ -74,7 +87,10 @@ void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, 
     layer.down.forward(kernels_, pool, tokens, hidden_.data(), x_.data(), Activation::kNone, x_.data());
     layer.down_norm.forward(kernels_, pool, tokens, x_.data(), x_.data());
   }
-  pool_outputs(batch, outputs, pool);
+  if (head_)
+    head_->forward(batch, x_.data(), outputs, pool);
+  else
+    pool_outputs(batch, outputs, pool);
 }
 
 void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
@@ -82,8 +98,8 @@ void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
   pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
     const int64_t begin = batch.cu_lengths[sequence], end = batch.cu_lengths[sequence + 1];
     for (int64_t i = begin; i < end; ++i)
-      kernels_.add3(word_.data() + batch.ids[i] * c, position_.data() + (i - begin) * c, type_.data(), c,
-                    x_.data() + i * c);
+      kernels_.add3(word_.data() + batch.ids[i] * c, position_.data() + (i - begin) * c,
+                    type_.data() + batch.type(i) * c, c, x_.data() + i * c);
     kernels_.layer_norm(x_.data() + begin * c, embedding_norm_.gain.data(), embedding_norm_.bias.data(),
                         embedding_norm_.eps, end - begin, c, x_.data() + begin * c);
   });

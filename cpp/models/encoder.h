@@ -1,7 +1,7 @@
-// BERT (Devlin et al. 2018, arXiv:1810.04805) with a sentence-transformers head: ids -> one vector a
-// sequence.
+// BERT (Devlin et al. 2018, arXiv:1810.04805): ids -> one vector a sequence, as sentence-transformers makes
+// it, or what a task's head makes of the last hidden states.
 //
-//   x = norm(word[id] + position[i] + type[0])
+//   x = norm(word[id] + position[i] + type[segment])
 //   per layer:  qkv = x Wqkv + b;  a = attention(qkv);  x = norm(x + a Wo + b);  x = norm(x + gelu(x W1 + b)
 //   W2 + b) pooled = mean over the sequence, or its first token; divided by its length if the model asks for
 //   it
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "models/config.h"
+#include "models/head.h"
 #include "models/layers.h"
 #include "models/model.h"
 
@@ -22,8 +23,9 @@ namespace headrace {
 class Encoder final : public Model {
  public:
   // Reads config.json, modules.json and model.safetensors of `directory`, and packs the weights for
-  // `kernels`. Throws what config.h, safetensors.h and weights.h say.
-  static std::unique_ptr<Encoder> load(const std::string& directory, const Kernels& kernels);
+  // `kernels`. Throws what config.h, head.h, safetensors.h and weights.h say.
+  static std::unique_ptr<Encoder> load(const std::string& directory, const Kernels& kernels,
+                                       const LoadOptions& options = {});
 
   const ModelInfo& info() const override { return info_; }
   void reserve(int64_t max_batch_tokens, int threads) override;
@@ -51,9 +53,10 @@ class Encoder final : public Model {
 
   Buffer word_;      // [V, C]
   Buffer position_;  // [positions, C]
-  Buffer type_;      // [types, C]; row 0 is in use
+  Buffer type_;      // [types, C]
   LayerNorm embedding_norm_;
   std::vector<Layer> layers_;
+  std::unique_ptr<Head> head_;  // null: the model embeds
 
   // Activations of one forward, for max_batch_tokens tokens.
   Buffer x_;        // [T, C]

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/threads.h"
 
@@ -13,21 +14,41 @@ namespace headrace {
 struct TokenBatch {
   std::span<const int32_t> ids;         // [T]
   std::span<const int32_t> cu_lengths;  // [B + 1], the first is 0, the last T; no sequence is empty
+  // [T], which text of a pair each token is from, in [0, ModelInfo::types); empty: all 0.
+  std::span<const int32_t> types = {};
+  // Positions in [0, T), rising, at which an answer is wanted. Only for models that answer at
+  // AnswerRows::kPicked, else empty.
+  std::span<const int32_t> picked = {};
 
+  int32_t type(int64_t token) const { return types.empty() ? 0 : types[static_cast<size_t>(token)]; }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t sequences() const { return static_cast<int64_t>(cu_lengths.size()) - 1; }
 };
 
+// What a model answers for each sequence: one row of numbers, one for each of its tokens, or one for each of
+// its tokens that was picked.
+enum class AnswerRows : int32_t { kSequence, kToken, kPicked };
+
 struct ModelInfo {
-  std::string task;          // "embed"
+  std::string task;          // "embed", "classify", "rerank", "tag", "answer" or "fill_mask"
   std::string architecture;  // "bert"
   std::string isa;           // the kernel table in use
   std::string precision;     // "f32"
-  int64_t dimensions = 0;    // numbers in one answer
-  int64_t max_tokens = 0;    // longest sequence, special tokens included
-  int64_t vocabulary = 0;    // ids are in [0, vocabulary)
+  AnswerRows rows = AnswerRows::kSequence;
+  int64_t dimensions = 0;           // numbers in one row of an answer
+  std::vector<std::string> labels;  // of those numbers, where they have names
+  std::string activation;           // what makes scores of them: "softmax", "sigmoid" or "identity"
+  std::string mask_token;  // of fill_mask: how a text spells the place to fill; may be unknown (empty)
+  int64_t max_tokens = 0;  // longest sequence, special tokens included
+  int64_t vocabulary = 0;  // ids are in [0, vocabulary)
+  int64_t types = 1;       // type ids are in [0, types)
   int64_t parameters = 0;
   int64_t weight_bytes = 0;  // memory that the packed weights take
+};
+
+// What a caller may ask for when a model is loaded.
+struct LoadOptions {
+  std::string task;  // one of ModelInfo::task; empty: what the model's files say
 };
 
 class Model {
@@ -38,8 +59,9 @@ class Model {
   // Makes room for batches of up to that many tokens; the only call that allocates.
   virtual void reserve(int64_t max_batch_tokens, int threads) = 0;
 
-  // outputs[b] receives info().dimensions floats for sequence b. One call at a time; batch.tokens() is within
-  // what reserve() was given and every id and length is within info(). Allocates nothing and cannot fail.
+  // outputs[b] receives the rows of sequence b, info().dimensions floats each, as many as info().rows says.
+  // One call at a time; batch.tokens() is within what reserve() was given and every id, type and length is
+  // within info(). Allocates nothing and cannot fail.
   virtual void forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) = 0;
 };
 

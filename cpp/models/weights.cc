@@ -83,23 +83,34 @@ Buffer WeightReader::tensor(const std::string& name, std::initializer_list<int64
   return buffer;
 }
 
+Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) const {
+  const int64_t panel = kernels_.panel_columns;
+  Linear layer;
+  layer.n = n;
+  layer.k = k;
+  layer.bias = std::move(bias);
+  layer.packed = Buffer((n + panel - 1) / panel * panel * k);
+  kernels_.pack_weights(plain.data(), n, k, layer.packed.data());
+  return layer;
+}
+
 Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n, int64_t k) {
   for (const std::string& name : names) find(name + ".weight", {n, k});
-  Linear layer;
-  layer.n = n * static_cast<int64_t>(names.size());
-  layer.k = k;
-  layer.bias = Buffer(layer.n);
-  Buffer plain(layer.n * k);
+  const int64_t total = n * static_cast<int64_t>(names.size());
+  Buffer bias(total);
+  Buffer plain(total * k);
   int64_t row = 0;
   for (const std::string& name : names) {
     read(find(name + ".weight", {n, k}), plain.data() + row * k);
-    read(find(name + ".bias", {n}), layer.bias.data() + row);
+    read(find(name + ".bias", {n}), bias.data() + row);
     row += n;
   }
-  const int64_t panel = kernels_.panel_columns;
-  layer.packed = Buffer((layer.n + panel - 1) / panel * panel * k);
-  kernels_.pack_weights(plain.data(), layer.n, k, layer.packed.data());
-  return layer;
+  return pack(plain, std::move(bias), total, k);
+}
+
+Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {
+  const Buffer plain = tensor(weight, {n, k});
+  return pack(plain, tensor(bias, {n}), n, k);
 }
 
 LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps) {

@@ -26,6 +26,9 @@ class WeightReader {
   Linear linear(const std::string& name, int64_t n, int64_t k) { return linear({name}, n, k); }
   // Several linear layers with the same input, their outputs side by side: [sum n, k], each n rows.
   Linear linear(std::initializer_list<std::string> names, int64_t n, int64_t k);
+  // The same with each tensor under a name of its own, for weights that two layers share.
+  Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
+  bool has(const std::string& name) const { return file_.find(prefix_ + name) != nullptr; }
   // name.weight and name.bias, [c] each.
   LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
 
@@ -34,6 +37,7 @@ class WeightReader {
  private:
   const TensorView& find(const std::string& name, std::initializer_list<int64_t> shape);
   void read(const TensorView& view, float* out);
+  Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) const;
 
   const SafetensorsFile& file_;
   std::string path_;

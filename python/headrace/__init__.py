@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from .client import AsyncClient, Client
     from .engine import Engine, info, isa, load
     from .model import Embeddings, Model, ModelInfo
+    from .results import Answer, Candidate, Entity, Label, Ranked, Span
 
 __all__ = [
+    "Answer",
     "AsyncClient",
     "CancelledError",
+    "Candidate",
     "ChatTemplate",
     "Client",
     "CorruptFileError",
@@ -39,15 +42,19 @@ __all__ = [
     "Embeddings",
     "Encoding",
     "Engine",
+    "Entity",
     "Error",
     "InternalError",
     "InvalidArgumentError",
+    "Label",
     "Model",
     "ModelInfo",
     "ModelNotFoundError",
     "OverloadedError",
     "Padded",
     "Ragged",
+    "Ranked",
+    "Span",
     "Tokenizer",
     "UnsupportedError",
     "__version__",
@@ -58,6 +65,12 @@ __all__ = [
 
 # Loaded when first asked for: `import headrace` must cost next to nothing in a program that only might use it.
 _LAZY = {
+    "Span": "results",
+    "Ranked": "results",
+    "Label": "results",
+    "Entity": "results",
+    "Candidate": "results",
+    "Answer": "results",
     "__version__": "_core",
     "AsyncClient": "client",
     "ChatTemplate": "chat",

@@ -6,84 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas']
-class CompletionQueue:
-    """
-    Finished tickets on their way to one event loop.
-    """
-    def __init__(self) -> None:
-        ...
-    def drain(self) -> list[int]:
-        """
-        The ids of finished tickets, in order.
-        """
-    def fileno(self) -> int:
-        """
-        Readable while finished tickets wait.
-        """
-class Ticket:
-    """
-    One submitted request.
-    """
-    def vectors(self) -> numpy.typing.NDArray[numpy.float32]:
-        """
-        float32 [sequences, dimensions], sharing the engine's memory; raises what failed.
-        """
-    @property
-    def done(self) -> bool:
-        ...
-    @property
-    def error(self) -> typing.Any | None:
-        """
-        The exception that `vectors` would raise: at once when the queue was full; else None.
-        """
-    @property
-    def id(self) -> int:
-        ...
-    @property
-    def sequences(self) -> int:
-        ...
-    @property
-    def tokens(self) -> int:
-        ...
-    @property
-    def truncated(self) -> int:
-        ...
-class Engine:
-    """
-    The serving core. Use headrace.Engine.
-    """
-    def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 512) -> None:
-        ...
-    def add(self, name: str, directory: str) -> None:
-        ...
-    def cancel(self, model: str, ticket: typing.SupportsInt | typing.SupportsIndex) -> None:
-        ...
-    def check_texts(self, model: str, texts: list) -> None:
-        """
-        Raises what submitting these texts would.
-        """
-    def close(self, drain: bool) -> None:
-        ...
-    def info(self, name: str) -> dict:
-        ...
-    def metrics(self, name: str) -> dict:
-        ...
-    def names(self) -> list[str]:
-        ...
-    def remove(self, name: str) -> None:
-        ...
-    def submit_ids(self, model: str, ids: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
-        ...
-    def submit_texts(self, model: str, texts: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
-        ...
-    def wait(self, ticket: Ticket, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> bool:
-        """
-        Waits for a ticket; True when it is finished.
-        """
-    @property
-    def threads(self) -> int:
-        ...
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k']
 class Encoding:
     """
     One encoded text: ids, and where in the text each token stands.
@@ -321,10 +244,131 @@ class Tokenizer:
         The id of a token, or None.
         """
     @property
+    def kind(self) -> str:
+        """
+        The name of its model: WordPiece, BPE, Unigram or WordLevel.
+        """
+    @property
     def vocab_size(self) -> int:
         """
         The largest id + 1, added tokens included.
         """
+class CompletionQueue:
+    """
+    Finished tickets on their way to one event loop.
+    """
+    def __init__(self) -> None:
+        ...
+    def drain(self) -> list[int]:
+        """
+        The ids of finished tickets, in order.
+        """
+    def fileno(self) -> int:
+        """
+        Readable while finished tickets wait.
+        """
+class Window:
+    """
+    A piece of a long text that was run as a sequence of its own.
+    """
+    @property
+    def ids(self) -> numpy.ndarray:
+        """
+        int32 [L]: the token ids.
+        """
+    @property
+    def input(self) -> int:
+        """
+        Which of the request's texts it is from.
+        """
+    @property
+    def offsets(self) -> numpy.ndarray:
+        """
+        int32 [L, 2]: where each token begins and ends, in characters of its text.
+        """
+    @property
+    def sequence_ids(self) -> numpy.ndarray:
+        """
+        int32 [L]: 0 or 1, the text a token is from; -1: the model's template.
+        """
+class Ticket:
+    """
+    One submitted request.
+    """
+    def vectors(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [rows, dimensions], sharing the engine's memory; raises what failed. A sequence has one row, one for each token or one for each place to fill, as the model's task has it.
+        """
+    def windows(self) -> list[Window]:
+        """
+        By sequence, for a request with a stride; else empty.
+        """
+    @property
+    def done(self) -> bool:
+        ...
+    @property
+    def error(self) -> typing.Any | None:
+        """
+        The exception that `vectors` would raise: at once when the queue was full; else None.
+        """
+    @property
+    def id(self) -> int:
+        ...
+    @property
+    def row_starts(self) -> list[int]:
+        """
+        The first row of each sequence, and the number of all rows.
+        """
+    @property
+    def sequences(self) -> int:
+        ...
+    @property
+    def tokens(self) -> int:
+        ...
+    @property
+    def truncated(self) -> int:
+        ...
+class Engine:
+    """
+    The serving core. Use headrace.Engine.
+    """
+    def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 512) -> None:
+        ...
+    def add(self, name: str, directory: str, *, task: str = '') -> None:
+        ...
+    def cancel(self, model: str, ticket: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def check_texts(self, model: str, texts: list) -> None:
+        """
+        Raises what submitting these texts would.
+        """
+    def close(self, drain: bool) -> None:
+        ...
+    def info(self, name: str) -> dict:
+        ...
+    def metrics(self, name: str) -> dict:
+        ...
+    def names(self) -> list[str]:
+        ...
+    def remove(self, name: str) -> None:
+        ...
+    def submit_ids(self, model: str, ids: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
+        ...
+    def submit_inputs(self, model: str, texts: list, pairs: list | None, argument: str, first_argument: str, truncate: bool, stride: typing.SupportsInt | typing.SupportsIndex | None, window_tokens: typing.SupportsInt | typing.SupportsIndex, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
+        """
+        Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.
+        """
+    def submit_texts(self, model: str, texts: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
+        ...
+    def tokenizer(self, name: str) -> Tokenizer:
+        ...
+    def wait(self, ticket: Ticket, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        """
+        Waits for a ticket; True when it is finished.
+        """
+    @property
+    def threads(self) -> int:
+        ...
 def available_cpus() -> int:
     """
     Processors this process may run on.
@@ -364,5 +408,9 @@ def read_safetensors_header(path: str) -> dict:
 def runnable_isas() -> list[str]:
     """
     The kernel tables that this processor can run, best first.
+    """
+def softmax_top_k(logits: numpy.typing.NDArray[numpy.float32], top_k: typing.SupportsInt | typing.SupportsIndex) -> tuple:
+    """
+    (int32 [rows, top_k], float32 [rows, top_k]): the columns with the largest logits, best first, of equal ones the first, and their share in the softmax of the whole row.
     """
 __version__: str = '0.1.0'

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import errors
+from .client_tasks import AsyncTaskCalls, TaskCalls
 from .inputs import as_texts
 from .render import progress_bar
 
@@ -166,18 +167,23 @@ class _Protocol:
         return list(answer["data"])
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Runs of texts that are within both limits; a text beyond them goes alone."""
-    chunk: list[str] = []
+def _chunks(texts: Sequence[T]) -> Iterator[list[T]]:
+    """Runs of texts, or of pairs, that are within both limits; a text beyond them goes alone."""
+    chunk: list[T] = []
     characters = 0
     for text in texts:
-        if chunk and (len(chunk) == _MAX_TEXTS or characters + len(text) > _MAX_CHARACTERS):
+        size = _length(text)
+        if chunk and (len(chunk) == _MAX_TEXTS or characters + size > _MAX_CHARACTERS):
             yield chunk
             chunk, characters = [], 0
         chunk.append(text)
-        characters += len(text)
+        characters += size
     if chunk:
         yield chunk
+
+
+def _length(item: object) -> int:
+    return len(item) if isinstance(item, str) else sum(map(_length, item)) if isinstance(item, tuple) else 0
 
 
 def _retry_after(reply: _Reply) -> float | None:
@@ -198,7 +204,7 @@ def _pause(reply: _Reply, attempt: int) -> float:
     return float(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1.0))
 
 
-class Client(_Protocol):
+class Client(TaskCalls, _Protocol):
     """A headrace server as a local object.
 
     with headrace.Client("http://127.0.0.1:8000") as client:
@@ -261,7 +267,7 @@ class Client(_Protocol):
         self.close()
 
 
-class AsyncClient(_Protocol):
+class AsyncClient(AsyncTaskCalls, _Protocol):
     """The same, awaited.
 
     async with headrace.AsyncClient("http://127.0.0.1:8000") as client:

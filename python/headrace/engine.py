@@ -49,18 +49,27 @@ class Engine:
         return self._core.threads
 
     def add(
-        self, name: str, path: str | os.PathLike[str], *, precision: str = "auto", device: str = "auto"
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        task: str | None = None,
+        precision: str = "auto",
+        device: str = "auto",
     ) -> Model:
         """Loads the model in directory `path` (or `demo:minilm`) and serves it as `name`.
+
+        Its task is what its files say; `task="embed"` takes any model's encoder without its head.
 
         Raises:
             ModelNotFoundError: no such directory or a file of it is missing.
             CorruptFileError, UnsupportedError: the files are damaged, or of an architecture not yet known.
-            InvalidArgumentError: the name is taken or has other characters than letters, digits, `.`, `_` and `-`.
+            InvalidArgumentError: the name is taken or has other characters than letters, digits, `.`, `_` and `-`;
+                or the files have no head for the task.
         """
         inputs.check_precision(precision, device)
         directory = repository.resolve(path)
-        self._core.add(name, os.fspath(directory))
+        self._core.add(name, os.fspath(directory), task=inputs.task_name(task))
         info = ModelInfo(
             name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(name)
         )
@@ -117,7 +126,12 @@ class Engine:
 
 
 def load(
-    path: str | os.PathLike[str], *, precision: str = "auto", threads: int | None = None, device: str = "auto"
+    path: str | os.PathLike[str],
+    *,
+    task: str | None = None,
+    precision: str = "auto",
+    threads: int | None = None,
+    device: str = "auto",
 ) -> Model:
     """Loads one model with an engine of its own; `with` gives its threads and memory back.
 
@@ -130,7 +144,7 @@ def load(
     engine = Engine(threads=threads)
     engine._owned_by_model = True
     try:
-        return engine.add(repository.default_name(path), path, precision=precision, device=device)
+        return engine.add(repository.default_name(path), path, task=task, precision=precision, device=device)
     except BaseException:
         engine.close(drain=False)
         raise

@@ -7,8 +7,9 @@ from typing import Any
 from .errors import InvalidArgumentError
 
 
-def as_texts(texts: Any) -> list[str]:
-    """`texts` as a list of str: a str, a list or tuple, a numpy array, a pandas or polars Series, any iterable.
+def as_texts(texts: Any, name: str = "input") -> list[str]:
+    """`texts`, called `name` in messages, as a list of str. It may be
+    a str, a list or tuple, a numpy array, a pandas or polars Series, any iterable.
 
     Raises:
         InvalidArgumentError: nothing in it, or an item that is not a non-empty str; the message says which.
@@ -34,15 +35,30 @@ def as_texts(texts: Any) -> list[str]:
             f"texts is of type {type(texts).__name__}; give a str or a sequence of str"
         )
     if not items:
-        raise InvalidArgumentError("the input is an empty list; give at least one text")
+        raise InvalidArgumentError(f"{_listed(name)} an empty list; give at least one text")
     for i, item in enumerate(items):
         if not isinstance(item, str):
             raise InvalidArgumentError(
-                f"input[{i}] is of type {type(item).__name__}; every text must be a str"
+                f"{name}[{i}] is of type {type(item).__name__}; every text must be a str"
             )
         if not item:
-            raise InvalidArgumentError(f"input[{i}] is an empty string; every text needs a character")
+            raise InvalidArgumentError(f"{name}[{i}] is an empty string; every text needs a character")
     return items
+
+
+def _listed(name: str) -> str:
+    return "the input is" if name == "input" else f"{name} is"
+
+
+TASKS = ("embed", "classify", "rerank", "tag", "answer", "fill_mask")
+
+
+def task_name(task: str | None) -> str:
+    """As the core has it; "" is what the model's files say. Raises InvalidArgumentError for others."""
+    name = "" if task is None else str(task).replace("-", "_")
+    if name and name not in TASKS:
+        raise InvalidArgumentError(f"task={task!r}: must be one of {', '.join(TASKS)}")
+    return name
 
 
 def check_precision(precision: str, device: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
 from . import _core, inputs, render
 from .errors import InvalidArgumentError
+from .running import PORTION, Admission, Priority, Runner, Stop, make_terms
+from .task_methods import TaskMethods
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,23 +19,13 @@ if TYPE_CHECKING:
 
     from .engine import Engine
 
-Priority = Literal["interactive", "normal", "batch"]
-Admission = Literal["refuse", "wait"]
-_PRIORITIES = {"interactive": 0, "normal": 1, "batch": 2}
-
-# Texts handed to the core at a time from a long list, and how many such portions wait or run: enough that the next is
-# tokenised while one runs, few enough that memory does not grow with the list.
-_PORTION = 256
-_PORTIONS_AHEAD = 3
-_PROGRESS_FROM = 1024  # texts; below that, no progress bar unless asked for
-_SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
-# Characters beyond which tokenising moves off the event loop: about a millisecond's worth.
-_INLINE_CHARACTERS = 32_768
-
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens."""
+    """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens.
+
+    `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers.
+    """
 
     name: str
     task: str
@@ -48,6 +39,8 @@ class ModelInfo:
     isa: str
     path: str
     created: int
+    labels: tuple[str, ...] = ()
+    activation: str = "identity"
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Embeddings:
     truncated: int
 
 
-class Model:
+class Model(TaskMethods, Runner):
     """A loaded model. Made by `headrace.load` or `Engine.add`; safe to use from any number of threads and tasks."""
 
     def __init__(self, engine: Engine, info: ModelInfo) -> None:
@@ -72,10 +65,10 @@ class Model:
     def name(self) -> str:
         return self.info.name
 
-    @cached_property
+    @property
     def tokenizer(self) -> _core.Tokenizer:
-        """The model's tokenizer; read from its directory when first asked for."""
-        return _core.Tokenizer.from_model(self.info.path)
+        """The model's tokenizer, the very one that the engine uses."""
+        return self._core.tokenizer(self.name)
 
     def embed(
         self,
@@ -107,7 +100,7 @@ class Model:
         """
         items = inputs.as_texts(texts)
         self._check_dimensions(dimensions)
-        if len(items) <= _PORTION:
+        if len(items) <= PORTION:
             ticket = self._submit(items, truncate, timeout, "normal", "wait", None)
             self._wait(ticket)
             return _shorten(ticket.vectors(), dimensions)
@@ -123,7 +116,7 @@ class Model:
     ) -> NDArray[np.float32]:
         """`embed` for asyncio: never blocks the event loop, and cancelling the task cancels the work."""
         items = inputs.as_texts(texts)
-        if len(items) <= _PORTION:
+        if len(items) <= PORTION:
             result = await self.aembed_result(
                 items,
                 truncate=truncate,
@@ -133,19 +126,8 @@ class Model:
                 admission="wait",
             )
             return result.vectors
-        import asyncio
-
-        # The long form waits in a thread of its own; its portions are cancelled with it.
-        stop = _Stop()
         self._check_dimensions(dimensions)
-        loop = asyncio.get_running_loop()
-        try:
-            vectors = await loop.run_in_executor(
-                None, self._embed_long, items, truncate, timeout, False, stop
-            )
-        except asyncio.CancelledError:
-            stop.requested = True
-            raise
+        vectors = await self._in_thread(lambda stop: self._embed_long(items, truncate, timeout, False, stop))
         return _shorten(vectors, dimensions)
 
     async def aembed_result(
@@ -168,31 +150,16 @@ class Model:
             OverloadedError: `retry_after` says when to try again, in seconds.
             InvalidArgumentError, DeadlineError: as `embed`.
         """
-        from .completions import completions_of_running_loop
-
-        completions = completions_of_running_loop()
         begin = partial(
             self._begin_result,
             texts,
-            completions.queue,
             truncate=truncate,
             dimensions=dimensions,
             timeout=timeout,
             priority=priority,
             admission=admission,
         )
-        if _size(texts) <= _INLINE_CHARACTERS:
-            ticket = begin()
-        else:
-            import asyncio
-
-            ticket = await asyncio.get_running_loop().run_in_executor(None, begin)
-        try:
-            await completions.wait(ticket)
-        except BaseException:
-            self._cancel(ticket)
-            raise
-        return self._result_of(ticket, dimensions)
+        return self._result_of(await self._finished(begin, _size(texts)), dimensions)
 
     def _begin_result(
         self,
@@ -213,9 +180,6 @@ class Model:
         """The second half, once the ticket is finished; raises what it failed with."""
         return Embeddings(_shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
 
-    def _cancel(self, ticket: _core.Ticket) -> None:
-        self._core.cancel(self.name, ticket.id)
-
     def close(self) -> None:
         """Gives the model's memory back. A model from `headrace.load` closes its engine with it."""
         self._engine._release(self.name)
@@ -233,6 +197,7 @@ class Model:
         return render.model_html(self.info)
 
     def _check_dimensions(self, dimensions: int | None) -> None:
+        self._check_task("embed")
         if dimensions is not None and not 1 <= dimensions <= self.info.dimensions:
             raise InvalidArgumentError(
                 f"dimensions={dimensions}: must be between 1 and {self.info.dimensions}"
@@ -248,23 +213,8 @@ class Model:
         queue: _core.CompletionQueue | None,
     ) -> _core.Ticket:
         submit = self._core.submit_texts if not items or isinstance(items[0], str) else self._core.submit_ids
-        if timeout is not None and not timeout > 0:
-            raise InvalidArgumentError(f"timeout={timeout}: must be positive seconds, or None")
-        timeout_us = 0 if timeout is None else max(1, int(timeout * 1e6))
-        if priority not in _PRIORITIES:
-            raise InvalidArgumentError(f"priority={priority!r}: must be one of {', '.join(_PRIORITIES)}")
-        return submit(
-            self.name, items, truncate, _PRIORITIES[priority], admission == "wait", timeout_us, queue
-        )
-
-    def _wait(self, ticket: _core.Ticket, stop: _Stop | None = None) -> None:
-        try:
-            while not self._core.wait(ticket, _SIGNAL_CHECK_US):
-                if stop is not None and stop.requested:
-                    self._core.cancel(self.name, ticket.id)
-        except BaseException:  # Ctrl-C: what nobody waits for must not run
-            self._core.cancel(self.name, ticket.id)
-            raise
+        terms = make_terms(timeout, priority, admission, queue)
+        return submit(self.name, items, truncate, terms.priority, terms.wait, terms.timeout_us, terms.queue)
 
     def _embed_long(
         self,
@@ -272,40 +222,21 @@ class Model:
         truncate: bool,
         timeout: float | None,
         show_progress: bool | None,
-        stop: _Stop | None = None,
+        stop: Stop | None = None,
     ) -> NDArray[np.float32]:
         import numpy as np
 
         if not truncate:
             self._core.check_texts(self.name, items)  # an over-long text is found now, not after an hour
         vectors = np.empty((len(items), self.info.dimensions), np.float32)
-        ahead: deque[tuple[int, _core.Ticket]] = deque()
-        portions = iter(range(0, len(items), _PORTION))
-        with render.progress_bar(len(items), show_progress, _PROGRESS_FROM) as advance:
-            try:
-                while True:
-                    for start in portions:
-                        portion = items[start : start + _PORTION]
-                        ahead.append(
-                            (start, self._submit(portion, truncate, timeout, "normal", "wait", None))
-                        )
-                        if len(ahead) >= _PORTIONS_AHEAD:
-                            break
-                    if not ahead:
-                        return vectors
-                    start, ticket = ahead[0]
-                    self._wait(ticket, stop)
-                    vectors[start : start + _PORTION] = ticket.vectors()
-                    ahead.popleft()
-                    advance(ticket.sequences)
-            finally:
-                for _, ticket in ahead:
-                    self._core.cancel(self.name, ticket.id)
 
+        def submit(portion: list[str]) -> _core.Ticket:
+            return self._submit(portion, truncate, timeout, "normal", "wait", None)
 
-@dataclass
-class _Stop:
-    requested: bool = False
+        with self._portions(items, submit, show_progress, stop) as finished:
+            for start, ticket in finished:
+                vectors[start : start + PORTION] = ticket.vectors()
+        return vectors
 
 
 def _size(texts: Sequence[object]) -> int:

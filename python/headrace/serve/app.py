@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from . import openapi
+from . import openapi, openapi_tasks
 from .errors import HttpError, error_response
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
 from .service import DEFAULT_MAX_BODY_BYTES, Service, request_id
+from .tasks import ROUTES, task_endpoint
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -23,7 +24,7 @@ _NO_STORE = {"cache-control": "no-store"}
 
 
 def router(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> APIRouter:
-    """The OpenAI routes of `engine`, to be included in a FastAPI application with any prefix.
+    """The OpenAI routes of `engine`, and those of the tasks, to be included in a FastAPI application with any prefix.
 
     Dependencies of the application or of `include_router` (authentication, say) apply to every route.
 
@@ -36,7 +37,9 @@ def router(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> A
 def _router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    def add(path: str, endpoint: object, method: str, described: dict[str, object], name: str) -> None:
+    def add(
+        path: str, endpoint: object, method: str, described: dict[str, object], name: str, tag: str = "OpenAI"
+    ) -> None:
         routes.add_api_route(
             path,
             endpoint,  # type: ignore[arg-type]
@@ -45,17 +48,20 @@ def _router(service: Service) -> APIRouter:
             response_class=Response,
             response_model=None,
             openapi_extra=described,
-            tags=["OpenAI"],
+            tags=[tag],
         )
 
     add("/v1/embeddings", embeddings_endpoint(service), "POST", openapi.EMBEDDINGS, "create_embeddings")
+    for path in ROUTES:
+        name = path.removeprefix("/v1/").replace("-", "_")
+        add(path, task_endpoint(service, path), "POST", openapi_tasks.TASKS[path], name, "Tasks")
     add("/v1/models", list_models_endpoint(service), "GET", openapi.MODELS, "list_models")
     add("/v1/models/{id:path}", get_model_endpoint(service), "GET", openapi.MODEL, "get_model")
     return routes
 
 
 def create_app(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> FastAPI:
-    """An application with the OpenAI routes, /livez, /readyz, /metrics and /docs; any ASGI server runs it.
+    """An application with the routes of `router`, /livez, /readyz, /metrics and /docs; any ASGI server runs it.
 
         app = headrace.serve.create_app(engine)      # uvicorn module:app
 

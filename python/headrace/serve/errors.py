@@ -42,7 +42,10 @@ _CODES = {
 _encode = msgspec.json.Encoder().encode
 _MAX_MESSAGE = 1000  # a message may quote the request, which may be megabytes
 # The core's messages begin with the argument that is wrong: "input[3] has ...", "dimensions=0: ...".
-_LEADING_FIELD = re.compile(r"(?:the )?(input|dimensions)\b")
+_LEADING_FIELD = re.compile(
+    r"(?:the )?(input|dimensions|query|documents|question|context|top_k|top_n|stride|window|max_answer_tokens|"
+    r"aggregation)\b"
+)
 
 
 class HttpError(Exception):
@@ -77,9 +80,10 @@ def error_response(error: BaseException, request_id: str) -> Answer:
     if isinstance(error, errors.OverloadedError):
         wait_ms = max(1, math.ceil(error.retry_after * 1000))
         headers = [(b"retry-after", b"%d" % -(-wait_ms // 1000)), (b"retry-after-ms", b"%d" % wait_ms)]
+    code = getattr(error, "code", None)
     field = _LEADING_FIELD.match(message) if status == 400 else None
-    param = "model" if status == 404 else field and field[1]
-    return _response(status, message, getattr(error, "code", None), param, headers)
+    param = "model" if status == 404 or code == "wrong_task" else field and field[1]
+    return _response(status, message, code, param, headers)
 
 
 def _response(

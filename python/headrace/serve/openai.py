@@ -64,6 +64,7 @@ def get_model_endpoint(service: Service) -> Endpoint:
 
 def model_object(info: ModelInfo) -> dict[str, Any]:
     """A model as OpenAI lists it, with what a user of embeddings wants to know besides."""
+    labels = {"labels": info.labels} if info.labels else {}
     return {
         "id": info.name,
         "object": "model",
@@ -73,4 +74,5 @@ def model_object(info: ModelInfo) -> dict[str, Any]:
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
         "precision": info.precision,
+        **labels,
     }

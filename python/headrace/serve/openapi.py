@@ -53,6 +53,7 @@ _MODEL_OBJECT = {
         "dimensions": {"type": "integer"},
         "max_tokens": {"type": "integer"},
         "precision": {"type": "string"},
+        "labels": {"type": "array", "items": {"type": "string"}},
     },
 }
 

@@ -6,25 +6,27 @@ No pydantic and no dict in between: msgspec decodes the bytes into the one struc
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
 
 from .errors import HttpError, invalid
 
+T = TypeVar("T")
+
 MAX_INPUTS = 2048
 MAX_NAME = 256
 _DISCARD_FACTOR = 4  # a body over the limit is read up to this multiple, so that its client sees the 413
 
 _Token = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
 
 class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /v1/embeddings; `truncate` is the one field that OpenAI does not have."""
 
-    model: _Name
+    model: Name
     input: str | list[str | int | list[_Token]]
     encoding_format: str | None = None
     dimensions: int | None = None
@@ -58,7 +60,7 @@ class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
         return value  # type: ignore[return-value]
 
 
-_decode_embeddings = msgspec.json.Decoder(EmbeddingsRequest).decode
+_decode_embeddings = msgspec.json.Decoder(EmbeddingsRequest)
 
 
 def _checked_text(text: Any, name: str) -> str:
@@ -74,14 +76,19 @@ def _checked_ids(value: list[Any]) -> list[int]:
     return value
 
 
-def decode_embeddings(body: bytes) -> EmbeddingsRequest:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """The typed request; HttpError 400 that names the field for anything else."""
     try:
-        request = _decode_embeddings(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _invalid_fields(body, str(error)) from None
+        raise _invalid_fields(body, str(error), decoder.type) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise _malformed(error) from None
+
+
+def decode_embeddings(body: bytes) -> EmbeddingsRequest:
+    """The typed request; HttpError 400 that names the field for anything else."""
+    request = decode(_decode_embeddings, body)
     if request.encoding_format not in ("float", "base64", None):
         raise invalid(
             f"encoding_format={request.encoding_format!r}: must be 'float' or 'base64'",
@@ -97,13 +104,13 @@ def _malformed(error: Exception) -> HttpError:
     return invalid(f"the body is not valid JSON in UTF-8: {reason}", code="malformed_json")
 
 
-def _invalid_fields(body: bytes, message: str) -> HttpError:
+def _invalid_fields(body: bytes, message: str, kind: Any) -> HttpError:
     """The slow way to a good message, taken only once the request is known to be wrong."""
     try:
         fields = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         return _malformed(error)
-    known = EmbeddingsRequest.__struct_fields__
+    known = kind.__struct_fields__
     unknown = [name for name in fields if name not in known] if isinstance(fields, dict) else []
     if unknown:
         names = ", ".join(name[:50] for name in unknown[:10])

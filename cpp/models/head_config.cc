@@ -1,0 +1,162 @@
+#include "models/head_config.h"
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "models/settings_file.h"
+
+namespace headrace {
+namespace {
+
+constexpr int64_t kMaxLabels = 1 << 16;
+
+// The end of the class's name in transformers -> what it is for.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kTasks{{
+    {"ForSequenceClassification", "classify"},
+    {"ForTokenClassification", "tag"},
+    {"ForQuestionAnswering", "answer"},
+    {"ForMaskedLM", "fill_mask"},
+}};
+
+std::string_view string_field(JsonValue object, std::string_view key) {
+  const auto value = object.find(key);
+  return value && value->is_string() ? value->as_string() : std::string_view();
+}
+
+std::string_view trained_for(JsonValue root) {
+  const auto architectures = root.find("architectures");
+  if (!architectures || architectures->is_null()) return "embed";
+  for (const JsonValue name : architectures->items())
+    for (const auto& [ending, task] : kTasks)
+      if (name.as_string().ends_with(ending)) return task;
+  return "embed";
+}
+
+// id2label {"0": "NEG", "1": "POS"}; without it as many as num_labels, by the names that transformers gives.
+std::vector<std::string> read_labels(JsonValue root) {
+  const auto map = root.find("id2label");
+  if (!map || map->is_null()) {
+    const auto count = root.find("num_labels");
+    std::vector<std::string> labels;
+    for (int64_t i = 0, n = count ? count->as_int(1, kMaxLabels) : 2; i < n; ++i)
+      labels.push_back(concat("LABEL_", i));
+    return labels;
+  }
+  const auto count = static_cast<int64_t>(map->size());
+  if (!map->is_object() || count < 1 || count > kMaxLabels)
+    map->fail(
+        concat("id2label must be an object of 1 to ", kMaxLabels, " labels, such as {\"0\": \"NEGATIVE\"}"));
+  std::vector<std::string> labels(static_cast<size_t>(count));
+  std::vector<bool> given(static_cast<size_t>(count));
+  for (const auto [key, label] : map->members()) {
+    size_t index = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+    if (error != std::errc() || end != key.data() + key.size() || index >= given.size() || given[index])
+      map->fail(concat("id2label has ", count, " labels and the key '", key, "'; the keys must be 0 to ",
+                       count - 1, ", each once"));
+    given[index] = true;
+    labels[index] = label.as_string();
+  }
+  return labels;
+}
+
+// What sentence-transformers' CrossEncoder puts on one logit: the sigmoid, unless the files name another.
+std::string rerank_activation(JsonValue root, const std::string& path) {
+  std::string_view name = string_field(root, "sbert_ce_default_activation_function");
+  if (const auto settings = root.find("sentence_transformers"); settings && settings->is_object())
+    if (const std::string_view newer = string_field(*settings, "activation_fn"); !newer.empty()) name = newer;
+  const std::string_view last = name.substr(name.rfind('.') + 1);
+  if (last.empty() || last == "Sigmoid") return "sigmoid";
+  if (last == "Identity") return "identity";
+  throw Error(ErrorKind::kUnsupported, concat(path, ": the activation function '", name,
+                                              "': supported are torch.nn.Sigmoid and torch.nn.Identity"));
+}
+
+std::string classify_activation(JsonValue root, const std::string& path) {
+  const std::string_view problem = string_field(root, "problem_type");
+  if (problem.empty() || problem == "single_label_classification") return "softmax";
+  if (problem == "multi_label_classification") return "sigmoid";
+  if (problem == "regression") return "identity";
+  throw Error(
+      ErrorKind::kUnsupported,
+      concat(path, ": problem_type '", problem,
+             "': supported are single_label_classification, multi_label_classification and regression"));
+}
+
+// Whether sentence-transformers made the directory to embed with; its cross-encoders have modules too.
+bool pools(const std::string& directory) {
+  const std::string path = directory + "/modules.json";
+  if (!file_exists(path)) return false;
+  const std::string text = read_settings_file(path);
+  const JsonDocument document(text, path);
+  for (const JsonValue module : document.root().items())
+    if (string_field(module, "type").ends_with("Pooling")) return true;
+  return false;
+}
+
+// tokenizer_config.json has the token as a string or as {"content": ...}.
+std::string read_mask_token(const std::string& directory) {
+  const std::string path = directory + "/tokenizer_config.json";
+  if (!file_exists(path)) return {};
+  const std::string text = read_settings_file(path);
+  const JsonDocument document(text, path);
+  const auto token = document.root().find("mask_token");
+  if (!token) return {};
+  if (token->is_object()) return std::string(string_field(*token, "content"));
+  return token->is_string() ? std::string(token->as_string()) : std::string();
+}
+
+// Whether the checkpoint behind `trained` can serve `wanted`: any has an encoder to embed with, and the two
+// tasks of ...ForSequenceClassification are one head.
+bool can_serve(std::string_view trained, std::string_view wanted) {
+  const auto is_sequence = [](std::string_view task) { return task == "classify" || task == "rerank"; };
+  return wanted == trained || wanted == "embed" || (is_sequence(trained) && is_sequence(wanted));
+}
+
+}  // namespace
+
+HeadConfig read_head_config(const std::string& directory, const std::string& wanted) {
+  const std::string path = directory + "/config.json";
+  const std::string text = read_settings_file(path);
+  const JsonDocument document(text, path);
+  const JsonValue root = document.root();
+  HeadConfig config;
+  config.model_type = string_field(root, "model_type");
+  std::string_view trained = trained_for(root);
+  if (trained == "classify") {
+    config.labels = read_labels(root);
+    // A regressor of one number stays what its author calls it.
+    if (config.labels.size() == 1 && string_field(root, "problem_type") != "regression") trained = "rerank";
+  }
+  // sentence-transformers keeps the name of the class that a model was pretrained as.
+  config.task = pools(directory) ? "embed" : trained;
+  if (!wanted.empty()) {
+    if (!can_serve(trained, wanted))
+      throw Error(ErrorKind::kInvalidArgument, concat("task='", wanted, "': ", path, " describes a model to ",
+                                                      trained, trained == "embed" ? "" : " or embed",
+                                                      "; leave the task out to take what it is for"));
+    config.task = wanted;
+  }
+  if (config.task == "rerank" && config.labels.size() != 1)
+    throw Error(ErrorKind::kInvalidArgument, concat("task='rerank': ", path, " has ", config.labels.size(),
+                                                    " labels; a cross-encoder has 1"));
+  if (config.task == "embed") config.labels.clear();
+  if (config.task == "fill_mask") config.mask_token = read_mask_token(directory);
+  if (config.task == "tag") config.labels = read_labels(root);
+  if (config.task == "answer") config.labels = {"start", "end"};
+  config.activation = config.task == "rerank"     ? rerank_activation(root, path)
+                      : config.task == "classify" ? classify_activation(root, path)
+                      : config.task == "embed"    ? "identity"
+                                                  : "softmax";
+  // One label leaves nothing to share out: transformers takes the sigmoid then.
+  if (config.task == "classify" && config.labels.size() == 1 && config.activation == "softmax")
+    config.activation = "sigmoid";
+  return config;
+}
+
+}  // namespace headrace

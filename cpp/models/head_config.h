@@ -1,0 +1,26 @@
+// What a model directory says about the task that its model was trained for.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace headrace {
+
+struct HeadConfig {
+  std::string task;                 // see ModelInfo::task
+  std::string model_type;           // of config.json: "bert", "roberta", ...
+  std::vector<std::string> labels;  // of classify, rerank and tag
+  std::string activation;           // see ModelInfo::activation
+  std::string mask_token;           // see ModelInfo::mask_token
+};
+
+// Reads config.json, and modules.json and tokenizer_config.json where they are. The task is what
+// `architectures` names:
+// ...ForSequenceClassification (with one label a rerank model, with more classify),
+// ...ForTokenClassification,
+// ...ForQuestionAnswering, ...ForMaskedLM; anything else embeds, and so does a directory whose
+// modules.json has a Pooling module. wanted: another task than that, or empty. Throws kNotFound,
+// kCorruptFile (labels with gaps, say) or kInvalidArgument (a task that these files have no head for).
+HeadConfig read_head_config(const std::string& directory, const std::string& wanted);
+
+}  // namespace headrace

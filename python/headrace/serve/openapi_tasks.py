@@ -1,0 +1,246 @@
+"""The description of the tasks' routes; tasks.py enforces it, and the tests send each example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tasks.answer import MAX_ANSWER_TOKENS
+from ..tasks.answer import MAX_TOP_K as MAX_ANSWERS
+from ..tasks.fill_mask import MAX_TOP_K as MAX_CANDIDATES
+from .openapi import _object, _responses
+from .requests import MAX_INPUTS, MAX_NAME
+from .tasks import MAX_STRIDE
+
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": _TEXT}
+_SCORE: dict[str, Any] = {"type": "number"}
+_INDEX: dict[str, Any] = {"type": "integer", "minimum": 0}
+_TRUNCATE = {
+    "type": "boolean",
+    "default": False,
+    "description": "Cut what is too long; `usage.truncated_inputs` says how many were cut. Else it is refused.",
+}
+_STRIDE = {
+    "type": ["integer", "null"],
+    "minimum": 0,
+    "maximum": MAX_STRIDE,
+    "description": "Tokens that neighbouring windows over a long text share.",
+}
+_USAGE = {
+    "type": "object",
+    "required": ["prompt_tokens", "total_tokens"],
+    "properties": dict.fromkeys(("prompt_tokens", "total_tokens", "truncated_inputs"), _INDEX),
+}
+_ERRORS = {
+    400: "The request is wrong (`param` names the field), or the model has another task (code `wrong_task`)",
+    404: "No such model",
+    413: "The body is too large",
+    429: "Too much is queued: try again after `retry-after-ms`",
+    503: "The model is still being loaded",
+}
+
+
+def _count(low: int, high: int, default: int | None, description: str = "") -> dict[str, Any]:
+    kind: Any = "integer" if default is not None else ["integer", "null"]
+    return {"type": kind, "minimum": low, "maximum": high, "default": default, "description": description}
+
+
+def _properties(**kinds: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(kinds), "properties": kinds}
+
+
+def _items(kind: str, **more: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": _object(kind, {"index": _INDEX, **more})}
+
+
+def _route(
+    summary: str,
+    description: str,
+    required: dict[str, Any],
+    optional: dict[str, Any],
+    answer: dict[str, Any],
+    examples: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    body = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["model", *required],
+        "properties": {
+            "model": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+            **required,
+            **optional,
+            "user": {"type": ["string", "null"], "description": "Accepted and not used."},
+        },
+    }
+    shown = {name: {"value": value} for name, value in examples.items()}
+    schema = _object(answer.pop("object"), {**answer, "model": {"type": "string"}, "usage": _USAGE})
+    return {
+        "summary": summary,
+        "description": description,
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": body, "examples": shown}},
+        },
+        "responses": _responses(schema, _ERRORS),
+    }
+
+
+_LABEL = _properties(label={"type": "string"}, score=_SCORE)
+_PLACE: dict[str, Any] = {"score": _SCORE, "start": _INDEX, "end": _INDEX, "text": {"type": "string"}}
+_SPAN = _properties(**_PLACE)
+
+TASKS: dict[str, dict[str, Any]] = {
+    "/v1/classify": _route(
+        "Classify texts",
+        "For each text, or pair of texts, the model's labels, best first.",
+        {
+            "input": {
+                "anyOf": [
+                    _TEXT,
+                    _TEXTS,
+                    {**_TEXTS, "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": _TEXT}},
+                ]
+            }
+        },
+        {"top_k": _count(1, 1 << 16, None, "So many labels a text; by default all."), "truncate": _TRUNCATE},
+        {
+            "object": "list",
+            "data": _items("classification", labels={"type": "array", "items": _LABEL}),
+        },
+        {
+            "one text": {"model": "toy-classify", "input": "A mill wheel turns."},
+            "several": {"model": "toy-classify", "input": ["good water", "bad water"], "top_k": 1},
+            "pairs": {"model": "toy-classify", "input": [["the mill runs", "the mill turns"]]},
+        },
+    ),
+    "/v1/rerank": _route(
+        "Rank documents by how well they answer a query",
+        "A cross-encoder reads the query with each document. The shape is that of Cohere's and Jina's rerank.",
+        {
+            "query": _TEXT,
+            "documents": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_INPUTS,
+                "items": {"anyOf": [_TEXT, _properties(text=_TEXT)]},
+            },
+        },
+        {
+            "top_n": _count(1, MAX_INPUTS, None, "Only so many of the best; by default all."),
+            "return_documents": {"type": "boolean", "default": False},
+            "truncate": {**_TRUNCATE, "description": "Cut documents that do not fit beside the query."},
+        },
+        {
+            "object": "list",
+            "results": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["index", "relevance_score"],
+                    "properties": {
+                        "index": _INDEX,
+                        "relevance_score": _SCORE,
+                        "document": _properties(text=_TEXT),
+                    },
+                },
+            },
+        },
+        {
+            "documents": {
+                "model": "toy-rerank",
+                "query": "what turns the wheel",
+                "documents": ["the water", "the mill in paris"],
+            },
+            "the best, with its text": {
+                "model": "toy-rerank",
+                "query": "what turns the wheel",
+                "documents": ["the water", {"text": "the river"}],
+                "top_n": 1,
+                "return_documents": True,
+            },
+        },
+    ),
+    "/v1/tag": _route(
+        "Find entities in texts",
+        "Names, places, parts of speech: what the model was trained to mark. Texts of any length are read in windows; "
+        "`start` and `end` count characters (code points).",
+        {"input": {"anyOf": [_TEXT, _TEXTS]}},
+        {
+            "aggregation": {
+                "enum": ["none", "simple", "first", "average", "max"],
+                "default": "simple",
+                "description": "How tokens become entities, as in transformers' pipelines.",
+            },
+            "stride": _STRIDE,
+            "ignore_labels": {
+                "type": "array",
+                "maxItems": 1000,
+                "items": {"type": "string"},
+                "default": ["O"],
+            },
+        },
+        {
+            "object": "list",
+            "data": _items(
+                "tags",
+                entities={"type": "array", "items": _properties(label={"type": "string"}, **_PLACE)},
+            ),
+        },
+        {
+            "one text": {"model": "toy-tag", "input": "Maria Smith runs the mill in Paris."},
+            "by words": {"model": "toy-tag", "input": ["Maria runs.", "Paris"], "aggregation": "average"},
+        },
+    ),
+    "/v1/answer": _route(
+        "Answer a question out of a text",
+        "The place in the context that answers the question. Contexts of any length are read in windows.",
+        {"question": _TEXT, "context": _TEXT},
+        {
+            "top_k": _count(1, MAX_ANSWERS, 1, "How many answers are told."),
+            "max_answer_tokens": _count(1, MAX_ANSWER_TOKENS, 15, "No answer is longer."),
+            "window": _count(8, MAX_STRIDE, None, "Tokens that are read together; by default 384."),
+            "stride": _STRIDE,
+            "allow_no_answer": {
+                "type": "boolean",
+                "default": False,
+                "description": "Let `best` be null where the model thinks that the context has no answer.",
+            },
+        },
+        {
+            "object": "answer",
+            "best": {"anyOf": [_SPAN, {"type": "null"}]},
+            "answers": {"type": "array", "items": _SPAN},
+            "no_answer_score": _SCORE,
+        },
+        {
+            "question": {
+                "model": "toy-answer",
+                "question": "What turns the wheel?",
+                "context": "The water turns the wheel of the mill.",
+                "top_k": 2,
+            }
+        },
+    ),
+    "/v1/fill-mask": _route(
+        "Fill masked places",
+        "For each mask token in the text the tokens that fit it, best first.",
+        {
+            "input": {
+                **_TEXT,
+                "description": "With the model's mask token, [MASK] or <mask>, once or more often.",
+            }
+        },
+        {"top_k": _count(1, MAX_CANDIDATES, 5, "Candidates for each place."), "truncate": _TRUNCATE},
+        {
+            "object": "list",
+            "data": _items(
+                "mask",
+                candidates={
+                    "type": "array",
+                    "items": _properties(text={"type": "string"}, id=_INDEX, score=_SCORE),
+                },
+            ),
+        },
+        {"one place": {"model": "toy-fill-mask", "input": "The [MASK] turns the wheel.", "top_k": 3}},
+    ),
+}
