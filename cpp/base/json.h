@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/pages.h"
+
 namespace headrace {
 
 enum class JsonType : uint8_t { kNull, kBool, kInt, kDouble, kString, kArray, kObject };
@@ -55,7 +57,7 @@ class JsonDocument {
 
   std::string name_;
   std::string_view text_;
-  std::vector<Node> nodes_;
+  PageVector<Node> nodes_;
   std::deque<std::string> unescaped_;  // strings that held escapes; a deque never moves its elements
 };
 

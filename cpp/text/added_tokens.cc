@@ -32,6 +32,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const std::vector<std::
   int num_first_bytes = 0;
   for (size_t i = 0; i < tokens_.size(); ++i) {
     if (contents[i].empty()) continue;
+    are_special_ = are_special_ && tokens_[i].special;
     entries.push_back({contents[i], static_cast<int32_t>(i), 0});
     const auto byte = static_cast<uint8_t>(contents[i][0]);
     if (!begins_[byte]) ++num_first_bytes;
@@ -55,7 +56,7 @@ size_t AddedTokens::next_candidate(std::string_view text, size_t from) const {
 
 bool AddedTokens::find(std::string_view text, size_t from, const SpecialsAllowed& specials,
                        Match* match) const {
-  if (tokens_.empty()) return false;
+  if (tokens_.empty() || (are_special_ && !specials.anywhere)) return false;
   for (;;) {
     const size_t begin = next_candidate(text, from);
     if (begin == text.size()) return false;

@@ -82,7 +82,8 @@ class AddedTokens {
   static size_t space_behind(std::string_view text, size_t at);
 
   std::vector<AddedToken> tokens_;
-  ByteTrie trie_;  // value: index into tokens_
+  ByteTrie trie_;            // value: index into tokens_
+  bool are_special_ = true;  // all that can be found
   bool begins_[256] = {};
   int only_first_byte_ = -1;  // the first byte of all of them, when they share it
 };

@@ -27,17 +27,22 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
     throw Error(ErrorKind::kUnsupported, concat("BPE: ids up to ", vocabulary.size() - 1, "; at most ",
                                                 kMaxTokens - 1, " is supported"));
   if (config_.unk_token) unk_id_ = vocabulary.find(*config_.unk_token);
-  keep_tokens(vocabulary);
   find_fallbacks(vocabulary);
   if (config_.raw_bytes) find_byte_symbols(vocabulary);
-  if (config_.raw_bytes && !has_affixes()) {
-    forward_.learn(tokens_, byte_symbols_[0], merges);
-    if (forward_.ready()) {
-      if (!forward_.is_complete()) listed_merges_.assign(merges.begin(), merges.end());
-      tokens_ = {};
-      return;
+  {
+    const Strings strings = strings_of(vocabulary);
+    token_bytes_.assign(strings.tokens.size(), 0);
+    for (size_t id = 0; id < strings.tokens.size(); ++id)
+      token_bytes_[id] = static_cast<uint32_t>(strings.tokens[id].size());
+    if (config_.raw_bytes && !has_affixes()) {
+      forward_.learn(strings.tokens, byte_symbols_[0], merges);
+      if (forward_.ready()) {
+        if (!forward_.is_complete()) listed_merges_.assign(merges.begin(), merges.end());
+        return;
+      }
+      forward_ = {};
     }
-    forward_ = {};
+    keep_tokens(strings.tokens);
   }
   merges_ = MergeTable(merges);
   examine_merges(vocabulary, merges);
@@ -45,23 +50,37 @@ Bpe::Bpe(const Vocabulary& vocabulary, std::span<const MergeTable::Merge> merges
   wholeness_ = std::make_unique<std::atomic<uint8_t>[]>(static_cast<size_t>(vocabulary.size()));
 }
 
-void Bpe::keep_tokens(const Vocabulary& vocabulary) {
-  tokens_.reserve(vocabulary.num_tokens());
-  token_bytes_.assign(static_cast<size_t>(vocabulary.size()), 0);
+Bpe::Strings Bpe::strings_of(const Vocabulary& vocabulary) const {
+  Strings strings;
+  strings.tokens.resize(static_cast<size_t>(vocabulary.size()));
+  size_t bytes = 0;
+  for (int32_t id = 0; id < vocabulary.size(); ++id) bytes += vocabulary.token(id).size();
+  if (config_.raw_bytes) strings.raw.reserve(bytes);  // never more: the views stay valid
   std::string raw;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
     std::string_view token = vocabulary.token(id);
-    if (token.empty() || vocabulary.find(token) != id) continue;
+    if (token.empty() || (!vocabulary.is_one_to_one() && vocabulary.find(token) != id)) continue;
     if (config_.raw_bytes) {
       raw.clear();
       if (!append_spelled_bytes(token, raw)) continue;
-      token = raw;
-    } else if (token.size() <= 4 && utf8_sequence_length(token, 0) == token.size()) {
-      char_ids_.set(utf8_decode(token.data(), token.size()), id);
+      strings.raw += raw;
+      token = std::string_view(strings.raw).substr(strings.raw.size() - raw.size());
     }
+    strings.tokens[static_cast<size_t>(id)] = token;
+  }
+  return strings;
+}
+
+void Bpe::keep_tokens(std::span<const std::string_view> tokens) {
+  tokens_.reserve(tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const std::string_view token = tokens[i];
+    if (token.empty()) continue;
+    const auto id = static_cast<int32_t>(i);
+    if (!config_.raw_bytes && token.size() <= 4 && utf8_sequence_length(token, 0) == token.size())
+      char_ids_.set(utf8_decode(token.data(), token.size()), id);
     tokens_.add(token, id);
     max_token_bytes_ = std::max(max_token_bytes_, token.size());
-    token_bytes_[static_cast<size_t>(id)] = static_cast<uint32_t>(token.size());
   }
 }
 

@@ -63,7 +63,14 @@ class Bpe : public CachedModel {
   void find_symbols(std::string_view piece, BpeWork& work) const;
   void merge_by(const MergeTable& merges, BpeWork& work) const;
   static void put_symbols(std::string_view piece, bool with_spans, BpeWork& work);
-  void keep_tokens(const Vocabulary& vocabulary);
+  // The tokens' strings by id, as pieces spell them: of a byte-level vocabulary, raw bytes. Empty: none, or
+  // another token has the same.
+  struct Strings {
+    PageString raw;
+    PageVector<std::string_view> tokens;
+  };
+  Strings strings_of(const Vocabulary& vocabulary) const;
+  void keep_tokens(std::span<const std::string_view> tokens);
   void find_byte_symbols(const Vocabulary& vocabulary);
   void find_fallbacks(const Vocabulary& vocabulary);
   // What the merges' strings allow: cuts, known lengths, the plain search.

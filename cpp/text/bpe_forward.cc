@@ -4,12 +4,12 @@
 
 namespace headrace {
 
-void BpeForward::learn(const Vocabulary& tokens, const std::array<int32_t, 256>& bytes,
+void BpeForward::learn(std::span<const std::string_view> tokens, const std::array<int32_t, 256>& bytes,
                        std::span<const MergeTable::Merge> merges) {
   if (merges.size() > MergeTable::kMaxMerges ||
       std::any_of(bytes.begin(), bytes.end(), [](int32_t id) { return id < 0; }))
     return;
-  std::vector<int32_t> symbols(static_cast<size_t>(tokens.size()), -1);  // by id
+  std::vector<int32_t> symbols(tokens.size(), -1);  // by id
   ids_.assign(bytes.begin(), bytes.end());
   for (size_t byte = 0; byte < bytes.size(); ++byte)
     symbols[static_cast<size_t>(bytes[byte])] = static_cast<int32_t>(byte);
@@ -72,17 +72,17 @@ void BpeForward::mark_unclear() {
   }
 }
 
-void BpeForward::learn_tokens(const Vocabulary& tokens, std::vector<int32_t>& symbols) {
-  std::vector<TokenPrefixes::Token> all;
-  all.reserve(tokens.num_tokens());
-  for (int32_t id = 0; id < tokens.size(); ++id) {
-    const std::string_view token = tokens.token(id);
+void BpeForward::learn_tokens(std::span<const std::string_view> tokens, std::vector<int32_t>& symbols) {
+  PageVector<TokenPrefixes::Token> all;
+  all.reserve(tokens.size());
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    const std::string_view token = tokens[id];
     if (token.empty()) continue;
-    int32_t& symbol = symbols[static_cast<size_t>(id)];
+    int32_t& symbol = symbols[id];
     const bool is_made = symbol >= 0;
     if (!is_made) {
       symbol = static_cast<int32_t>(ids_.size());
-      ids_.push_back(id);
+      ids_.push_back(static_cast<int32_t>(id));
     }
     all.push_back({token, symbol, is_made});
   }

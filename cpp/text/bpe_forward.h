@@ -35,9 +35,10 @@ class BpeForward {
  public:
   static constexpr size_t kMaxShort = ByteMerge::kMaxBytes;
 
-  // tokens: as bytes, by id; bytes: the token of each byte. ready() is false, and this of no use, when a byte
-  // has no token, a merge is given twice, or there are more of them than MergeTable takes.
-  void learn(const Vocabulary& tokens, const std::array<int32_t, 256>& bytes,
+  // tokens: as bytes, by id, empty where there is none; bytes: the token of each byte. ready() is false, and
+  // this of no use, when a byte has no token, a merge is given twice, or there are more of them than
+  // MergeTable takes.
+  void learn(std::span<const std::string_view> tokens, const std::array<int32_t, 256>& bytes,
              std::span<const MergeTable::Merge> merges);
   bool ready() const { return ready_; }
   // Whether there are no early ones.
@@ -76,7 +77,7 @@ class BpeForward {
   bool learn_merges(std::span<const MergeTable::Merge> merges, std::vector<int32_t>& symbols);
   void mark_unclear();
   // Numbers the tokens that no merge makes, and learns what all of them look like.
-  void learn_tokens(const Vocabulary& tokens, std::vector<int32_t>& symbols);
+  void learn_tokens(std::span<const std::string_view> tokens, std::vector<int32_t>& symbols);
 
   // Whether two symbols are the encoding of their joint text; are_joined: but for the merge that they have.
   Fit fit(int32_t left, int32_t right, bool are_joined) const;

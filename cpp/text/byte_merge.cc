@@ -46,6 +46,12 @@ size_t ByteMerge::run(std::string_view piece, int32_t* symbols, bool* was_early)
     orders[i + 1] = byte_pairs_[size_t{byte(i)} << 8 | byte(i + 1)] | static_cast<int32_t>(i + 1);
   at_place[size + 1] = kNoSymbol;
   for (size_t i = size; i < padded; ++i) orders[i] = PairTable::kNone;
+  // What a merge will be looked up with is known as soon as the merge is, long before its turn.
+  for (size_t i = 1; i < size; ++i) {
+    const int32_t symbol = PairTable::symbol_of(static_cast<int32_t>(orders[i]));
+    pairs_->prefetch(at_place[i - 1], symbol);
+    pairs_->prefetch(symbol, at_place[i + 2]);
+  }
 
   uint64_t alive = size + 2 == kPlaces ? ~uint64_t{0} : bit(size + 2) - 1;
   int32_t early = 0;
@@ -63,8 +69,12 @@ size_t ByteMerge::run(std::string_view piece, int32_t* symbols, bool* was_early)
     const int32_t symbol = PairTable::symbol_of(best);
     at_place[left] = symbol;
     orders[right] = PairTable::kNone;
-    orders[left] = pairs_->find(symbol, at_place[next]) | static_cast<int32_t>(left);
-    orders[before] = pairs_->find(at_place[before], symbol) | static_cast<int32_t>(before);
+    const int32_t with_next = pairs_->find(symbol, at_place[next]);
+    orders[left] = with_next | static_cast<int32_t>(left);
+    const int32_t with_before = pairs_->find(at_place[before], symbol);
+    orders[before] = with_before | static_cast<int32_t>(before);
+    pairs_->prefetch(at_place[before], PairTable::symbol_of(with_next));
+    pairs_->prefetch(PairTable::symbol_of(with_before), at_place[next]);
   }
   *was_early = PairTable::is_early(early);
   size_t count = 0;

@@ -8,8 +8,8 @@ namespace {
 // Shorter pieces are likely to be in the cache as they are.
 constexpr size_t kCutBytes = 16;
 
-// So many pieces are hashed before the first is looked up: by then its slot is on its way from memory.
-constexpr size_t kBlockPieces = 64;
+// So many pieces ahead of the one that is looked up are hashed: by its turn, its slot has come from memory.
+constexpr size_t kAhead = 32;
 
 }  // namespace
 
@@ -37,33 +37,21 @@ void CachedModel::encode(std::string_view text, std::span<const Piece> pieces, S
 template <bool kSpans>
 void CachedModel::encode_all(std::string_view text, std::span<const Piece> pieces, Work& work, IdBuffer& ids,
                              std::vector<Piece>* spans) const {
-  PieceCache::Key keys[kBlockPieces];
-  PieceCache::Slot* slots[kBlockPieces];
-  for (size_t first = 0; first < pieces.size(); first += kBlockPieces) {
-    const size_t count = std::min(kBlockPieces, pieces.size() - first);
-    for (size_t i = 0; i < count; ++i) {
-      keys[i] = work.cache.key(text, pieces[first + i]);
-      work.cache.prefetch(keys[i]);
-    }
-    for (size_t i = 0; i < count; ++i) {
-      slots[i] = work.cache.slot(keys[i]);
-      if (slots[i] == nullptr) prefetch(keys[i]);
-    }
-    ids.reserve((count + 1) * PieceCache::kInlineIds);
-    for (size_t i = 0; i < count; ++i) {
-      const Piece piece = pieces[first + i];
-      const std::string_view bytes = text.substr(piece.begin, piece.end - piece.begin);
-      const size_t first_id = ids.size();
-      if (slots[i] == nullptr || !work.cache.append(*slots[i], keys[i], bytes, ids)) {
-        if (!work.cache.find(keys[i], bytes, ids)) {
-          add_new(keys[i], bytes, work, ids);
-          ids.reserve((count - i) * PieceCache::kInlineIds);
-        }
-      }
-      if (ids.size() - first_id > PieceCache::kInlineIds) ids.reserve((count - i) * PieceCache::kInlineIds);
-      if constexpr (kSpans)
-        add_spans(text, piece, {ids.data() + first_id, ids.size() - first_id}, work, *spans);
-    }
+  PieceCache::Key keys[2 * kAhead];
+  const auto key = [&](size_t i) -> PieceCache::Key& { return keys[i % (2 * kAhead)]; };
+  const auto ask = [&](size_t i) {
+    key(i) = work.cache.key(text, pieces[i]);
+    work.cache.prefetch(key(i));
+  };
+  for (size_t i = 0; i < std::min(kAhead, pieces.size()); ++i) ask(i);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (i + kAhead < pieces.size()) ask(i + kAhead);
+    const Piece piece = pieces[i];
+    const std::string_view bytes = text.substr(piece.begin, piece.end - piece.begin);
+    const size_t first_id = ids.size();
+    if (!work.cache.find(key(i), bytes, ids)) add_new(key(i), bytes, work, ids);
+    if constexpr (kSpans)
+      add_spans(text, piece, {ids.data() + first_id, ids.size() - first_id}, work, *spans);
   }
 }
 

@@ -21,6 +21,8 @@ CharKinds::CharKinds() {
       std::fill(all.begin() + static_cast<std::ptrdiff_t>(range.first),
                 all.begin() + static_cast<std::ptrdiff_t>(range.last) + 1, kind);
   };
+  mark("p", CharKind::kSign);
+  mark("s", CharKind::kSign);
   mark("lu", CharKind::kUpper);
   mark("lt", CharKind::kUpper);
   mark("ll", CharKind::kLower);

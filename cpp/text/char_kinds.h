@@ -1,4 +1,5 @@
-// What the patterns of byte-level models tell apart: letters by case, marks, numbers, white space, the rest.
+// What the patterns of byte-level models tell apart: letters by case, marks, numbers, white space, signs, the
+// rest.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,13 @@ enum class CharKind : uint8_t {
   kMark,    // M
   kNumber,  // N
   kSpace,   // \s: White_Space
+  kSign,    // P and S
   kOther,
 };
+inline constexpr size_t kNumCharKinds = 8;
+
+// Chinese characters and Japanese syllabaries, as DeepSeek's second pattern has them.
+inline bool is_kanji(char32_t c) { return (c >= 0x3040 && c <= 0x30FF) || (c >= 0x4E00 && c <= 0x9FA5); }
 
 class CharKinds {
  public:

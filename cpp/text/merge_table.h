@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "base/huge_pages.h"
+#include "base/pages.h"
 
 namespace headrace {
 

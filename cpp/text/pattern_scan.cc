@@ -20,6 +20,13 @@ constexpr std::string_view kO200k =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
     R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+constexpr std::string_view kDeepSeekNumbers = R"(\p{N}{1,3})";
+constexpr std::string_view kDeepSeekKanji = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+";
+constexpr std::string_view kDeepSeekRest =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|)"
+    "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
+    "\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+
 uint64_t bit(size_t at) { return at >= 64 ? 0 : uint64_t{1} << at; }
 
 // Up to 64 bytes from a match's beginning, and what is known of the matches in them.
@@ -35,7 +42,16 @@ class Window {
   // Where matches begin, as far as that is certain: bit 0, and all that lie before the last of these bits.
   uint64_t starts() {
     split_kinds();
-    if constexpr (kPattern == KnownPattern::kGpt2) {
+    if constexpr (kPattern == KnownPattern::kDeepSeek) {
+      find_borders();
+      absorb_newlines();
+      starts_ = first_of(letters_) | first_of(others_) | first_of(spaces_) | first_of(rest_) | borders_;
+      add_numbers();
+      add_line_ends();
+      join_blanks(spaces_ & ~masks_.newline, letters_);
+      join_rest();
+      join_ascii();
+    } else if constexpr (kPattern == KnownPattern::kGpt2) {
       starts_ = first_of(letters_) | first_of(numbers_) | first_of(others_) | first_of(spaces_);
       join_blanks(spaces_, ~uint64_t{0});
     } else {
@@ -52,14 +68,23 @@ class Window {
     }
     if constexpr (kPattern == KnownPattern::kO200k) {
       add_suffixes();
-    } else {
+    } else if constexpr (kPattern != KnownPattern::kDeepSeek) {
       add_contractions();
     }
     return (starts_ | 1) & low_bits(certain_);
   }
 
-  size_t size() const { return size_; }
   bool is_last() const { return is_last_; }
+
+  // Where only bit 0 is a start and the match goes on with letters: how far it may be followed, up to the
+  // last of them, where another window may begin. 0: that is not so simple.
+  size_t known_letters() const {
+    if (certain_ < size_ || (letters_ & bit(size_ - 1)) == 0) return 0;
+    // Capitals and small letters have an order; and letters behind a sign are of ASCII only.
+    if (kPattern == KnownPattern::kO200k && (letters_ & ~masks_.letter) != 0) return 0;
+    if (kPattern == KnownPattern::kDeepSeek && (others_ & 1) != 0) return 0;
+    return static_cast<size_t>(63 - std::countl_zero(~masks_.tail & low_bits(size_)));
+  }
 
  private:
   void read_high() {
@@ -68,7 +93,7 @@ class Window {
     const auto lead = static_cast<uint8_t>(bytes_[last]);
     const size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
     if (last + length > size_) size_ = last;  // the window ends within that character
-    add_high_masks(bytes_, size_, masks_);
+    add_high_masks<kPattern == KnownPattern::kDeepSeek>(bytes_, size_, masks_);
   }
 
   // The pattern's own kinds: letters, numbers, white space, others, each a run of bits per run of characters.
@@ -93,17 +118,45 @@ class Window {
         spaces_ &= within;
         others_ &= within;
       }
+    } else if constexpr (kPattern == KnownPattern::kDeepSeek) {
+      letters_ |= masks_.mark & within;
+      others_ = masks_.sign & within;
+      rest_ = within & ~(letters_ | numbers_ | spaces_ | others_);
     } else {
       others_ = within & ~(letters_ | numbers_ | spaces_);
     }
     certain_ = size_;
   }
 
+  // DeepSeek: numbers and kanji are cut out first, so no match of the last pattern reaches across these.
+  void find_borders() {
+    const uint64_t kanji = masks_.kanji & low_bits(size_);
+    borders_ = first_of(numbers_) | first_of(kanji) | (numbers_ << 1 & ~numbers_) | (kanji << 1 & ~kanji);
+  }
+
+  // DeepSeek: what is neither letter nor sign nor space, controls above all, begins the match of letters
+  // behind it; before that it is matched by nothing, which makes it a piece, too.
+  void join_rest() {
+    const uint64_t letters = letters_ & ~borders_ & low_bits(size_);
+    const uint64_t last = rest_ & letters >> 1;
+    if (last == 0) return;
+    starts_ |= leads_of(last);
+    starts_ &= ~(last << 1);
+  }
+
+  // DeepSeek: a sign of ASCII takes letters of ASCII into its match, and others begin one of their own.
+  void join_ascii() {
+    const uint64_t letters = letters_ & ~masks_.high;
+    const uint64_t from = (starts_ & others_ & ~masks_.high) << 1 & letters;
+    starts_ &= ~from;
+    starts_ |= (letters + from) & ~letters & letters_;
+  }
+
   static uint64_t first_of(uint64_t runs) { return runs & ~(runs << 1); }
 
-  // The first byte of each character whose last byte is in `ends`; white space has at most three bytes.
+  // The first byte of each character whose last byte is in `ends`.
   uint64_t leads_of(uint64_t ends) const {
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 3; ++i) {
       const uint64_t tails = ends & masks_.tail;
       ends = (ends & ~tails) | tails >> 1;
     }
@@ -113,7 +166,7 @@ class Window {
   // Signs take the newlines behind them (o200k: and slashes from there on) into their match.
   void absorb_newlines() {
     uint64_t fill = masks_.newline;
-    uint64_t from = others_ << 1 & fill & low_bits(size_);
+    uint64_t from = others_ << 1 & fill & ~borders_ & low_bits(size_);
     if constexpr (kPattern == KnownPattern::kO200k) {
       if ((masks_.newline << 1 & masks_.slash) != 0) {
         fill = (masks_.newline | masks_.slash) & low_bits(size_);
@@ -173,7 +226,7 @@ class Window {
   // The last of several spaces begins a match, and is the first character of what follows where it may be: a
   // blank before letters and others (GPT-2: and numbers), any other space before `any`.
   void join_blanks(uint64_t plain_spaces, uint64_t any) {
-    const uint64_t visible = letters_ | numbers_ | others_;
+    const uint64_t visible = (letters_ | numbers_ | others_ | rest_) & ~borders_;
     const uint64_t last = plain_spaces & visible >> 1;
     starts_ |= (masks_.high & last) != 0 ? leads_of(last) : last;
     if constexpr (kPattern == KnownPattern::kGpt2) {
@@ -258,12 +311,22 @@ class Window {
   uint64_t spaces_ = 0;
   uint64_t others_ = 0;
   uint64_t absorbed_ = 0;
+  uint64_t rest_ = 0;     // of kDeepSeek
+  uint64_t borders_ = 0;  // of kDeepSeek
   uint64_t starts_ = 0;
 };
 
 template <KnownPattern kPattern>
 size_t scan(std::string_view text, size_t at, size_t end, std::vector<Piece>& out) {
+  auto begin = static_cast<uint32_t>(at);  // of the match at hand
+  Piece pieces[16 * kWindow];
+  size_t count = 0;
   while (at < end) {
+    if (count > 15 * kWindow) {
+      out.insert(out.end(), pieces, pieces + count);
+      count = 0;
+    }
+    const size_t count_before = count;
     char copy[kWindow];
     const char* bytes = text.data() + at;
     if (text.size() - at < kWindow) {
@@ -273,9 +336,6 @@ size_t scan(std::string_view text, size_t at, size_t end, std::vector<Piece>& ou
     }
     Window<kPattern> window(bytes, std::min(kWindow, end - at), end - at <= kWindow);
     uint64_t starts = window.starts();
-    Piece pieces[kWindow];
-    size_t count = 0;
-    auto begin = static_cast<uint32_t>(at);
     for (starts &= starts - 1; starts != 0; starts &= starts - 1) {
       const auto next = static_cast<uint32_t>(at) + static_cast<uint32_t>(std::countr_zero(starts));
       pieces[count++] = {begin, next};
@@ -285,11 +345,16 @@ size_t scan(std::string_view text, size_t at, size_t end, std::vector<Piece>& ou
       pieces[count++] = {begin, static_cast<uint32_t>(end)};
       begin = static_cast<uint32_t>(end);
     }
-    out.insert(out.end(), pieces, pieces + count);
-    if (begin == at) return at;
-    at = begin;
+    if (count > count_before) {
+      at = begin;
+    } else if (const size_t letters = window.known_letters(); letters > 0) {
+      at += letters;
+    } else {
+      break;
+    }
   }
-  return at;
+  out.insert(out.end(), pieces, pieces + count);
+  return begin;
 }
 
 }  // namespace
@@ -300,6 +365,11 @@ KnownPattern known_pattern(std::string_view pattern) {
   if (pattern == kQwen2) return KnownPattern::kQwen2;
   if (pattern == kO200k) return KnownPattern::kO200k;
   return KnownPattern::kNone;
+}
+
+KnownPattern joint_pattern(std::string_view first, std::string_view second, std::string_view third) {
+  const bool is_known = first == kDeepSeekNumbers && second == kDeepSeekKanji && third == kDeepSeekRest;
+  return is_known ? KnownPattern::kDeepSeek : KnownPattern::kNone;
 }
 
 size_t scan_pattern(KnownPattern pattern, std::string_view text, size_t at, size_t end,
@@ -313,6 +383,8 @@ size_t scan_pattern(KnownPattern pattern, std::string_view text, size_t at, size
       return scan<KnownPattern::kQwen2>(text, at, end, out);
     case KnownPattern::kO200k:
       return scan<KnownPattern::kO200k>(text, at, end, out);
+    case KnownPattern::kDeepSeek:
+      return scan<KnownPattern::kDeepSeek>(text, at, end, out);
     case KnownPattern::kNone:
       break;
   }

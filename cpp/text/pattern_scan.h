@@ -21,14 +21,18 @@ namespace headrace {
 
 enum class KnownPattern {
   kNone,
-  kGpt2,    // ByteLevel's own
-  kCl100k,  // cl100k_base, Llama 3
-  kQwen2,   // the same with every digit a match
-  kO200k,   // o200k_base
+  kGpt2,      // ByteLevel's own
+  kCl100k,    // cl100k_base, Llama 3
+  kQwen2,     // the same with every digit a match
+  kO200k,     // o200k_base
+  kDeepSeek,  // not one pattern: joint_pattern()
 };
 
 // Which of them a regular expression is, letter by letter.
 KnownPattern known_pattern(std::string_view pattern);
+
+// Which of them three patterns are, each of which splits what the one before left.
+KnownPattern joint_pattern(std::string_view first, std::string_view second, std::string_view third);
 
 // Appends the matches of the pattern from text[at] on, where one begins, to out and returns where the first
 // begins that is not settled: `end` when all are. Matches see nothing of the text from `end` on. text:

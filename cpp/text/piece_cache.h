@@ -4,7 +4,7 @@
 // second one, and one that is met again there moves to the first: words that come but once do not displace
 // those that come often. A piece of up to 15 bytes is its own key, and up to four ids stand in the slot
 // itself. What is longer lies in an arena to which the slot points; when that is full, everything is
-// forgotten. At most 8 MiB in all.
+// forgotten. At most 20 MiB in all.
 //
 // Belongs to one thread at a time.
 #pragma once
@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/huge_pages.h"
+#include "base/pages.h"
 #include "text/aligned_text.h"
 #include "text/hash.h"
 #include "text/id_buffer.h"
@@ -103,7 +103,7 @@ class PieceCache {
  private:
   static constexpr size_t kInlineBytes = 15;
   static constexpr uint64_t kLong = uint64_t{0x80} << 56;
-  static constexpr int kSetBits = 17;
+  static constexpr int kSetBits = 18;
   static constexpr size_t kSetSlots = 2;
   static constexpr size_t kArenaWords = size_t{1} << 20;
   static constexpr uint32_t kIdMask = (1u << 24) - 1;

@@ -1,5 +1,8 @@
 #include "text/pre_tokenize_pattern.h"
 
+#include "base/utf8.h"
+#include "text/char_kinds.h"
+
 namespace headrace {
 
 void PatternSplitter::split(AlignedText& text, std::vector<Piece>& pieces) const {
@@ -24,6 +27,40 @@ void PatternSplitter::split(AlignedText& text, std::vector<Piece>& pieces) const
     if (previous < piece.end) fold.add({previous, piece.end}, invert_);
     fold.finish();
   });
+}
+
+void JointSplitter::split(AlignedText& text, std::vector<Piece>& pieces) const {
+  const std::string_view bytes = text.bytes();
+  split_each(pieces, [&](Piece piece, std::vector<Piece>& out) {
+    std::vector<Piece> parts, made;
+    for (uint32_t at = piece.begin; at < piece.end;) {
+      at = static_cast<uint32_t>(scan_pattern(known_, bytes, at, piece.end, out));
+      if (at == piece.end) break;
+      const uint32_t border = border_behind(bytes, at, piece.end);
+      parts.assign(1, {at, border});
+      for (const Regex& step : steps_) {
+        made.clear();
+        for (const Piece part : parts) step.append_pieces(bytes, part, Regex::kAll, made);
+        parts.swap(made);
+      }
+      out.insert(out.end(), parts.begin(), parts.end());
+      at = border;
+    }
+  });
+}
+
+uint32_t JointSplitter::border_behind(std::string_view text, uint32_t at, uint32_t end) {
+  const CharKinds& kinds = CharKinds::get();
+  int before = -1;
+  while (at < end) {
+    const size_t length = utf8_sequence_length(text, at);
+    const char32_t c = utf8_decode(text.data() + at, length);
+    const int kind = is_kanji(c) ? 1 : kinds.of(c) == CharKind::kNumber ? 2 : 0;
+    if (before >= 0 && kind != before) break;
+    before = kind;
+    at += static_cast<uint32_t>(length);
+  }
+  return at;
 }
 
 std::string escape_regex(std::string_view literal) {

@@ -57,6 +57,28 @@ std::unique_ptr<PreTokenizer> read_split(JsonValue value) {
                                            value.at("invert").as_bool());
 }
 
+// The regular expression of a step that isolates its matches; nothing for other steps.
+std::optional<std::string_view> isolated_pattern(JsonValue step) {
+  const auto type = step.find("type");
+  if (!type || !type->is_string() || type->as_string() != "Split") return std::nullopt;
+  const auto regex = step.at("pattern").find("Regex");
+  if (!regex || step.at("behavior").as_string() != "Isolated" || step.at("invert").as_bool())
+    return std::nullopt;
+  return regex->as_string();
+}
+
+// The next three steps as one, if that is known.
+std::unique_ptr<PreTokenizer> read_joint(std::span<const JsonValue> steps) {
+  if (steps.size() < 3) return nullptr;
+  const auto first = isolated_pattern(steps[0]);
+  const auto second = first ? isolated_pattern(steps[1]) : std::nullopt;
+  const auto third = second ? isolated_pattern(steps[2]) : std::nullopt;
+  if (!third) return nullptr;
+  const KnownPattern known = joint_pattern(*first, *second, *third);
+  if (known == KnownPattern::kNone) return nullptr;
+  return std::make_unique<JointSplitter>(known, std::array{Regex(*first), Regex(*second), Regex(*third)});
+}
+
 // Old files say add_prefix_space instead of prepend_scheme; the two must not contradict each other.
 std::unique_ptr<PreTokenizer> read_metaspace(JsonValue value) {
   using Prepend = MetaspaceSplitter::Prepend;
@@ -115,10 +137,17 @@ std::unique_ptr<PreTokenizer> read_step(JsonValue value, bool keep_bytes, bool* 
   if (type == "Sequence") {
     std::vector<std::unique_ptr<PreTokenizer>> steps;
     const JsonValue items = value.at("pretokenizers");
-    size_t left = items.size();
-    for (JsonValue item : items.items()) {
+    std::vector<JsonValue> left;
+    for (const JsonValue item : items.items()) left.push_back(item);
+    for (size_t i = 0; i < left.size();) {
       bool is_raw = false;
-      steps.push_back(read_step(item, keep_bytes && --left == 0, &is_raw));
+      if (auto joint = read_joint(std::span(left).subspan(i))) {
+        steps.push_back(std::move(joint));
+        i += 3;
+      } else {
+        steps.push_back(read_step(left[i], keep_bytes && i + 1 == left.size(), &is_raw));
+        ++i;
+      }
       *raw_bytes = is_raw;
     }
     return std::make_unique<SequenceSplitter>(std::move(steps));

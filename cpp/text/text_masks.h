@@ -26,8 +26,10 @@ struct TextMasks {
   uint64_t blank = 0;    // ' '
   uint64_t apostrophe = 0;
   uint64_t slash = 0;
-  uint64_t high = 0;  // bytes of characters beyond ASCII
-  uint64_t tail = 0;  // those of them that do not begin one
+  uint64_t sign = 0;   // of the first 128 characters, those that are none of the above and no controls, too
+  uint64_t kanji = 0;  // whatever they are besides
+  uint64_t high = 0;   // bytes of characters beyond ASCII
+  uint64_t tail = 0;   // those of them that do not begin one
 };
 
 inline uint64_t low_bits(size_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
@@ -55,9 +57,11 @@ inline TextMasks ascii_masks(const char* bytes) {
     put(masks.blank, blank);
     put(masks.apostrophe, is('\''));
     put(masks.slash, is('/'));
+    put(masks.sign, in_range(block, '!', '~' - '!' + 1));
     put(masks.high, block);
     put(masks.tail, _mm_cmplt_epi8(block, _mm_set1_epi8(static_cast<char>(0xC0))));
   }
+  masks.sign &= ~(masks.upper | masks.lower | masks.number);
 #else
   for (int i = 0; i < 64; ++i) {
     const auto byte = static_cast<uint8_t>(bytes[i]);
@@ -70,6 +74,8 @@ inline TextMasks ascii_masks(const char* bytes) {
     if (byte == ' ') masks.blank |= bit;
     if (byte == '\'') masks.apostrophe |= bit;
     if (byte == '/') masks.slash |= bit;
+    if (byte > ' ' && byte <= '~' && ((masks.upper | masks.lower | masks.number) & bit) == 0)
+      masks.sign |= bit;
     if (byte >= 0x80) masks.high |= bit;
     if ((byte & 0xC0) == 0x80) masks.tail |= bit;
   }
@@ -77,16 +83,20 @@ inline TextMasks ascii_masks(const char* bytes) {
   return masks;
 }
 
-// Adds the characters beyond ASCII among the first `size` bytes, which end between characters.
-inline void add_high_masks(const char* bytes, size_t size, TextMasks& masks) {
+// Adds the characters beyond ASCII among the first `size` bytes, which end between characters; kanji only if
+// kKanji.
+template <bool kKanji>
+void add_high_masks(const char* bytes, size_t size, TextMasks& masks) {
   const CharKinds& kinds = CharKinds::get();
-  uint64_t by_kind[7] = {};
+  uint64_t by_kind[kNumCharKinds] = {};
   for (uint64_t left = masks.high & ~masks.tail & low_bits(size); left != 0; left &= left - 1) {
     const auto at = static_cast<size_t>(std::countr_zero(left));
     const auto lead = static_cast<uint8_t>(bytes[at]);
     const size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    const CharKind kind = kinds.of(utf8_decode(bytes + at, length));
-    by_kind[static_cast<size_t>(kind)] |= low_bits(length) << at;
+    const char32_t c = utf8_decode(bytes + at, length);
+    const uint64_t bits = low_bits(length) << at;
+    by_kind[static_cast<size_t>(kinds.of(c))] |= bits;
+    if constexpr (kKanji) masks.kanji |= is_kanji(c) ? bits : 0;
   }
   masks.upper |= by_kind[static_cast<size_t>(CharKind::kUpper)];
   masks.lower |= by_kind[static_cast<size_t>(CharKind::kLower)];
@@ -94,6 +104,7 @@ inline void add_high_masks(const char* bytes, size_t size, TextMasks& masks) {
   masks.mark |= by_kind[static_cast<size_t>(CharKind::kMark)];
   masks.number |= by_kind[static_cast<size_t>(CharKind::kNumber)];
   masks.space |= by_kind[static_cast<size_t>(CharKind::kSpace)];
+  masks.sign |= by_kind[static_cast<size_t>(CharKind::kSign)];
 }
 
 }  // namespace headrace

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/huge_pages.h"
+#include "base/pages.h"
 #include "text/byte_trie.h"
 
 namespace headrace {

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/pages.h"
 #include "text/source_bert.h"
 #include "text/source_gguf.h"
 #include "text/source_sentencepiece.h"
@@ -17,7 +19,7 @@ namespace {
 // A GGUF's metadata stands before the weights; no vocabulary is near this size.
 constexpr uintmax_t kMaxBytes = uintmax_t{1} << 28;
 
-std::string read_file(const std::string& path) {
+PageVector<char> read_file(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   if (error)
@@ -25,7 +27,7 @@ std::string read_file(const std::string& path) {
                 concat(path, ": ", error.message(),
                        "; give a tokenizer.json, vocab.txt, .model, .tiktoken or .gguf file"));
   std::ifstream file(path, std::ios::binary);
-  std::string text(std::min(size, kMaxBytes), '\0');
+  PageVector<char> text(std::min(size, kMaxBytes));
   if (!file.read(text.data(), static_cast<std::streamsize>(text.size())))
     throw Error(ErrorKind::kNotFound, concat(path, ": cannot be read; check its permissions"));
   return text;
@@ -35,8 +37,8 @@ std::string read_file(const std::string& path) {
 BertOptions bert_options(const std::filesystem::path& config) {
   BertOptions options;
   if (!std::filesystem::exists(config)) return options;
-  const std::string text = read_file(config.string());
-  const JsonDocument document(text, config.string());
+  const PageVector<char> text = read_file(config.string());
+  const JsonDocument document({text.data(), text.size()}, config.string());
   const JsonValue root = document.root();
   const auto flag = [&](const char* name) -> std::optional<bool> {
     const auto value = root.find(name);
@@ -48,7 +50,9 @@ BertOptions bert_options(const std::filesystem::path& config) {
   return options;
 }
 
-std::string tokenizer_json(const std::string& path, std::string text, const std::string& encoding) {
+// What another kind of file says, as a tokenizer.json; nothing for those.
+std::optional<std::string> converted(const std::string& path, std::string_view text,
+                                     const std::string& encoding) {
   const std::filesystem::path name(path);
   const std::string extension = name.extension().string();
   if (text.starts_with("GGUF")) return tokenizer_json_from_gguf(text, path);
@@ -59,13 +63,17 @@ std::string tokenizer_json(const std::string& path, std::string text, const std:
   if (extension == ".txt")
     return tokenizer_json_from_vocab_txt(text, bert_options(name.parent_path() / "tokenizer_config.json"),
                                          path);
-  return text;
+  return std::nullopt;
 }
 
 }  // namespace
 
 std::unique_ptr<Tokenizer> Tokenizer::from_file(const std::string& path, const std::string& encoding) {
-  return from_json(tokenizer_json(path, read_file(path), encoding), path);
+  PageVector<char> file = read_file(path);
+  const std::string_view text(file.data(), file.size());
+  const std::optional<std::string> json = converted(path, text, encoding);
+  if (json) file = {};
+  return from_json(json ? *json : text, path);
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::from_model(const std::string& directory) {

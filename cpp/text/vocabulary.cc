@@ -26,6 +26,7 @@ bool Vocabulary::add(std::string_view token, int32_t id) {
 bool Vocabulary::add_again(std::string_view token, int32_t id) {
   if (contains(id)) return false;
   if (add(token, id)) return true;
+  is_one_to_one_ = false;
   set_token(keep(token), id);
   slots_[slot_of(token, hash(token))].id = id;
   return true;
@@ -53,6 +54,7 @@ void Vocabulary::find_all(std::span<const std::string_view> tokens, int32_t* ids
 }
 
 void Vocabulary::show_as(int32_t id, std::string_view shown) {
+  is_one_to_one_ = false;
   std::string_view& token = tokens_[static_cast<size_t>(id)];
   if (token == shown) return;
   renamed_.try_emplace(id, token);

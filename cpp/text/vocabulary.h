@@ -51,6 +51,8 @@ class Vocabulary {
   // memory's answers are awaited together.
   void find_all(std::span<const std::string_view> tokens, int32_t* ids) const;
 
+  // Whether no two ids have the same string, and none was given another one: find(token(id)) is id.
+  bool is_one_to_one() const { return is_one_to_one_; }
   // Ids in use.
   size_t num_tokens() const { return num_tokens_; }
   // The largest id + 1.
@@ -91,6 +93,7 @@ class Vocabulary {
   std::unordered_map<int32_t, std::string_view> renamed_;  // the first string of ids that show_as changed
   std::vector<Slot> slots_;  // open addressing; a power of two, at most two thirds in use
   size_t num_tokens_ = 0;
+  bool is_one_to_one_ = true;
 };
 
 }  // namespace headrace

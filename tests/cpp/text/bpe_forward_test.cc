@@ -57,6 +57,12 @@ Model random_model(std::mt19937_64& random, bool all_ways, size_t disorder) {
   return model;
 }
 
+std::vector<std::string_view> strings_of(const Model& model) {
+  std::vector<std::string_view> strings;
+  for (int32_t id = 0; id < model.tokens.size(); ++id) strings.push_back(model.tokens.token(id));
+  return strings;
+}
+
 std::vector<int32_t> merged_plainly(const Model& model, const std::string& text) {
   std::map<std::pair<int32_t, int32_t>, size_t> ranks;
   for (size_t i = 0; i < model.merges.size(); ++i) ranks[{model.merges[i].left, model.merges[i].right}] = i;
@@ -98,7 +104,7 @@ TEST_P(BpeForwardTest, EncodesAsMergingDoes) {
     const Model model = random_model(random, GetParam().all_ways, GetParam().disorder);
     const MergeTable table(model.merges);
     BpeForward forward;
-    forward.learn(model.tokens, model.bytes, model.merges);
+    forward.learn(strings_of(model), model.bytes, model.merges);
     ASSERT_TRUE(forward.ready());
     ++ready;
     for (int i = 0; i < 60; ++i) {
@@ -156,12 +162,12 @@ TEST(BpeForwardTest, NeedsAllBytesAndNoMergeTwice) {
     auto bytes = model.bytes;
     bytes[7] = -1;
     BpeForward forward;
-    forward.learn(model.tokens, bytes, model.merges);
+    forward.learn(strings_of(model), bytes, model.merges);
     EXPECT_FALSE(forward.ready());
   }
   model.merges.push_back(model.merges[0]);
   BpeForward forward;
-  forward.learn(model.tokens, model.bytes, model.merges);
+  forward.learn(strings_of(model), model.bytes, model.merges);
   EXPECT_FALSE(forward.ready());
 }
 
