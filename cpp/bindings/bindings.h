@@ -20,5 +20,6 @@ void register_engine(pybind11::module_& module);
 void register_vector_json(pybind11::module_& module);
 void register_plain_post(pybind11::module_& module);
 void register_scores(pybind11::module_& module);
+void register_vector_index(pybind11::module_& module);
 
 }  // namespace headrace

@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_vector_json(module);
   headrace::register_plain_post(module);
   headrace::register_scores(module);
+  headrace::register_vector_index(module);
 }

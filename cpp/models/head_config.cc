@@ -65,15 +65,27 @@ std::vector<std::string> read_labels(JsonValue root) {
   return labels;
 }
 
+// The name of an activation function under `key` in a settings file, if both are there.
+std::string named_in(const std::string& path, std::string_view key) {
+  if (!file_exists(path)) return {};
+  const std::string text = read_settings_file(path);
+  const JsonDocument document(text, path);
+  return std::string(string_field(document.root(), key));
+}
+
 // What sentence-transformers' CrossEncoder puts on one logit: the sigmoid, unless the files name another.
-std::string rerank_activation(JsonValue root, const std::string& path) {
-  std::string_view name = string_field(root, "sbert_ce_default_activation_function");
-  if (const auto settings = root.find("sentence_transformers"); settings && settings->is_object())
-    if (const std::string_view newer = string_field(*settings, "activation_fn"); !newer.empty()) name = newer;
-  const std::string_view last = name.substr(name.rfind('.') + 1);
+// Since version 6 config_sentence_transformers.json does, since 4 a part of config.json, before that one key
+// of it.
+std::string rerank_activation(const std::string& directory, JsonValue root) {
+  std::string name = named_in(directory + "/config_sentence_transformers.json", "activation_fn");
+  if (const auto settings = root.find("sentence_transformers");
+      name.empty() && settings && settings->is_object())
+    name = string_field(*settings, "activation_fn");
+  if (name.empty()) name = string_field(root, "sbert_ce_default_activation_function");
+  const std::string last = name.substr(name.rfind('.') + 1);
   if (last.empty() || last == "Sigmoid") return "sigmoid";
   if (last == "Identity") return "identity";
-  throw Error(ErrorKind::kUnsupported, concat(path, ": the activation function '", name,
+  throw Error(ErrorKind::kUnsupported, concat(directory, ": the activation function '", name,
                                               "': supported are torch.nn.Sigmoid and torch.nn.Identity"));
 }
 
@@ -149,7 +161,7 @@ HeadConfig read_head_config(const std::string& directory, const std::string& wan
   if (config.task == "fill_mask") config.mask_token = read_mask_token(directory);
   if (config.task == "tag") config.labels = read_labels(root);
   if (config.task == "answer") config.labels = {"start", "end"};
-  config.activation = config.task == "rerank"     ? rerank_activation(root, path)
+  config.activation = config.task == "rerank"     ? rerank_activation(directory, root)
                       : config.task == "classify" ? classify_activation(root, path)
                       : config.task == "embed"    ? "identity"
                                                   : "softmax";

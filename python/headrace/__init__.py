@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .engine import Engine, info, isa, load
     from .model import Embeddings, Model, ModelInfo
     from .results import Answer, Candidate, Entity, Label, Ranked, Span
+    from .search import Neighbours, VectorIndex, similarity
 
 __all__ = [
     "Answer",
@@ -50,6 +51,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "ModelNotFoundError",
+    "Neighbours",
     "OverloadedError",
     "Padded",
     "Ragged",
@@ -57,10 +59,12 @@ __all__ = [
     "Span",
     "Tokenizer",
     "UnsupportedError",
+    "VectorIndex",
     "__version__",
     "info",
     "isa",
     "load",
+    "similarity",
 ]
 
 # Loaded when first asked for: `import headrace` must cost next to nothing in a program that only might use it.
@@ -83,7 +87,10 @@ _LAZY = {
     "Padded": "_core",
     "Ragged": "_core",
     "Tokenizer": "_core",
+    "Neighbours": "search",
+    "VectorIndex": "search",
     "info": "engine",
+    "similarity": "search",
     "isa": "engine",
     "load": "engine",
 }

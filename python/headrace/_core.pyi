@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k']
 class Encoding:
     """
     One encoded text: ids, and where in the text each token stands.
@@ -366,6 +366,29 @@ class Engine:
         """
         Waits for a ticket; True when it is finished.
         """
+    @property
+    def threads(self) -> int:
+        ...
+class VectorIndex:
+    """
+    Exact search in memory. Use headrace.VectorIndex.
+    """
+    def __init__(self, vectors: numpy.typing.NDArray[numpy.float32], metric: str, threads: typing.SupportsInt | typing.SupportsIndex | None) -> None:
+        ...
+    def scores(self, queries: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [q, n]: the scores of all vectors.
+        """
+    def search(self, queries: numpy.typing.NDArray[numpy.float32], k: typing.SupportsInt | typing.SupportsIndex) -> tuple:
+        """
+        (int64 [q, k], float32 [q, k]): the nearest vectors, best first, and their scores.
+        """
+    @property
+    def dimensions(self) -> int:
+        ...
+    @property
+    def size(self) -> int:
+        ...
     @property
     def threads(self) -> int:
         ...

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from . import task_commands
 from .errors import Error, InvalidArgumentError
 from .loading import ModelLoader, parse_models
 
@@ -128,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     embed.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
 
+    task_commands.add(command)
+
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)
     tokenize.add_argument("model", metavar="MODEL", help="folder, demo:minilm, or a tokenizer's file")
     tokenize.add_argument("texts", nargs="*", metavar="TEXT")
@@ -235,20 +238,7 @@ def _check_host(host: str, insecure_allow_remote: bool) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    texts = list(options.texts)
-    if options.file is not None:
-        with contextlib.ExitStack() as stack:
-            file = (
-                sys.stdin
-                if options.file == "-"
-                else stack.enter_context(open(options.file, encoding="utf-8"))
-            )
-            try:
-                texts += [line.rstrip("\r\n") for line in file]
-            except UnicodeDecodeError as error:
-                raise InvalidArgumentError(f"{options.file} is not UTF-8: {error}") from None
-    if not texts:
-        raise InvalidArgumentError("no text: give texts as arguments, or --file with one a line")
+    texts = task_commands.read_texts(options)
     if options.format == "npy" and options.out is None and sys.stdout.isatty():
         raise InvalidArgumentError("npy is binary: give --out FILE or pipe the output")
     import numpy

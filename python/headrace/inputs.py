@@ -50,6 +50,7 @@ def _listed(name: str) -> str:
     return "the input is" if name == "input" else f"{name} is"
 
 
+AGGREGATIONS = ("none", "simple", "first", "average", "max")  # of tag
 TASKS = ("embed", "classify", "rerank", "tag", "answer", "fill_mask")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .. import inputs
 from ..errors import InvalidArgumentError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..model import Model
 
 Aggregation = Literal["none", "simple", "first", "average", "max"]
-AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
 MAX_STRIDE = 1 << 20
 _DEFAULT_STRIDE = 128
 
@@ -53,9 +52,9 @@ class TagJob(Job[list[Entity]]):
         ignore_labels: Iterable[str] = ("O",),
     ) -> None:
         self.items: Sequence[str] = inputs.as_texts(texts)
-        if aggregation not in AGGREGATIONS:
+        if aggregation not in inputs.AGGREGATIONS:
             raise InvalidArgumentError(
-                f"aggregation={aggregation!r}: must be one of {', '.join(AGGREGATIONS)}"
+                f"aggregation={aggregation!r}: must be one of {', '.join(inputs.AGGREGATIONS)}"
             )
         self._aggregation = aggregation
         self._stride = None if stride is None else check_count("stride", stride, 0, MAX_STRIDE)
