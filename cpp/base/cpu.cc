@@ -16,6 +16,12 @@ bool cpu_has_f16c() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
+
+// clang 14 does not know "avx512bf16" there either: leaf 7, subleaf 1.
+bool cpu_has_avx512_bf16() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & 1u << 5) != 0;
+}
 #endif
 
 }  // namespace
@@ -29,6 +35,7 @@ const CpuFeatures& cpu_features() {
     found.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
     found.avx512 = found.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    found.avx512_bf16 = found.avx512 && __builtin_cpu_supports("avx512vnni") && cpu_has_avx512_bf16();
 #endif
     return found;
   }();

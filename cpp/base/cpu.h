@@ -6,8 +6,9 @@
 namespace headrace {
 
 struct CpuFeatures {
-  bool avx2 = false;    // AVX2, FMA and F16C
-  bool avx512 = false;  // AVX-512 F, BW, DQ and VL, with AVX2 and FMA
+  bool avx2 = false;         // AVX2, FMA and F16C
+  bool avx512 = false;       // AVX-512 F, BW, DQ and VL, with AVX2 and FMA
+  bool avx512_bf16 = false;  // those with VNNI and BF16
 };
 
 // Features that both the processor and the operating system offer (the latter must save the wide registers).

@@ -11,6 +11,7 @@ extern const Kernels kernels_reference;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512_bf16;
 #endif
 
 namespace {
@@ -23,6 +24,7 @@ struct Entry {
 std::vector<Entry> all_entries() {
   std::vector<Entry> entries;
 #if defined(__x86_64__)
+  entries.push_back({&kernels_avx512_bf16, cpu_features().avx512_bf16});
   entries.push_back({&kernels_avx512, cpu_features().avx512});
   entries.push_back({&kernels_avx2, cpu_features().avx2});
 #endif

@@ -38,6 +38,46 @@ struct Gemm {
   Activation activation;
 };
 
+// The same with x and w in fewer bits, by the functions of one NarrowKernels: f32 sums of bf16 products,
+// exact integer sums of int8 ones.
+//   x: rows as encode() left them; packed_w: as pack() left it; y [M, N] f32 with row stride ldy, or null;
+//   bf16_y: M rows of N as the bf16 encode() leaves them, row_bytes(N) each, or null. N is even where it is
+//   wanted.
+struct NarrowGemm {
+  const void* x;
+  const void* packed_w;
+  const float* bias;
+  const float* residual;
+  int64_t ldr;
+  float* y;
+  int64_t ldy;
+  void* bf16_y;
+  int64_t n;
+  int64_t k;
+  Activation activation;
+};
+
+// Matrices of one narrow precision. Where the processor has no instructions for it, wider ones do the same
+// sums.
+struct NarrowKernels {
+  // Weights [N, K] row-major f32 -> packed, packed_bytes(N, K) of it, in the table's panels.
+  int64_t (*packed_bytes)(int64_t n, int64_t k);
+  void (*pack)(const float* w, int64_t n, int64_t k, void* packed);
+
+  // Rows [rows, K] f32 -> encoded, row_bytes(K) each. bf16: rounded to the nearest. int8: each row times
+  // 127 / its largest, rounded to the nearest, and what undoes that; a row with a number that is not finite
+  // makes results that are not.
+  int64_t (*row_bytes)(int64_t k);
+  void (*encode)(const float* x, int64_t rows, int64_t k, void* encoded);
+
+  // As Kernels::gemm.
+  void (*gemm)(const NarrowGemm& gemm, int64_t row_begin, int64_t row_end, int64_t col_begin,
+               int64_t col_end);
+
+  // As Kernels::peak_flops.
+  int64_t (*peak_ops)(int64_t rounds);
+};
+
 // One head of one sequence: out[i] = sum_j softmax_j(scale q[i].k[j]) v[j], i and j in [0, length).
 //   q, k, v [L, D] with row stride ld; out [L, D] with row stride ldo; scratch: attention_scratch(L, D)
 //   floats. Keys are taken in blocks with a running maximum (Milakov & Gimelshein 2018, arXiv:1805.02867), so
@@ -99,6 +139,11 @@ struct Kernels {
   // Runs `rounds` rounds of independent multiply-adds on registers and returns their number of floating-point
   // operations; the clock is the caller's. Results divided by this rate are a share of the machine's peak.
   int64_t (*peak_flops)(int64_t rounds);
+
+  NarrowKernels bf16;
+  NarrowKernels int8;
+  // Whether this table has the processor's own instructions for bf16: then it is the faster precision.
+  bool has_bf16;
 };
 
 }  // namespace headrace

@@ -1,5 +1,6 @@
 // The reference table: plain loops with double accumulators. The oracle of every other table, and what runs
 // on processors that have none of theirs.
+#include <bit>
 #include <cmath>
 
 #include "kernels/kernels.h"
@@ -29,6 +30,66 @@ void gemm(const Gemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin, 
       if (g.activation == Activation::kGelu) value = gelu_one(value);
       if (g.residual) value += g.residual[row * g.ldr + col];
       g.y[row * g.ldy + col] = value;
+    }
+  }
+}
+
+// bf16 to the nearest, ties to even, as f32: what is stored is what is multiplied.
+float as_bf16(float x) {
+  if (std::isnan(x)) return x;
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return std::bit_cast<float>((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000u);
+}
+
+// Rows and weights of both precisions are floats here, row-major: [K] elements, and a scale behind them.
+int64_t narrow_row_bytes(int64_t k) { return (k + 1) * static_cast<int64_t>(sizeof(float)); }
+int64_t narrow_packed_bytes(int64_t n, int64_t k) {
+  return (n + kPanel - 1) / kPanel * kPanel * narrow_row_bytes(k);
+}
+
+void encode_bf16(const float* x, int64_t rows, int64_t k, void* encoded) {
+  auto* out = static_cast<float*>(encoded);
+  for (int64_t row = 0; row < rows; ++row, x += k) {
+    for (int64_t i = 0; i < k; ++i) *out++ = as_bf16(x[i]);
+    *out++ = 1.0f;
+  }
+}
+
+void encode_int8(const float* x, int64_t rows, int64_t k, void* encoded) {
+  auto* out = static_cast<float*>(encoded);
+  for (int64_t row = 0; row < rows; ++row, x += k) {
+    float largest = 0, finite = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      largest = std::fmax(largest, std::fabs(x[i]));
+      finite += x[i] * 0.0f;
+    }
+    const float scale = largest * (1.0f / 127.0f) + finite;
+    const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    for (int64_t i = 0; i < k; ++i) *out++ = std::rint(x[i] * inverse);
+    *out++ = scale;
+  }
+}
+
+void pack_bf16(const float* w, int64_t n, int64_t k, void* packed) { encode_bf16(w, n, k, packed); }
+void pack_int8(const float* w, int64_t n, int64_t k, void* packed) { encode_int8(w, n, k, packed); }
+
+void narrow_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin,
+                 int64_t col_end) {
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    for (int64_t col = col_begin; col < col_end; ++col) {
+      const float* x = static_cast<const float*>(g.x) + row * (g.k + 1);
+      const float* w = static_cast<const float*>(g.packed_w) + col * (g.k + 1);
+      double sum = 0;  // of integers exact far beyond any K
+      for (int64_t i = 0; i < g.k; ++i) sum += static_cast<double>(x[i]) * w[i];
+      auto value = static_cast<float>(sum) * (w[g.k] * x[g.k]) + (g.bias ? g.bias[col] : 0.0f);
+      if (g.activation == Activation::kGelu) value = gelu_one(value);
+      if (g.residual) value += g.residual[row * g.ldr + col];
+      if (g.y) g.y[row * g.ldy + col] = value;
+      if (g.bf16_y) {
+        auto* out = static_cast<float*>(g.bf16_y) + row * (g.n + 1);
+        out[col] = as_bf16(value);
+        out[g.n] = 1.0f;
+      }
     }
   }
 }
@@ -124,6 +185,9 @@ constinit const Kernels kernels_reference = {
     .l2_normalize = l2_normalize,
     .add3 = add3,
     .peak_flops = peak_flops,
+    .bf16 = {narrow_packed_bytes, pack_bf16, narrow_row_bytes, encode_bf16, narrow_gemm, peak_flops},
+    .int8 = {narrow_packed_bytes, pack_int8, narrow_row_bytes, encode_int8, narrow_gemm, peak_flops},
+    .has_bf16 = false,
 };
 
 }  // namespace headrace

@@ -121,7 +121,7 @@ def test_names_of_models() -> None:
 def test_info_is_for_people_and_programs() -> None:
     told = json.loads(headrace("info", "--json").stdout)
     assert told["version"]
-    assert told["isa"] in ("reference", "avx2", "avx512")
+    assert told["isa"] in ("reference", "avx2", "avx512", "avx512_bf16")
     assert told["isa"] in headrace("info").stdout
 
 

@@ -1,9 +1,10 @@
-// The f32 kernels of one instruction set. CMake compiles this file once per set, with that set's flags and
+// The kernels of one instruction set. CMake compiles this file once per set, with that set's flags and
 // the name of the table in HEADRACE_KERNELS_TABLE, its only exported symbol. To stay safe on processors that
 // lack the set, it uses no STL, no static initialiser and nothing inline from elsewhere: the linker may keep
 // any copy of a shared function.
 #include "kernels/kernels.h"
 
+#include "kernels/cpu/narrow.inc.h"
 #include "kernels/cpu/rows.inc.h"
 
 namespace headrace {
@@ -45,6 +46,13 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .l2_normalize = l2_normalize,
     .add3 = add3,
     .peak_flops = peak_flops,
+    .bf16 = {packed_bytes<Bf16>, pack_bf16, Bf16::row_bytes, encode_bf16, narrow_gemm<Bf16>, peak_ops<Bf16>},
+    .int8 = {packed_bytes<Int8>, pack_int8, Int8::row_bytes, encode_int8, narrow_gemm<Int8>, peak_ops<Int8>},
+#if defined(__AVX512BF16__)
+    .has_bf16 = true,
+#else
+    .has_bf16 = false,
+#endif
 };
 
 }  // namespace headrace
