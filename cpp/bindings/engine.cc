@@ -227,11 +227,12 @@ void register_engine(py::module_& module) {
            py::arg("max_batch_tokens") = EngineOptions{}.max_batch_tokens)
       .def(
           "add",
-          [](Engine& engine, const std::string& name, const std::string& directory, const std::string& task) {
-            engine.add(name, directory, LoadOptions{.task = task});
+          [](Engine& engine, const std::string& name, const std::string& directory, const std::string& task,
+             const std::string& precision) {
+            engine.add(name, directory, LoadOptions{.task = task, .precision = precision});
           },
           py::arg("name"), py::arg("directory"), py::kw_only(), py::arg("task") = "",
-          py::call_guard<py::gil_scoped_release>())
+          py::arg("precision") = "auto", py::call_guard<py::gil_scoped_release>())
       .def("remove", &Engine::remove, py::arg("name"), py::call_guard<py::gil_scoped_release>())
       .def("names", &Engine::names)
       .def("info", &info, py::arg("name"))

@@ -7,6 +7,11 @@
 #include "models/weights.h"
 
 namespace headrace {
+namespace {
+
+constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
+
+}  // namespace
 
 std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kernels& kernels,
                                        const LoadOptions& options) {
@@ -26,6 +31,9 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   model->position_ = reader.tensor("embeddings.position_embeddings.weight", {config.positions, c});
   model->type_ = reader.tensor("embeddings.token_type_embeddings.weight", {config.types, c});
   model->embedding_norm_ = reader.layer_norm("embeddings.LayerNorm", c, config.norm_eps);
+  const Precision precision = precision_by_name(options.precision, kernels);
+  reader.use(precision);
+  int64_t packed_bytes = 0;  // more, or less, than one float for each parameter
   for (int64_t i = 0; i < config.layers; ++i) {
     const std::string layer = concat("encoder.layer.", i, ".");
     const std::string self = layer + "attention.self.";
@@ -37,6 +45,9 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
         .down = reader.linear(layer + "output.dense", c, config.feed_forward),
         .down_norm = reader.layer_norm(layer + "output.LayerNorm", c, config.norm_eps),
     });
+    const EncoderLayer& made = model->layers_.back();
+    for (const Linear* linear : {&made.qkv, &made.attended, &made.up, &made.down})
+      packed_bytes += linear->packed.size() * kFloatBytes - linear->n * linear->k * kFloatBytes;
   }
 
   ModelInfo& info = model->info_;
@@ -44,7 +55,7 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   info.activation = head.activation;
   info.architecture = "bert";
   info.isa = kernels.name;
-  info.precision = "f32";
+  info.precision = precision_name(precision);
   info.dimensions = c;
   info.max_tokens = config.positions;
   info.vocabulary = config.vocabulary;
@@ -58,7 +69,7 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
     model->head_->describe(info);
     info.parameters += whole.parameters();
   }
-  info.weight_bytes = info.parameters * static_cast<int64_t>(sizeof(float));
+  info.weight_bytes = info.parameters * kFloatBytes + packed_bytes;
   return model;
 }
 
@@ -67,7 +78,7 @@ void Encoder::reserve(int64_t max_batch_tokens, int threads) {
   x_ = Buffer(max_batch_tokens * c);
   qkv_ = Buffer(max_batch_tokens * 3 * c);
   context_ = Buffer(max_batch_tokens * c);
-  hidden_ = Buffer(max_batch_tokens * config_.feed_forward);
+  rows_.reserve(kernels_, layers_.front(), max_batch_tokens, threads);
   const int64_t longest = std::min(max_batch_tokens, config_.positions);
   // Whole cache lines apart, so that threads do not write to each other's.
   scratch_floats_ = (kernels_.attention_scratch(longest, c / config_.heads) + 31) / 16 * 16;
@@ -78,14 +89,11 @@ void Encoder::reserve(int64_t max_batch_tokens, int threads) {
 void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
   const int64_t tokens = batch.tokens();
   embed(batch, pool);
-  for (const Layer& layer : layers_) {
-    layer.qkv.forward(kernels_, pool, tokens, x_.data(), qkv_.data());
+  rows_.project(layers_.front(), pool, tokens, x_.data(), qkv_.data());
+  for (size_t i = 0; i < layers_.size(); ++i) {
     attend(batch, pool);
-    layer.attended.forward(kernels_, pool, tokens, context_.data(), x_.data(), Activation::kNone, x_.data());
-    layer.attended_norm.forward(kernels_, pool, tokens, x_.data(), x_.data());
-    layer.up.forward(kernels_, pool, tokens, x_.data(), hidden_.data(), Activation::kGelu);
-    layer.down.forward(kernels_, pool, tokens, hidden_.data(), x_.data(), Activation::kNone, x_.data());
-    layer.down_norm.forward(kernels_, pool, tokens, x_.data(), x_.data());
+    const EncoderLayer* const next = i + 1 < layers_.size() ? &layers_[i + 1] : nullptr;
+    rows_.finish(layers_[i], next, pool, tokens, context_.data(), x_.data(), qkv_.data());
   }
   if (head_)
     head_->forward(batch, x_.data(), outputs, pool);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "models/config.h"
+#include "models/encoder_layer.h"
 #include "models/head.h"
 #include "models/layers.h"
 #include "models/model.h"
@@ -32,15 +33,6 @@ class Encoder final : public Model {
   void forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) override;
 
  private:
-  struct Layer {
-    Linear qkv;       // [3C, C]
-    Linear attended;  // [C, C]
-    LayerNorm attended_norm;
-    Linear up;    // [F, C]
-    Linear down;  // [C, F]
-    LayerNorm down_norm;
-  };
-
   explicit Encoder(const Kernels& kernels) : kernels_(kernels) {}
   void embed(const TokenBatch& batch, ThreadPool& pool);
   void attend(const TokenBatch& batch, ThreadPool& pool);
@@ -55,14 +47,14 @@ class Encoder final : public Model {
   Buffer position_;  // [positions, C]
   Buffer type_;      // [types, C]
   LayerNorm embedding_norm_;
-  std::vector<Layer> layers_;
+  std::vector<EncoderLayer> layers_;
   std::unique_ptr<Head> head_;  // null: the model embeds
 
   // Activations of one forward, for max_batch_tokens tokens.
   Buffer x_;        // [T, C]
   Buffer qkv_;      // [T, 3C]
   Buffer context_;  // [T, C]
-  Buffer hidden_;   // [T, F]
+  EncoderRows rows_;
   Buffer scratch_;  // attention, per thread
   int64_t scratch_floats_ = 0;
 };

@@ -17,23 +17,63 @@ constexpr int64_t kTasksPerThread = 4;
 
 }  // namespace
 
+int64_t Linear::encoded_bytes(const Kernels& kernels, int64_t rows) const {
+  const NarrowKernels* narrow = narrow_kernels(kernels, precision);
+  return narrow ? rows * narrow->row_bytes(k) : 0;
+}
+
+void Linear::encode(const Kernels& kernels, int64_t rows, const float* x, void* encoded) const {
+  if (const NarrowKernels* narrow = narrow_kernels(kernels, precision)) narrow->encode(x, rows, k, encoded);
+}
+
+void Linear::run_part(const Kernels& kernels, const float* x, const void* encoded, const LinearOut& out,
+                      const int64_t (&rows)[2], const int64_t (&columns)[2]) const {
+  if (const NarrowKernels* narrow = narrow_kernels(kernels, precision)) {
+    narrow->gemm({.x = encoded,
+                  .packed_w = packed.data(),
+                  .bias = bias.data(),
+                  .residual = out.residual,
+                  .ldr = n,
+                  .y = out.f32,
+                  .ldy = n,
+                  .bf16_y = out.bf16,
+                  .n = n,
+                  .k = k,
+                  .activation = out.activation},
+                 rows[0], rows[1], columns[0], columns[1]);
+  } else {
+    kernels.gemm({x, k, packed.data(), bias.data(), out.residual, n, out.f32, n, n, k, out.activation},
+                 rows[0], rows[1], columns[0], columns[1]);
+  }
+}
+
+void Linear::run(const Kernels& kernels, int64_t rows, const float* x, const void* encoded,
+                 const LinearOut& out) const {
+  run_part(kernels, x, encoded, out, {0, rows}, {0, n});
+}
+
 void Linear::forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x, float* y,
-                     Activation activation, const float* residual) const {
-  const Gemm gemm{x, k, packed.data(), bias.data(), residual, n, y, n, n, k, activation};
+                     Activation activation, const float* residual, void* encoded) const {
+  encode(kernels, rows, x, encoded);
+  const LinearOut out{.f32 = y, .activation = activation, .residual = residual};
   const int64_t panel = kernels.panel_columns;
   const int64_t panels = divide_up(n, panel);
   const int64_t row_blocks = divide_up(rows, kernels.row_tile * kTilesPerTask);
-  int64_t column_blocks = divide_up(n * k * static_cast<int64_t>(sizeof(float)), kColumnBlockBytes);
+  int64_t column_blocks = divide_up(packed.size() * static_cast<int64_t>(sizeof(float)), kColumnBlockBytes);
   if (pool.threads() > 1)
     column_blocks = std::max(column_blocks, divide_up(kTasksPerThread * pool.threads(), row_blocks));
   column_blocks = std::min(column_blocks, panels);
   pool.parallel_for(row_blocks * column_blocks, [&](int64_t task, int) {
     // Neighbouring tasks share columns, so the weights that one fetched are still near for the next.
     const int64_t row = task % row_blocks, column = task / row_blocks;
-    kernels.gemm(gemm, rows * row / row_blocks, rows * (row + 1) / row_blocks,
-                 panels * column / column_blocks * panel,
-                 std::min(n, panels * (column + 1) / column_blocks * panel));
+    run_part(kernels, x, encoded, out, {rows * row / row_blocks, rows * (row + 1) / row_blocks},
+             {panels * column / column_blocks * panel,
+              std::min(n, panels * (column + 1) / column_blocks * panel)});
   });
+}
+
+void LayerNorm::run(const Kernels& kernels, int64_t rows, const float* x, float* y) const {
+  kernels.layer_norm(x, gain.data(), bias.data(), eps, rows, gain.size(), y);
 }
 
 void LayerNorm::forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x,
@@ -42,8 +82,7 @@ void LayerNorm::forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, 
   const int64_t c = gain.size();
   pool.parallel_for(divide_up(rows, kRowsPerTask), [&](int64_t task, int) {
     const int64_t begin = task * kRowsPerTask;
-    kernels.layer_norm(x + begin * c, gain.data(), bias.data(), eps, std::min(kRowsPerTask, rows - begin), c,
-                       y + begin * c);
+    run(kernels, std::min(kRowsPerTask, rows - begin), x + begin * c, y + begin * c);
   });
 }
 

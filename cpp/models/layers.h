@@ -2,24 +2,49 @@
 // construction.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/threads.h"
 #include "kernels/kernels.h"
+#include "models/precision.h"
 #include "tensor/buffer.h"
 
 namespace headrace {
 
-// y = act(x W^T + bias) + residual over T rows; see Gemm in kernels.h.
+// Where a layer's result goes: rows of f32, or of bf16 as a bf16 layer with as many inputs takes them.
+struct LinearOut {
+  float* f32 = nullptr;
+  void* bf16 = nullptr;
+  Activation activation = Activation::kNone;
+  const float* residual = nullptr;  // [rows, N], added last; may be f32
+};
+
+// y = act(x W^T + bias) + residual over rows; see Gemm and NarrowGemm in kernels.h. In bf16 and int8 the rows
+// of x are encoded first, which is a step of its own since layers may share it.
 struct Linear {
-  Buffer packed;  // N x K, as the table's pack_weights left it
+  Precision precision = Precision::kF32;
+  Buffer packed;  // N x K, as the table packs that precision
   Buffer bias;    // [N]
   int64_t n = 0;
   int64_t k = 0;
 
-  // x [T, K], y [T, N], residual [T, N] or null, all contiguous.
+  // Bytes that encode() fills for so many rows; 0 in f32.
+  int64_t encoded_bytes(const Kernels& kernels, int64_t rows) const;
+  void encode(const Kernels& kernels, int64_t rows, const float* x, void* encoded) const;
+
+  // A few rows, on the calling thread. x [rows, K] is read in f32, encoded otherwise.
+  void run(const Kernels& kernels, int64_t rows, const float* x, const void* encoded,
+           const LinearOut& out) const;
+
+  // All rows, shared out to the pool; all contiguous. encoded: encoded_bytes(rows), which this fills.
   void forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x, float* y,
-               Activation activation = Activation::kNone, const float* residual = nullptr) const;
+               Activation activation = Activation::kNone, const float* residual = nullptr,
+               void* encoded = nullptr) const;
+
+ private:
+  void run_part(const Kernels& kernels, const float* x, const void* encoded, const LinearOut& out,
+                const int64_t (&rows)[2], const int64_t (&columns)[2]) const;
 };
 
 struct LayerNorm {
@@ -27,7 +52,8 @@ struct LayerNorm {
   Buffer bias;  // [C]
   float eps = 0;
 
-  // x, y [T, C], may be the same.
+  // x, y [rows, C], may be the same. On the calling thread.
+  void run(const Kernels& kernels, int64_t rows, const float* x, float* y) const;
   void forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x, float* y) const;
 };
 

@@ -48,7 +48,8 @@ struct ModelInfo {
 
 // What a caller may ask for when a model is loaded.
 struct LoadOptions {
-  std::string task;  // one of ModelInfo::task; empty: what the model's files say
+  std::string task;                // one of ModelInfo::task; empty: what the model's files say
+  std::string precision = "auto";  // precision_by_name()
 };
 
 class Model {

@@ -89,8 +89,15 @@ Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k
   layer.n = n;
   layer.k = k;
   layer.bias = std::move(bias);
-  layer.packed = Buffer((n + panel - 1) / panel * panel * k);
-  kernels_.pack_weights(plain.data(), n, k, layer.packed.data());
+  layer.precision = precision_;
+  if (const NarrowKernels* narrow = narrow_kernels(kernels_, precision_)) {
+    constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
+    layer.packed = Buffer((narrow->packed_bytes(n, k) + kFloat - 1) / kFloat);
+    narrow->pack(plain.data(), n, k, layer.packed.data());
+  } else {
+    layer.packed = Buffer((n + panel - 1) / panel * panel * k);
+    kernels_.pack_weights(plain.data(), n, k, layer.packed.data());
+  }
   return layer;
 }
 

@@ -32,6 +32,8 @@ class WeightReader {
   // name.weight and name.bias, [c] each.
   LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
 
+  // Of the linear layers read from here on.
+  void use(Precision precision) { precision_ = precision; }
   int64_t parameters() const { return parameters_; }
 
  private:
@@ -43,6 +45,7 @@ class WeightReader {
   std::string path_;
   std::string prefix_;
   const Kernels& kernels_;
+  Precision precision_ = Precision::kF32;
   int64_t parameters_ = 0;
 };
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from . import task_commands
+from . import inputs, task_commands
 from .errors import Error, InvalidArgumentError
 from .loading import ModelLoader, parse_models
 
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
     serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+    inputs.add_precision(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
                        help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
     serve.add_argument(
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "--truncate", action="store_true", help="cut texts that are too long, else they are an error"
     )
     embed.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+    inputs.add_precision(embed)
 
     task_commands.add(command)
 
@@ -178,7 +180,7 @@ def _serve(options: argparse.Namespace) -> int:
     from .engine import Engine
 
     engine = Engine(threads=options.threads, queue_budget=options.queue_budget)
-    loader = ModelLoader(engine, models)
+    loader = ModelLoader(engine, models, precision=options.precision)
     loader.start()  # weights are read while the web framework is imported
     from .serve.run import Options, run
 
@@ -246,7 +248,10 @@ def _embed(options: argparse.Namespace) -> int:
     from ._core import embedding_objects_json
     from .engine import load
 
-    with load(options.model, threads=options.threads) as model, contextlib.ExitStack() as stack:
+    with (
+        load(options.model, threads=options.threads, precision=options.precision) as model,
+        contextlib.ExitStack() as stack,
+    ):
         vectors = model.embed(texts, truncate=options.truncate, dimensions=options.dimensions)
         out = sys.stdout.buffer if options.out is None else stack.enter_context(open(options.out, "wb"))
         if options.format == "npy":

@@ -61,6 +61,9 @@ class Engine:
 
         Its task is what its files say; `task="embed"` takes any model's encoder without its head.
 
+        Its matrices are multiplied in `precision`: "f32", "bf16", "int8" (each row of activations and of weights
+        with a scale of its own), or "auto": bf16 where the processor has instructions for it, else f32.
+
         Raises:
             ModelNotFoundError: no such directory or a file of it is missing.
             CorruptFileError, UnsupportedError: the files are damaged, or of an architecture not yet known.
@@ -69,7 +72,7 @@ class Engine:
         """
         inputs.check_precision(precision, device)
         directory = repository.resolve(path)
-        self._core.add(name, os.fspath(directory), task=inputs.task_name(task))
+        self._core.add(name, os.fspath(directory), task=inputs.task_name(task), precision=precision)
         info = ModelInfo(
             name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(name)
         )

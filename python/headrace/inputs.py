@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from .errors import InvalidArgumentError
@@ -51,6 +52,7 @@ def _listed(name: str) -> str:
 
 
 AGGREGATIONS = ("none", "simple", "first", "average", "max")  # of tag
+PRECISIONS = ("auto", "f32", "bf16", "int8")
 TASKS = ("embed", "classify", "rerank", "tag", "answer", "fill_mask")
 
 
@@ -62,13 +64,23 @@ def task_name(task: str | None) -> str:
     return name
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """The option --precision of a command that loads a model."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the model's matrices; auto: bf16 where the processor has it, else f32",
+    )
+
+
 def check_precision(precision: str, device: str) -> None:
     """Raises InvalidArgumentError or UnsupportedError unless this build can run that combination."""
     from .errors import UnsupportedError
 
-    if precision in ("bf16", "int8") or device.startswith("cuda"):
-        raise UnsupportedError(f"precision={precision!r}, device={device!r}: this build runs f32 on the CPU")
-    if precision not in ("auto", "f32"):
-        raise InvalidArgumentError(f"precision={precision!r}: must be 'auto' or 'f32'")
+    if device.startswith("cuda"):
+        raise UnsupportedError(f"device={device!r}: this build runs on the CPU")
+    if precision not in PRECISIONS:
+        raise InvalidArgumentError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}")
     if device not in ("auto", "cpu"):
         raise InvalidArgumentError(f"device={device!r}: must be 'auto' or 'cpu'")

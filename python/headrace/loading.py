@@ -46,17 +46,18 @@ class ModelLoader(threading.Thread):
     `waiting` holds the names not there yet; `error` is what ended the loading early, or None.
     """
 
-    def __init__(self, engine: Engine, models: dict[str, str]) -> None:
+    def __init__(self, engine: Engine, models: dict[str, str], *, precision: str = "auto") -> None:
         super().__init__(name="headrace-load", daemon=True)
         self._engine = engine
         self._models = models
+        self._precision = precision
         self.waiting = set(models)
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
             for name, path in self._models.items():
-                self._engine.add(name, path)
+                self._engine.add(name, path, precision=self._precision)
                 self.waiting.discard(name)
         except BaseException as error:
             self.error = error

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import inputs
 from .errors import InvalidArgumentError
 from .inputs import AGGREGATIONS
 
@@ -88,6 +89,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     fill.add_argument("--top-k", type=int, default=5, help="candidates a place (default %(default)s)")
     for parser in (classify, rerank, tag, answer, fill):
         parser.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+        inputs.add_precision(parser)
         parser.add_argument("--json", action="store_true", help="print what a program can read")
 
 
@@ -129,7 +131,7 @@ def read_texts(options: argparse.Namespace) -> list[str]:
 def _load(options: argparse.Namespace) -> Model:
     from .engine import load
 
-    return load(options.model, threads=options.threads)
+    return load(options.model, threads=options.threads, precision=options.precision)
 
 
 def _print_json(value: Any) -> None:

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <new>
@@ -67,45 +68,71 @@ std::vector<std::vector<float>> run(Encoder& model, const std::vector<Golden>& g
   return vectors;
 }
 
-class EncoderOnEachTable : public testing::TestWithParam<const Kernels*> {};
+class EncoderOnEachTable : public testing::TestWithParam<std::tuple<const Kernels*, const char*>> {
+ protected:
+  std::string precision() const { return std::get<1>(GetParam()); }
+  std::unique_ptr<Encoder> load() const {
+    return Encoder::load(kDirectory, *std::get<0>(GetParam()), {.precision = precision()});
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Models, EncoderOnEachTable,
-                         testing::ValuesIn(runnable_kernels().begin(), runnable_kernels().end()),
-                         [](const auto& table) { return std::string(table.param->name); });
+                         testing::Combine(testing::ValuesIn(runnable_kernels().begin(),
+                                                            runnable_kernels().end()),
+                                          testing::Values("f32", "bf16", "int8")),
+                         [](const auto& each) {
+                           return std::string(std::get<0>(each.param)->name) + "_" + std::get<1>(each.param);
+                         });
+
+double cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += double{a[i]} * b[i];
+    aa += double{a[i]} * a[i];
+    bb += double{b[i]} * b[i];
+  }
+  return ab / std::sqrt(aa * bb);
+}
 
 TEST_P(EncoderOnEachTable, equals_transformers_within_the_bound) {
   const std::vector<Golden> golden = read_golden();
   ASSERT_GE(golden.size(), 5u);
-  const auto model = Encoder::load(kDirectory, *GetParam());
+  const auto model = load();
+  EXPECT_EQ(model->info().precision, precision());
   ThreadPool pool(2);
   model->reserve(128, pool.threads());
   const auto vectors = run(*model, golden, {0, 1, 2, 3, 4, 5}, pool);
-  for (size_t i = 0; i < golden.size(); ++i)
+  for (size_t i = 0; i < golden.size(); ++i) {
+    EXPECT_GT(cosine(vectors[i], golden[i].vector), precision() == "int8" ? 0.997 : 0.9995) << i;
+    if (precision() != "f32") continue;
     for (size_t d = 0; d < golden[i].vector.size(); ++d)
       ASSERT_NEAR(vectors[i][d], golden[i].vector[d], 2e-5) << "sequence " << i << " dimension " << d;
+  }
 }
 
 TEST_P(EncoderOnEachTable, gives_the_same_bits_alone_and_in_any_batch) {
   const std::vector<Golden> golden = read_golden();
-  const auto model = Encoder::load(kDirectory, *GetParam());
+  const auto model = load();
   std::vector<std::vector<float>> alone;
   {
     ThreadPool one(1);
-    model->reserve(256, 1);
+    model->reserve(64, 1);
     for (size_t i = 0; i < golden.size(); ++i) alone.push_back(run(*model, golden, {i}, one)[0]);
   }
   ThreadPool pool(3);
-  model->reserve(256, pool.threads());
+  model->reserve(2400, pool.threads());
+  std::vector<size_t> many;  // enough rows for blocks of them, where few are shared out by columns
+  for (size_t i = 0; i < 100; ++i) many.push_back(i * 7 % golden.size());
   for (const std::vector<size_t>& order :
-       {std::vector<size_t>{5, 4, 3, 2, 1, 0}, {3, 3, 3, 0}, {0, 1, 0, 1, 2, 5, 5, 4, 3, 3}}) {
+       {std::vector<size_t>{5, 4, 3, 2, 1, 0}, {3, 3, 3, 0}, {0, 1, 0, 1, 2, 5, 5, 4, 3, 3}, many}) {
     const auto vectors = run(*model, golden, order, pool);
     for (size_t i = 0; i < order.size(); ++i)
       ASSERT_EQ(vectors[i], alone[order[i]]) << "sequence " << order[i];
   }
 }
 
-TEST(Encoder, allocates_nothing_in_a_steady_forward) {
+TEST_P(EncoderOnEachTable, allocates_nothing_in_a_steady_forward) {
   const std::vector<Golden> golden = read_golden();
-  const auto model = Encoder::load(kDirectory, kernels());
+  const auto model = load();
   ThreadPool pool(2);
   model->reserve(64, pool.threads());
   std::vector<float> out(24);
@@ -123,7 +150,31 @@ TEST(Encoder, says_what_it_is) {
   EXPECT_EQ(model->info().task, "embed");
   EXPECT_EQ(model->info().dimensions, 24);
   EXPECT_EQ(model->info().max_tokens, 24);
-  EXPECT_EQ(model->info().precision, "f32");
+  EXPECT_EQ(model->info().precision, kernels().has_bf16 ? "bf16" : "f32");
+}
+
+TEST(Encoder, weights_take_the_bytes_of_their_precision_however_many_threads_run) {
+  int64_t before = INT64_MAX;
+  for (const char* precision : {"f32", "bf16", "int8"}) {
+    const auto model = Encoder::load(kDirectory, *runnable_kernels().front(), {.precision = precision});
+    const int64_t bytes = model->info().weight_bytes;
+    model->reserve(64, 8);
+    EXPECT_EQ(model->info().weight_bytes, bytes);
+    if (kernels().has_bf16) {
+      EXPECT_LT(bytes, before) << precision;
+    }
+    before = bytes;
+  }
+}
+
+TEST(Encoder, an_unknown_precision_is_refused) {
+  try {
+    Encoder::load(kDirectory, kernels(), {.precision = "int7"});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument);
+    EXPECT_NE(error.message().find("int7"), std::string::npos);
+  }
 }
 
 TEST(Encoder, a_missing_directory_is_not_found) {

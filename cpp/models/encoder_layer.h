@@ -1,0 +1,59 @@
+// One layer of a BERT encoder but for attention itself, row by row:
+//
+//   x = norm(x + attended Wo + b);  x = norm(x + gelu(x W1 + b) W2 + b);  and the next layer's qkv = x Wqkv +
+//   b
+//
+// A row depends on no other row here, so a thread takes a block of rows through all of it while they are in
+// its caches. With fewer blocks than threads could use, the layers are run one after the other instead, each
+// shared out by columns; a row's sums are the same either way.
+#pragma once
+
+#include <cstdint>
+
+#include "models/layers.h"
+
+namespace headrace {
+
+struct EncoderLayer {
+  Linear qkv;       // [3C, C]
+  Linear attended;  // [C, C]
+  LayerNorm attended_norm;
+  Linear up;    // [F, C]
+  Linear down;  // [C, F]
+  LayerNorm down_norm;
+};
+
+class EncoderRows {
+ public:
+  // Room for batches of up to that many tokens. like: any of the layers; all have one shape.
+  void reserve(const Kernels& kernels, const EncoderLayer& like, int64_t max_batch_tokens, int threads);
+
+  // qkv [T, 3C] of x [T, C].
+  void project(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* x, float* qkv);
+  // From context [T, C], what attention gave, to the next x, in place, and to the next layer's qkv if there
+  // is one.
+  void finish(const EncoderLayer& layer, const EncoderLayer* next, ThreadPool& pool, int64_t tokens,
+              const float* context, float* x, float* qkv);
+
+ private:
+  // A thread's own memory for one block.
+  struct Work {
+    char* encoded;         // rows of C, encoded
+    char* encoded_hidden;  // rows of F, encoded
+    float* hidden;         // [rows, F]
+  };
+  Work work(int thread);
+  void project_block(const EncoderLayer& layer, int64_t rows, const float* x, float* qkv, const Work& work);
+  void finish_block(const EncoderLayer& layer, int64_t rows, const float* context, float* x,
+                    const Work& work);
+  bool by_blocks(const ThreadPool& pool, int64_t tokens) const;
+  template <typename Body>
+  void each_block(ThreadPool& pool, int64_t tokens, const Body& body);
+
+  const Kernels* kernels_ = nullptr;
+  int64_t block_rows_ = 0;
+  int64_t encoded_floats_ = 0, encoded_hidden_floats_ = 0, hidden_floats_ = 0;  // of one thread's memory
+  Buffer works_;
+};
+
+}  // namespace headrace
