@@ -22,6 +22,8 @@ NAMES = {
         "InvalidArgumentError",
     ),
     *("ModelNotFoundError", "OverloadedError", "UnsupportedError"),
+    *("Answer", "Candidate", "Entity", "Label", "Ranked", "Span"),
+    *("Neighbours", "VectorIndex", "similarity"),
     *("__version__", "info", "isa", "load"),
 }
 
@@ -45,7 +47,7 @@ def test_every_name_is_there_and_documented() -> None:
 
 
 def test_public_methods_are_documented() -> None:
-    for name in ("Client", "AsyncClient", "Engine", "Model", "Tokenizer"):
+    for name in ("Client", "AsyncClient", "Engine", "Model", "Tokenizer", "VectorIndex"):
         for method, value in vars(getattr(headrace, name)).items():
             if not method.startswith("_") and callable(value):
                 assert inspect.getdoc(value), f"{name}.{method}"

@@ -51,7 +51,7 @@ class TestClassify:
         path = task_models.make(directory, family, kind, num_labels=4, problem_type=problem)
         tokenizer, model = reference(path, f"AutoModelFor{kind}")
         activate = {None: lambda x: x.softmax(-1), "regression": lambda x: x}.get(problem, torch.sigmoid)
-        with headrace.load(path) as ours:
+        with headrace.load(path, precision="f32") as ours:
             assert ours.info.task == "classify"
             assert ours.info.labels == tuple(model.config.id2label[i] for i in range(4))
             for inputs, arguments in ((TEXTS, [(text,) for text in TEXTS]), (PAIRS, PAIRS)):
@@ -65,7 +65,7 @@ class TestClassify:
 
     def test_alone_and_in_company_bit_for_bit(self, family: str, directory: Path) -> None:
         path = task_models.make(directory, family, "SequenceClassification", num_labels=4, problem_type=None)
-        with headrace.load(path, threads=2) as ours:
+        with headrace.load(path, threads=2, precision="f32") as ours:
             together = ours.classify(TEXTS * 20)
             assert together == [ours.classify(text)[0] for text in TEXTS] * 20
 
@@ -83,7 +83,7 @@ class TestRerank:
         query = "where is the mill?"
         documents = [*TEXTS, "the mill " * 100]
         expected = encoder.predict([(query, document) for document in documents])
-        with headrace.load(path) as ours:
+        with headrace.load(path, precision="f32") as ours:
             assert ours.info.task == "rerank"
             ranked = ours.rerank(query, documents, truncate=True)
             scores = {entry.index: entry.score for entry in ranked}
@@ -105,7 +105,7 @@ class TestFillMask:
             with torch.no_grad():
                 probabilities = model(**encoded).logits[0].softmax(-1)
             places = (encoded["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
-            with headrace.load(path) as ours:
+            with headrace.load(path, precision="f32") as ours:
                 assert ours.info.task == "fill_mask"
                 told = ours.fill_mask(text, top_k=7)
             assert len(told) == len(places)
@@ -122,7 +122,7 @@ def test_masks_in_a_batch_are_those_alone(directory: Path) -> None:
 
     path = task_models.make(directory, "bert", "MaskedLM")
     texts = [f"{'the mill ' * i}[MASK] turns{' [MASK]' * (i % 3)}" for i in range(12)]
-    with headrace.load(path) as ours:
+    with headrace.load(path, precision="f32") as ours:
         alone = [ours.fill_mask(text) for text in texts]
 
         async def together() -> list[Any]:
@@ -149,7 +149,7 @@ class TestTag:
         tokenizer, model = reference(path, f"AutoModelFor{kind}")
         expected_of = transformers.pipeline("token-classification", model=model, tokenizer=tokenizer)
         texts = [*TEXTS, "水车 turns 水车."]
-        with headrace.load(path) as ours:
+        with headrace.load(path, precision="f32") as ours:
             assert ours.info.task == "tag"
             for text, told in zip(texts, ours.tag(texts, aggregation=strategy), strict=True):
                 same_entities(told, expected_of(text, aggregation_strategy=strategy), text)
@@ -176,7 +176,7 @@ class TestAnswer:
     def test_spans(self, family: str, directory: Path, question: str, context: str) -> None:
         path = task_models.make(directory, family, "QuestionAnswering")
         tokenizer, model = reference(path, "AutoModelForQuestionAnswering")
-        with headrace.load(path) as ours:
+        with headrace.load(path, precision="f32") as ours:
             assert ours.info.task == "answer"
             for top_k, longest in ((1, 15), (5, 4)):
                 expected, no_answer = question_answering(
@@ -200,7 +200,7 @@ class TestAnswer:
 
     def test_answers_grow_to_words(self, directory: Path) -> None:
         path = task_models.make(directory, "bert", "QuestionAnswering")
-        with headrace.load(path) as ours:
+        with headrace.load(path, precision="f32") as ours:
             for context in (TEXTS[3], "1987水车long-winded"):
                 tokens = ours.answer("x", context, top_k=20, whole_words=False).spans
                 words = ours.answer("x", context, top_k=20).spans
