@@ -130,7 +130,7 @@ TEST(Narrow, int8_is_the_same_on_tiles_and_vectors) {
     std::vector<char> packed(static_cast<size_t>(table->int8.packed_bytes(n, k))),
         rows(static_cast<size_t>(m * table->int8.row_bytes(k)));
     table->int8.pack(w.data(), n, k, packed.data());
-    table->int8.encode(x.data(), m, k, rows.data());
+    table->int8.encode(x.data(), m, k, nullptr, rows.data());
     table->int8.gemm({.x = rows.data(),
                       .packed_w = packed.data(),
                       .y = (table == &vectors ? on_vectors : on_tiles).data(),
