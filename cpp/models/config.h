@@ -6,16 +6,23 @@
 
 namespace headrace {
 
-// config.json of a BERT encoder.
+// config.json of a BERT encoder or one of its kin.
 struct EncoderConfig {
+  std::string family;  // model_type, one of encoder_families()
   int64_t hidden = 0;  // C
   int64_t layers = 0;
   int64_t heads = 0;         // H
   int64_t feed_forward = 0;  // F
   int64_t vocabulary = 0;    // V
-  int64_t positions = 0;     // longest sequence
-  int64_t types = 0;
+  int64_t positions = 0;     // rows of the position embeddings
+  int64_t first_position =
+      0;                  // the row of a sequence's first token: RoBERTa's come behind that of its padding
+  int64_t types = 0;      // 0: there are no type embeddings
+  int64_t embedding = 0;  // width of the embeddings; where it is not C, a linear layer follows them
   float norm_eps = 0;
+
+  // The longest sequence.
+  int64_t longest() const { return positions - first_position; }
 };
 
 enum class Pooling { kMean, kFirst };

@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "models/encoder_names.h"
 #include "models/weights.h"
 
 namespace headrace {
@@ -16,18 +17,19 @@ constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig& config,
                                       const std::vector<LayerInputs>& inputs) {
   const int64_t c = config.hidden, f = config.feed_forward;
+  const EncoderNames& names = *encoder_names(config.family);
   std::vector<EncoderLayer> layers(static_cast<size_t>(config.layers));
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerInputs input = inputs.empty() ? LayerInputs() : inputs[i];
-    const std::string layer = concat("encoder.layer.", i, ".");
-    const std::string self = layer + "attention.self.";
+    const std::string layer = concat(names.layer, i, ".");
+    const auto norm = [&](const char* name) { return reader.layer_norm(layer + name, c, config.norm_eps); };
     layers[i] = {
-        .qkv = reader.linear({self + "query", self + "key", self + "value"}, c, c, input.qkv),
-        .attended = reader.linear(layer + "attention.output.dense", c, c, input.attended),
-        .attended_norm = reader.layer_norm(layer + "attention.output.LayerNorm", c, config.norm_eps),
-        .up = reader.linear(layer + "intermediate.dense", f, c, input.up),
-        .down = reader.linear(layer + "output.dense", c, f, input.down),
-        .down_norm = reader.layer_norm(layer + "output.LayerNorm", c, config.norm_eps),
+        .qkv = reader.linear({layer + names.query, layer + names.key, layer + names.value}, c, c, input.qkv),
+        .attended = reader.linear(layer + names.attended, c, c, input.attended),
+        .attended_norm = norm(names.attended_norm),
+        .up = reader.linear(layer + names.up, f, c, input.up),
+        .down = reader.linear(layer + names.down, c, f, input.down),
+        .down_norm = norm(names.down_norm),
     };
   }
   return layers;
@@ -47,12 +49,17 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   const std::string path = directory + "/model.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
   // A bare encoder has plain names; one saved inside a model with a task head has them under "bert.".
-  const std::string prefix = file.find("bert.embeddings.word_embeddings.weight") ? "bert." : "";
+  const std::string head_prefix = encoder_names(config.family)->prefix;
+  const std::string prefix = file.find(head_prefix + "embeddings.word_embeddings.weight") ? head_prefix : "";
   WeightReader reader(file, path, prefix, kernels);
-  model->word_ = reader.tensor("embeddings.word_embeddings.weight", {config.vocabulary, c});
-  model->position_ = reader.tensor("embeddings.position_embeddings.weight", {config.positions, c});
-  model->type_ = reader.tensor("embeddings.token_type_embeddings.weight", {config.types, c});
-  model->embedding_norm_ = reader.layer_norm("embeddings.LayerNorm", c, config.norm_eps);
+  const int64_t e = config.embedding;
+  model->word_ = reader.tensor("embeddings.word_embeddings.weight", {config.vocabulary, e});
+  model->position_ = reader.tensor("embeddings.position_embeddings.weight", {config.positions, e});
+  model->type_ = config.types > 0
+                     ? reader.tensor("embeddings.token_type_embeddings.weight", {config.types, e})
+                     : Buffer(e);
+  model->embedding_norm_ = reader.layer_norm("embeddings.LayerNorm", e, config.norm_eps);
+  if (e != c) model->projection_ = reader.linear("embeddings_project", c, e);
   const Precision precision = precision_by_name(options.precision, kernels);
   std::vector<LayerInputs> inputs;
   if (precision == Precision::kInt8) {
@@ -70,18 +77,18 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   ModelInfo& info = model->info_;
   info.task = head.task;
   info.activation = head.activation;
-  info.architecture = "bert";
+  info.architecture = config.family;
   info.isa = kernels.name;
   info.precision = precision_name(precision);
   info.dimensions = c;
-  info.max_tokens = config.positions;
+  info.max_tokens = config.longest();
   info.vocabulary = config.vocabulary;
-  info.types = config.types;
+  info.types = std::max<int64_t>(config.types, 1);
   info.parameters = reader.parameters();
   if (head.task != "embed") {
     WeightReader whole(file, path, "", kernels);
     model->head_ = Head::load(
-        head, {.hidden = c, .vocabulary = config.vocabulary, .embedding = c, .norm_eps = config.norm_eps},
+        head, {.hidden = c, .vocabulary = config.vocabulary, .embedding = e, .norm_eps = config.norm_eps},
         whole, kernels);
     model->head_->describe(info);
     info.parameters += whole.parameters();
@@ -93,7 +100,7 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
 // Tokens drawn from the vocabulary, but for its first ones, which are special or unused in many.
 std::vector<LayerInputs> Encoder::observe_inputs() {
   constexpr int64_t kSequences = 16, kLongest = 48;
-  const int64_t length = std::min(kLongest, config_.positions);
+  const int64_t length = std::min(kLongest, config_.longest());
   std::vector<int32_t> ids, cu_lengths{0};
   uint64_t state = 1;
   for (int64_t i = 0; i < kSequences * length; ++i) {
@@ -120,10 +127,11 @@ std::vector<LayerInputs> Encoder::observe_inputs() {
 void Encoder::reserve(int64_t max_batch_tokens, int threads) {
   const int64_t c = config_.hidden;
   x_ = Buffer(max_batch_tokens * c);
+  if (projection_) embedded_ = Buffer(max_batch_tokens * config_.embedding);
   qkv_ = Buffer(max_batch_tokens * 3 * c);
   context_ = Buffer(max_batch_tokens * c);
   rows_.reserve(kernels_, layers_.front(), max_batch_tokens, threads);
-  const int64_t longest = std::min(max_batch_tokens, config_.positions);
+  const int64_t longest = std::min(max_batch_tokens, config_.longest());
   // Whole cache lines apart, so that threads do not write to each other's.
   scratch_floats_ = (kernels_.attention_scratch(longest, c / config_.heads) + 31) / 16 * 16;
   scratch_ = Buffer(scratch_floats_ * threads);
@@ -146,15 +154,17 @@ void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, 
 }
 
 void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
-  const int64_t c = config_.hidden;
+  const int64_t e = config_.embedding;
+  float* const embedded = projection_ ? embedded_.data() : x_.data();
   pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
     const int64_t begin = batch.cu_lengths[sequence], end = batch.cu_lengths[sequence + 1];
+    const float* const positions = position_.data() + (config_.first_position - begin) * e;
     for (int64_t i = begin; i < end; ++i)
-      kernels_.add3(word_.data() + batch.ids[i] * c, position_.data() + (i - begin) * c,
-                    type_.data() + batch.type(i) * c, c, x_.data() + i * c);
-    kernels_.layer_norm(x_.data() + begin * c, embedding_norm_.gain.data(), embedding_norm_.bias.data(),
-                        embedding_norm_.eps, end - begin, c, x_.data() + begin * c);
+      kernels_.add3(word_.data() + batch.ids[i] * e, positions + i * e, type_.data() + batch.type(i) * e, e,
+                    embedded + i * e);
+    embedding_norm_.run(kernels_, end - begin, embedded + begin * e, embedded + begin * e);
   });
+  if (projection_) projection_->forward(kernels_, pool, batch.tokens(), embedded, x_.data());
 }
 
 void Encoder::attend(const TokenBatch& batch, ThreadPool& pool) {

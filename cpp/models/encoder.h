@@ -10,6 +10,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,17 +46,19 @@ class Encoder final : public Model {
   SentenceConfig sentence_;
   ModelInfo info_;
 
-  Buffer word_;      // [V, C]
-  Buffer position_;  // [positions, C]
-  Buffer type_;      // [types, C]
+  Buffer word_;      // [V, E], E being C but in ELECTRA
+  Buffer position_;  // [positions, E]
+  Buffer type_;      // [types, E], or one row of zeros
   LayerNorm embedding_norm_;
+  std::optional<Linear> projection_;  // [C, E]
   std::vector<EncoderLayer> layers_;
   std::unique_ptr<Head> head_;  // null: the model embeds
 
   // Activations of one forward, for max_batch_tokens tokens.
-  Buffer x_;        // [T, C]
-  Buffer qkv_;      // [T, 3C]
-  Buffer context_;  // [T, C]
+  Buffer embedded_;  // [T, E], with projection_
+  Buffer x_;         // [T, C]
+  Buffer qkv_;       // [T, 3C]
+  Buffer context_;   // [T, C]
   EncoderRows rows_;
   Buffer scratch_;  // attention, per thread
   int64_t scratch_floats_ = 0;

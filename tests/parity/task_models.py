@@ -10,7 +10,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-FAMILIES = ("bert",)  # more as their encoders come
+FAMILIES = ("bert", "roberta", "distilbert", "electra")
 _CORPUS = [
     "A headrace leads the water to the wheel of the mill. The mill stands still, the water turns the wheel.",
     "Maria Smith, of Paris (France), runs Mill No. 5! Tokenization is unbelievably long-winded: é, ü, 水车.",
