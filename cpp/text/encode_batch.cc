@@ -67,39 +67,52 @@ RaggedIds join(std::span<const Chunk> chunks, size_t num_texts) {
 RaggedIds Tokenizer::encode_batch(std::span<const std::string_view> texts, const EncodeOptions& options,
                                   int threads) const {
   std::vector<Chunk> chunks = make_chunks(texts, threads);
-  std::atomic<size_t> next{0};
+  const size_t wanted = std::min(static_cast<size_t>(std::max(threads, 1)), chunks.size());
+  // Each thread has a stretch of its own, and then helps with the others': a list that comes again, or one
+  // like it, finds each text's words in the cache that it left them in. The scratches are taken in one order.
+  std::vector<std::unique_ptr<ScratchPool::Lease>> leases;
+  for (size_t i = 0; i < wanted; ++i)
+    leases.push_back(std::make_unique<ScratchPool::Lease>(scratch_, *pipeline_));
+  std::vector<std::atomic<size_t>> next(wanted);
+  const auto stretch_begin = [&](size_t thread) { return chunks.size() * thread / wanted; };
+  for (size_t i = 0; i < wanted; ++i) next[i] = stretch_begin(i);
+  std::atomic<bool> has_failed{false};
   std::mutex mutex;
   std::exception_ptr failure;  // guarded by mutex
-  const auto work = [&] {
+  const auto encode_chunk = [&](Chunk& chunk, Pipeline::Scratch& scratch) {
+    const auto own = texts.subspan(chunk.first, chunk.last - chunk.first);
+    size_t bytes = 0;
+    for (const std::string_view text : own) bytes += text.size();
+    chunk.ids.reserve(bytes / kBytesPerToken + own.size() * 2);
+    chunk.lengths.reserve(own.size());
+    for (const std::string_view text : own) {
+      const size_t before = chunk.ids.size();
+      check(text, options);
+      append_ids(text, options, scratch, chunk.ids);
+      if (chunk.ids.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) fail_too_many();
+      chunk.lengths.push_back(static_cast<int32_t>(chunk.ids.size() - before));
+    }
+  };
+  const auto work = [&](size_t thread) {
     try {
-      const ScratchPool::Lease lease(scratch_, *pipeline_);
-      for (size_t i = next++; i < chunks.size(); i = next++) {
-        Chunk& chunk = chunks[i];
-        const auto own = texts.subspan(chunk.first, chunk.last - chunk.first);
-        size_t bytes = 0;
-        for (const std::string_view text : own) bytes += text.size();
-        chunk.ids.reserve(bytes / kBytesPerToken + own.size() * 2);
-        chunk.lengths.reserve(own.size());
-        for (const std::string_view text : own) {
-          const size_t before = chunk.ids.size();
-          check(text, options);
-          append_ids(text, options, *lease, chunk.ids);
-          if (chunk.ids.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) fail_too_many();
-          chunk.lengths.push_back(static_cast<int32_t>(chunk.ids.size() - before));
-        }
+      for (size_t k = 0; k < wanted; ++k) {
+        const size_t stretch = (thread + k) % wanted;
+        const size_t end = stretch_begin(stretch + 1);
+        for (size_t i = next[stretch]++; i < end && !has_failed; i = next[stretch]++)
+          encode_chunk(chunks[i], **leases[thread]);
       }
     } catch (...) {
-      next = chunks.size();
+      has_failed = true;
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
     }
   };
-  const size_t wanted = std::min(static_cast<size_t>(std::max(threads, 1)), chunks.size());
   // Threads of this call alone: nothing is left behind that a fork could lose.
   std::vector<std::thread> others;
-  for (size_t i = 1; i < wanted; ++i) others.emplace_back(work);
-  work();
+  for (size_t i = 1; i < wanted; ++i) others.emplace_back(work, i);
+  work(0);
   for (std::thread& other : others) other.join();
+  while (!leases.empty()) leases.pop_back();  // so that the next call takes them in the same order
   if (failure) std::rethrow_exception(failure);
   if (chunks.size() == 1) {  // nothing to join
     RaggedIds result;

@@ -39,6 +39,15 @@ examples:
   headrace embed demo:minilm --file lines.txt --format npy --out vectors.npy
   sort -u names.txt | headrace embed demo:minilm --file - --format csv
 """
+# For each task its route and what a body holds besides the model's name.
+_EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "embed": ("/v1/embeddings", {"input": "a mill wheel"}),
+    "classify": ("/v1/classify", {"input": "a fine mill"}),
+    "rerank": ("/v1/rerank", {"query": "what turns the wheel?", "documents": ["the water", "the miller"]}),
+    "tag": ("/v1/tag", {"input": "Maria Smith runs the mill in Paris."}),
+    "answer": ("/v1/answer", {"question": "Who runs the mill?", "context": "Maria runs the mill."}),
+    "fill_mask": ("/v1/fill-mask", {"input": "The [MASK] turns the wheel."}),
+}
 _TOKENIZE_HELP = """\
 examples:
   headrace tokenize demo:minilm "tokenization is fun"     coloured in a terminal, a table in a pipe
@@ -198,10 +207,11 @@ def _serve(options: argparse.Namespace) -> int:
             print(json.dumps(line), flush=True)
             return
         names = ", ".join(info.name for info in infos)
+        route, fields = _EXAMPLES[infos[0].task]
+        body = {"model": infos[0].name, **fields}
         print(
             f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs)\n"
-            f"try: curl {url}/v1/embeddings -H 'content-type: application/json' "
-            f'-d \'{{"model": "{infos[0].name}", "input": "a mill wheel"}}\'',
+            f"try: curl {url}{route} -H 'content-type: application/json' -d '{json.dumps(body)}'",
             flush=True,
         )
 

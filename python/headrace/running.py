@@ -32,8 +32,6 @@ _PROGRESS_FROM = 1024  # items; below that, no progress bar unless asked for
 _SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
 # Characters beyond which tokenising moves off the event loop: about a millisecond's worth.
 INLINE_CHARACTERS = 32_768
-# Tokens beyond which an answer is read off the event loop.
-_INLINE_TOKENS = 2048
 
 
 @dataclass
@@ -120,7 +118,7 @@ class Runner:
             job.characters,
         )
         read = partial(job.read, model, job.items, ticket)
-        if ticket.tokens <= _INLINE_TOKENS:
+        if ticket.tokens <= job.inline_tokens:
             return read(), ticket
         return await asyncio.get_running_loop().run_in_executor(None, read), ticket
 

@@ -273,8 +273,11 @@ class TestEngine:
             headrace.Engine(**options)  # type: ignore[arg-type]
 
     def test_precision_and_device(self) -> None:
-        with pytest.raises(headrace.UnsupportedError, match="int8"):
-            headrace.load(TINY, precision="int8")
+        for precision in ("f32", "bf16", "int8"):
+            with headrace.load(TINY, precision=precision) as model:
+                assert model.info.precision == precision
+        with headrace.load(TINY) as model:
+            assert model.info.precision in ("f32", "bf16")
         with pytest.raises(headrace.UnsupportedError, match="cuda"):
             headrace.load(TINY, device="cuda")
         with pytest.raises(headrace.InvalidArgumentError, match="f33"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ import pytest
 
 import headrace
 import headrace.toy
+from headrace import _core
+from headrace.tasks.classify import ClassifyJob
 
 TEXT = "Maria Smith runs the mill in Paris."
 
@@ -272,3 +277,47 @@ def test_an_answer_without_numbers_is_an_error(tmp_path: Path, task: str) -> Non
         assert raised.value.code == "not_finite"
         getattr(model, call)(["the mill", "the wheel"])  # others are not harmed
         assert model._engine.stats()["models"][model.name]["failed"] == 1
+
+
+_IN_COMPANY = """
+import headrace, headrace.toy
+
+texts = [("the mill water " * (i % 9 + 1)) + "turns" for i in range(30)]
+for precision in ("f32", "bf16", "int8"):
+    with headrace.load(headrace.toy.model("classify"), precision=precision, threads=2) as model:
+        assert model.classify(texts) == [model.classify(text)[0] for text in texts], precision
+        assert model.classify(texts[::-1]) == model.classify(texts)[::-1], precision
+    with headrace.load(headrace.toy.model("rerank"), precision=precision) as model:
+        alone = [model.rerank("who turns", [text])[0].score for text in texts]
+        assert {r.index: r.score for r in model.rerank("who turns", texts)} == dict(enumerate(alone)), precision
+    with headrace.load(headrace.toy.model("tag"), precision=precision) as model:
+        assert model.tag(texts) == [model.tag(text)[0] for text in texts], precision
+"""
+
+
+@pytest.mark.parametrize("isa", _core.runnable_isas())
+def test_alone_equals_in_company_bit_for_bit_on_every_table(isa: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _IN_COMPANY],
+        env={**os.environ, "HEADRACE_ISA": isa},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_full_queue_refuses_tasks_too() -> None:
+    async def ask_at_once(model: headrace.Model) -> list[Any]:
+        calls = [model._arun_request(ClassifyJob(["the mill " * 200] * 8)) for _ in range(60)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    with headrace.Engine(queue_budget=0.001, threads=1) as engine:
+        model = engine.add("classify", headrace.toy.model("classify"))
+        model.classify(["the mill " * 200] * 32)  # its speed is known now
+        outcomes = asyncio.run(ask_at_once(model))
+    refused = [outcome for outcome in outcomes if isinstance(outcome, headrace.OverloadedError)]
+    assert refused
+    assert all(error.retry_after > 0 for error in refused)
+    assert len(refused) < len(outcomes)
+    assert all(isinstance(o, (tuple, headrace.OverloadedError)) for o in outcomes)

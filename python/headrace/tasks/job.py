@@ -35,6 +35,8 @@ class Job(ABC, Generic[T]):
 
     task: str
     items: Sequence[Any]
+    # Of answers longer than this `read` takes more than a millisecond, so they are read off the event loop.
+    inline_tokens = 2048
 
     @abstractmethod
     def submit(self, model: Model, items: Sequence[Any], terms: Terms) -> _core.Ticket:

@@ -42,6 +42,7 @@ class TagJob(Job[list[Entity]]):
     """One list of entities a text, in the order of the text."""
 
     task = "tag"
+    inline_tokens = 512
 
     def __init__(
         self,
@@ -103,19 +104,30 @@ class TagJob(Job[list[Entity]]):
         offsets: list[list[int]],
         continues: list[bool],
     ) -> list[_Piece]:
-        heads = [i for i, goes_on in enumerate(continues) if i == 0 or not goes_on]
-        words = []
-        for begin, end in zip(heads, [*heads[1:], len(continues)], strict=True):
-            word = scores[begin:end]
-            if self._aggregation == "first":
-                row = word[0]
-            elif self._aggregation == "max":
-                row = word[word.max(axis=1).argmax()]
-            else:
-                row = word.mean(axis=0)
-            kind = int(row.argmax())
-            words.append(_Piece(labels[kind], float(row[kind]), offsets[begin][0], offsets[end - 1][1]))
-        return words
+        import numpy as np
+
+        if not continues:
+            return []
+        heads = np.flatnonzero([True, *(not goes_on for goes_on in continues[1:])])
+        rows: Any
+        if self._aggregation == "first":
+            rows = scores[heads]
+        elif self._aggregation == "average":
+            sizes = np.diff(heads, append=len(scores))
+            rows = np.add.reduceat(scores, heads, axis=0) / sizes[:, None].astype(np.float32)
+        else:
+            surety = scores.max(axis=1)
+            sizes = np.diff(heads, append=len(scores))
+            largest = np.repeat(np.maximum.reduceat(surety, heads), sizes)
+            places = np.where(surety == largest, np.arange(len(scores)), len(scores))
+            rows = scores[np.minimum.reduceat(places, heads)]  # the first of the surest
+        starts, ends = heads.tolist(), [*(heads[1:] - 1).tolist(), len(scores) - 1]
+        return [
+            _Piece(labels[kind], score, offsets[begin][0], offsets[end][1])
+            for kind, score, begin, end in zip(
+                rows.argmax(axis=1).tolist(), rows.max(axis=1).tolist(), starts, ends, strict=True
+            )
+        ]
 
 
 def _subwords(tokenizer: Any, text: str, ids: list[int], offsets: list[list[int]]) -> list[bool]:
