@@ -131,7 +131,7 @@ def measure(
         lines.append(
             {
                 "benchmark": "tagger", "model": "rampart 1.4.0", "data": "WNUT-17, all splits",
-                "precision": info.precision, "isa": info.isa, "sentences": len(sentences),
+                "precision": info.precision, "isa": info.isa, "unit": "% F1", "sentences": len(sentences),
                 "words": sum(map(len, sentences)), "words_changed": changed,
                 "f1": round(float(f1(tallies.sum(axis=0))), 2),
                 "difference": round(float(f1(tallies.sum(axis=0)) - f1(base[1].sum(axis=0))), 2),
