@@ -1,6 +1,7 @@
 """The engines that bench_embed.py compares. Each has encode(texts) -> float32 [n, dimensions], normalised.
 
-All use the same weights in f32. None may cache answers.
+All use the same weights, in the precision of their name: NAME is f32, NAME-bf16 and NAME-int8 say so. NAME+sorted is
+given the texts by length, for engines that pad a batch to its longest. None may cache answers.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import harness
 class HeadraceEngine:
     """headrace, all texts in one call, in arrival order."""
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, threads: int, precision: str = "f32") -> None:
         import headrace
 
-        self.model = headrace.load(model, threads=threads)
+        self.model = headrace.load(model, threads=threads, precision=precision)
         self.about = {"isa": headrace.isa(), "versions": {"headrace": headrace.__version__}}
 
     def encode(self, texts: list[str]) -> Any:
@@ -42,31 +43,21 @@ class SentenceTransformersEngine:
         return self.model.encode(texts, batch_size=32, show_progress_bar=False, normalize_embeddings=True)
 
 
-class OnnxRuntimeEngine:
-    """ONNX Runtime: batches of 32 in arrival order, padded to the longest; tokenizers; numpy for the rest."""
+class PaddedEngine:
+    """Batches of 32 in the order given, padded to the longest; `tokenizers` before, numpy behind."""
 
     BATCH = 32
 
-    def __init__(self, model: Path, threads: int) -> None:
-        import onnxruntime
+    def __init__(self, model: Path) -> None:
         from tokenizers import Tokenizer
 
-        import export_onnx
-
-        path = export_onnx.export(model, harness.CACHE / "onnx")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
         self.tokenizer.enable_truncation(256)
         self.tokenizer.enable_padding()
-        self.about = {
-            "isa": "MLAS",
-            "fused": path.name == "model_fused.onnx",
-            "versions": harness.versions("onnxruntime", "tokenizers", "numpy"),
-        }
+
+    def hidden(self, ids: Any, mask: Any) -> Any:
+        """[batch, length, hidden] of [batch, length] int64 each."""
+        raise NotImplementedError
 
     def encode(self, texts: list[str]) -> Any:
         import numpy as np
@@ -76,16 +67,134 @@ class OnnxRuntimeEngine:
             encoded = self.tokenizer.encode_batch(texts[start : start + self.BATCH])
             ids = np.array([one.ids for one in encoded], dtype=np.int64)
             mask = np.array([one.attention_mask for one in encoded], dtype=np.int64)
-            inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-            hidden = self.session.run(None, inputs)[0]
+            hidden = self.hidden(ids, mask)
             weights = mask[:, :, None].astype(np.float32)
             pooled = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
             parts.append(pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
         return np.concatenate(parts)
 
 
-ENGINES = {
+class OnnxRuntimeEngine(PaddedEngine):
+    """ONNX Runtime; int8: its dynamic quantisation with a scale for each channel."""
+
+    def __init__(self, model: Path, threads: int, precision: str = "f32") -> None:
+        import onnxruntime
+
+        import export_onnx
+
+        super().__init__(model)
+        path = export_onnx.export(model, harness.CACHE / "onnx")
+        if precision == "int8":
+            path = export_onnx.quantized(path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.about = {
+            "isa": "MLAS",
+            "fused": "fused" in path.name,
+            "versions": harness.versions("onnxruntime", "tokenizers", "numpy"),
+        }
+
+    def hidden(self, ids: Any, mask: Any) -> Any:
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0}
+        return self.session.run(None, inputs)[0]
+
+
+class OpenVinoEngine(PaddedEngine):
+    """OpenVINO, its inference precision set; one stream."""
+
+    def __init__(self, model: Path, threads: int, precision: str = "f32") -> None:
+        import openvino
+
+        import export_onnx
+
+        super().__init__(model)
+        path = export_onnx.export(model, harness.CACHE / "onnx").with_name("model.onnx")
+        options = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self.compiled = openvino.Core().compile_model(str(path), "CPU", options)
+        self.about = {"isa": "oneDNN", "versions": harness.versions("openvino", "tokenizers", "numpy")}
+
+    def hidden(self, ids: Any, mask: Any) -> Any:
+        return self.compiled([ids, mask, ids * 0])[0]
+
+
+class CTranslate2Engine(PaddedEngine):
+    """CTranslate2, which takes the padding out again but for attention."""
+
+    def __init__(self, model: Path, threads: int, precision: str = "f32") -> None:
+        import ctranslate2
+
+        super().__init__(model)
+        folder = harness.CACHE / f"ctranslate2-{precision}"
+        kind = {"f32": "float32", "int8": "int8"}[precision]
+        if not (folder / "model.bin").exists():
+            converter = ctranslate2.converters.TransformersConverter(str(model))
+            converter.convert(str(folder), quantization=kind, force=True)
+        self.encoder = ctranslate2.Encoder(
+            str(folder), device="cpu", compute_type=kind, intra_threads=threads, inter_threads=1
+        )
+        self.about = {
+            "isa": "CTranslate2",
+            "versions": harness.versions("ctranslate2", "tokenizers", "numpy"),
+        }
+
+    def hidden(self, ids: Any, mask: Any) -> Any:
+        import numpy as np
+
+        rows = [row[: int(length)].tolist() for row, length in zip(ids, mask.sum(axis=1), strict=True)]
+        return np.array(self.encoder.forward_batch(rows).last_hidden_state)
+
+
+class SortedEngine:
+    """Another engine, given the texts by length: what a program can do that has all of them at once."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.about = engine.about
+
+    def encode(self, texts: list[str]) -> Any:
+        import numpy as np
+
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        vectors = self.engine.encode([texts[i] for i in order])
+        back = np.empty_like(vectors)
+        back[order] = vectors
+        return back
+
+
+_KINDS = {
     "headrace": HeadraceEngine,
     "sentence-transformers": SentenceTransformersEngine,
     "onnxruntime": OnnxRuntimeEngine,
+    "openvino": OpenVinoEngine,
+    "ctranslate2": CTranslate2Engine,
 }
+NAMES = [
+    "headrace", "headrace-bf16", "headrace-int8", "sentence-transformers", "onnxruntime", "onnxruntime-int8",
+    "openvino", "openvino-bf16", "ctranslate2", "ctranslate2-int8",
+]  # fmt: skip
+NAMES += [f"{name}+sorted" for name in NAMES if not name.startswith(("headrace", "sentence"))]
+
+
+def precision_of(name: str) -> str:
+    """The precision that an engine's name says."""
+    _, _, precision = name.removesuffix("+sorted").partition("-")
+    return precision if precision in ("bf16", "int8") else "f32"
+
+
+def make(name: str, model: Path, threads: int) -> Any:
+    """The engine of that name, on so many threads."""
+    precision = precision_of(name)
+    kind = name.removesuffix("+sorted")
+    if precision == "f32":
+        engine = _KINDS[kind](model, threads)
+    else:
+        engine = _KINDS[kind.removesuffix(f"-{precision}")](model, threads, precision)  # type: ignore[call-arg]
+    return SortedEngine(engine) if name.endswith("+sorted") else engine

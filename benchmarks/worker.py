@@ -1,6 +1,7 @@
 """One engine in one process, driven line by line over stdin and stdout by turns.Worker.
 
-Commands are JSON objects: {"do": "check", "texts": [...], "out": FILE.npy} or {"do": "time", "texts": [...]}.
+Commands are JSON objects: {"do": "check", "texts": [...], "out": FILE.npy} {"do": "time", "texts": [...]}, or
+{"do": "alone", "texts": [...]}: each in a call of its own.
 """
 
 from __future__ import annotations
@@ -34,13 +35,21 @@ def main() -> None:
 
     import numpy as np
 
-    from engines import ENGINES
+    import engines
 
-    engine = ENGINES[arguments.engine](arguments.model, len(cpus))
+    engine = engines.make(arguments.engine, arguments.model, len(cpus))
     answer({"about": engine.about})
     for line in sys.stdin:
         command = json.loads(line)
         texts = command["texts"]
+        if command["do"] == "alone":
+            alone = []
+            for text in texts:
+                begin = time.perf_counter()
+                engine.encode([text])
+                alone.append(time.perf_counter() - begin)
+            answer({"seconds": alone})
+            continue
         wall, cpu = time.perf_counter(), time.process_time()
         vectors = np.asarray(engine.encode(texts))
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu

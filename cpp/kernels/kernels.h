@@ -64,11 +64,11 @@ struct NarrowKernels {
   int64_t (*packed_bytes)(int64_t n, int64_t k);
   void (*pack)(const float* w, int64_t n, int64_t k, void* packed);
 
-  // Rows [rows, K] f32 -> encoded, row_bytes(K) each. bf16: rounded to the nearest. int8: each row times
-  // 127 / its largest, rounded to the nearest, and what undoes that; a row with a number that is not finite
-  // makes results that are not.
+  // Rows [rows, K] f32 -> encoded, row_bytes(K) each. bf16: rounded to the nearest. int8: x[k], or x[k]
+  // factor[k] where factors are given, times 127 / the row's largest, rounded to the nearest, and what undoes
+  // that; a row with a number that is not finite makes results that are not.
   int64_t (*row_bytes)(int64_t k);
-  void (*encode)(const float* x, int64_t rows, int64_t k, void* encoded);
+  void (*encode)(const float* x, int64_t rows, int64_t k, const float* factor, void* encoded);
 
   // As Kernels::gemm.
   void (*gemm)(const NarrowGemm& gemm, int64_t row_begin, int64_t row_end, int64_t col_begin,

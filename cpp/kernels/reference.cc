@@ -47,7 +47,7 @@ int64_t narrow_packed_bytes(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * kPanel * narrow_row_bytes(k);
 }
 
-void encode_bf16(const float* x, int64_t rows, int64_t k, void* encoded) {
+void encode_bf16(const float* x, int64_t rows, int64_t k, const float*, void* encoded) {
   auto* out = static_cast<float*>(encoded);
   for (int64_t row = 0; row < rows; ++row, x += k) {
     for (int64_t i = 0; i < k; ++i) *out++ = as_bf16(x[i]);
@@ -55,23 +55,24 @@ void encode_bf16(const float* x, int64_t rows, int64_t k, void* encoded) {
   }
 }
 
-void encode_int8(const float* x, int64_t rows, int64_t k, void* encoded) {
+void encode_int8(const float* x, int64_t rows, int64_t k, const float* factor, void* encoded) {
   auto* out = static_cast<float*>(encoded);
   for (int64_t row = 0; row < rows; ++row, x += k) {
+    const auto scaled = [&](int64_t i) { return factor ? x[i] * factor[i] : x[i]; };
     float largest = 0, finite = 0;
     for (int64_t i = 0; i < k; ++i) {
-      largest = std::fmax(largest, std::fabs(x[i]));
+      largest = std::fmax(largest, std::fabs(scaled(i)));
       finite += x[i] * 0.0f;
     }
     const float scale = largest * (1.0f / 127.0f) + finite;
     const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
-    for (int64_t i = 0; i < k; ++i) *out++ = std::rint(x[i] * inverse);
+    for (int64_t i = 0; i < k; ++i) *out++ = std::rint(scaled(i) * inverse);
     *out++ = scale;
   }
 }
 
-void pack_bf16(const float* w, int64_t n, int64_t k, void* packed) { encode_bf16(w, n, k, packed); }
-void pack_int8(const float* w, int64_t n, int64_t k, void* packed) { encode_int8(w, n, k, packed); }
+void pack_bf16(const float* w, int64_t n, int64_t k, void* packed) { encode_bf16(w, n, k, nullptr, packed); }
+void pack_int8(const float* w, int64_t n, int64_t k, void* packed) { encode_int8(w, n, k, nullptr, packed); }
 
 void narrow_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin,
                  int64_t col_end) {

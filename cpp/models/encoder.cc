@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "models/weights.h"
 
@@ -10,6 +11,27 @@ namespace headrace {
 namespace {
 
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
+
+// inputs: what is known of them, for each layer or for none.
+std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig& config,
+                                      const std::vector<LayerInputs>& inputs) {
+  const int64_t c = config.hidden, f = config.feed_forward;
+  std::vector<EncoderLayer> layers(static_cast<size_t>(config.layers));
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const LayerInputs input = inputs.empty() ? LayerInputs() : inputs[i];
+    const std::string layer = concat("encoder.layer.", i, ".");
+    const std::string self = layer + "attention.self.";
+    layers[i] = {
+        .qkv = reader.linear({self + "query", self + "key", self + "value"}, c, c, input.qkv),
+        .attended = reader.linear(layer + "attention.output.dense", c, c, input.attended),
+        .attended_norm = reader.layer_norm(layer + "attention.output.LayerNorm", c, config.norm_eps),
+        .up = reader.linear(layer + "intermediate.dense", f, c, input.up),
+        .down = reader.linear(layer + "output.dense", c, f, input.down),
+        .down_norm = reader.layer_norm(layer + "output.LayerNorm", c, config.norm_eps),
+    };
+  }
+  return layers;
+}
 
 }  // namespace
 
@@ -32,23 +54,18 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   model->type_ = reader.tensor("embeddings.token_type_embeddings.weight", {config.types, c});
   model->embedding_norm_ = reader.layer_norm("embeddings.LayerNorm", c, config.norm_eps);
   const Precision precision = precision_by_name(options.precision, kernels);
-  reader.use(precision);
-  int64_t packed_bytes = 0;  // more, or less, than one float for each parameter
-  for (int64_t i = 0; i < config.layers; ++i) {
-    const std::string layer = concat("encoder.layer.", i, ".");
-    const std::string self = layer + "attention.self.";
-    model->layers_.push_back({
-        .qkv = reader.linear({self + "query", self + "key", self + "value"}, c, c),
-        .attended = reader.linear(layer + "attention.output.dense", c, c),
-        .attended_norm = reader.layer_norm(layer + "attention.output.LayerNorm", c, config.norm_eps),
-        .up = reader.linear(layer + "intermediate.dense", config.feed_forward, c),
-        .down = reader.linear(layer + "output.dense", c, config.feed_forward),
-        .down_norm = reader.layer_norm(layer + "output.LayerNorm", c, config.norm_eps),
-    });
-    const EncoderLayer& made = model->layers_.back();
-    for (const Linear* linear : {&made.qkv, &made.attended, &made.up, &made.down})
-      packed_bytes += linear->packed.size() * kFloatBytes - linear->n * linear->k * kFloatBytes;
+  std::vector<LayerInputs> inputs;
+  if (precision == Precision::kInt8) {
+    WeightReader plain(file, path, prefix, kernels);
+    model->layers_ = read_layers(plain, config, inputs);
+    inputs = model->observe_inputs();
   }
+  reader.use(precision);
+  model->layers_ = read_layers(reader, config, inputs);
+  int64_t packed_bytes = 0;  // more, or less, than one float for each parameter
+  for (const EncoderLayer& layer : model->layers_)
+    for (const Linear* linear : {&layer.qkv, &layer.attended, &layer.up, &layer.down})
+      packed_bytes += (linear->packed.size() - linear->n * linear->k) * kFloatBytes;
 
   ModelInfo& info = model->info_;
   info.task = head.task;
@@ -71,6 +88,33 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   }
   info.weight_bytes = info.parameters * kFloatBytes + packed_bytes;
   return model;
+}
+
+// Tokens drawn from the vocabulary, but for its first ones, which are special or unused in many.
+std::vector<LayerInputs> Encoder::observe_inputs() {
+  constexpr int64_t kSequences = 16, kLongest = 48;
+  const int64_t length = std::min(kLongest, config_.positions);
+  std::vector<int32_t> ids, cu_lengths{0};
+  uint64_t state = 1;
+  for (int64_t i = 0; i < kSequences * length; ++i) {
+    state = state * 6364136223846793005 + 1442695040888963407;  // Knuth's MMIX
+    const auto first = static_cast<uint64_t>(config_.vocabulary / 16);
+    ids.push_back(
+        static_cast<int32_t>(first + (state >> 33) % (static_cast<uint64_t>(config_.vocabulary) - first)));
+    if ((i + 1) % length == 0) cu_lengths.push_back(static_cast<int32_t>(i + 1));
+  }
+  const TokenBatch batch{ids, cu_lengths};
+  ThreadPool pool(available_cpus());
+  reserve(batch.tokens(), pool.threads());
+  std::vector<LayerInputs> inputs(layers_.size());
+  embed(batch, pool);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    add_sizes(x_.data(), batch.tokens(), config_.hidden, &inputs[i].qkv);
+    rows_.project(layers_[i], pool, batch.tokens(), x_.data(), qkv_.data());
+    attend(batch, pool);
+    rows_.observe(layers_[i], pool, batch.tokens(), context_.data(), x_.data(), &inputs[i]);
+  }
+  return inputs;
 }
 
 void Encoder::reserve(int64_t max_batch_tokens, int threads) {

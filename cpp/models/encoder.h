@@ -34,6 +34,8 @@ class Encoder final : public Model {
 
  private:
   explicit Encoder(const Kernels& kernels) : kernels_(kernels) {}
+  // How large the layers' inputs are, by which int8 weights are smoothed; leaves reserve() to be called.
+  std::vector<LayerInputs> observe_inputs();
   void embed(const TokenBatch& batch, ThreadPool& pool);
   void attend(const TokenBatch& batch, ThreadPool& pool);
   void pool_outputs(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool);

@@ -60,6 +60,21 @@ void EncoderRows::project(const EncoderLayer& layer, ThreadPool& pool, int64_t t
   });
 }
 
+void EncoderRows::observe(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* context,
+                          float* x, LayerInputs* inputs) {
+  const Kernels& kernels = *kernels_;
+  Buffer hidden(tokens * layer.up.n);
+  constexpr Activation kNone = Activation::kNone;
+  add_sizes(context, tokens, layer.attended.k, &inputs->attended);
+  layer.attended.forward(kernels, pool, tokens, context, x, kNone, x);
+  layer.attended_norm.forward(kernels, pool, tokens, x, x);
+  add_sizes(x, tokens, layer.up.k, &inputs->up);
+  layer.up.forward(kernels, pool, tokens, x, hidden.data(), Activation::kGelu);
+  add_sizes(hidden.data(), tokens, layer.down.k, &inputs->down);
+  layer.down.forward(kernels, pool, tokens, hidden.data(), x, kNone, x);
+  layer.down_norm.forward(kernels, pool, tokens, x, x);
+}
+
 void EncoderRows::finish(const EncoderLayer& layer, const EncoderLayer* next, ThreadPool& pool,
                          int64_t tokens, const float* context, float* x, float* qkv) {
   if (by_blocks(pool, tokens)) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "models/layers.h"
+#include "models/smoothing.h"
 
 namespace headrace {
 
@@ -23,6 +24,11 @@ struct EncoderLayer {
   LayerNorm down_norm;
 };
 
+// How large the columns of a layer's inputs are, matrix by matrix.
+struct LayerInputs {
+  ColumnSizes qkv, attended, up, down;
+};
+
 class EncoderRows {
  public:
   // Room for batches of up to that many tokens. like: any of the layers; all have one shape.
@@ -30,6 +36,9 @@ class EncoderRows {
 
   // qkv [T, 3C] of x [T, C].
   void project(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* x, float* qkv);
+  // finish() of an f32 layer, one matrix after the other; adds what it sees to *inputs.
+  void observe(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* context, float* x,
+               LayerInputs* inputs);
   // From context [T, C], what attention gave, to the next x, in place, and to the next layer's qkv if there
   // is one.
   void finish(const EncoderLayer& layer, const EncoderLayer* next, ThreadPool& pool, int64_t tokens,

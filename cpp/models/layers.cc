@@ -23,7 +23,8 @@ int64_t Linear::encoded_bytes(const Kernels& kernels, int64_t rows) const {
 }
 
 void Linear::encode(const Kernels& kernels, int64_t rows, const float* x, void* encoded) const {
-  if (const NarrowKernels* narrow = narrow_kernels(kernels, precision)) narrow->encode(x, rows, k, encoded);
+  if (const NarrowKernels* narrow = narrow_kernels(kernels, precision))
+    narrow->encode(x, rows, k, factor.size() > 0 ? factor.data() : nullptr, encoded);
 }
 
 void Linear::run_part(const Kernels& kernels, const float* x, const void* encoded, const LinearOut& out,

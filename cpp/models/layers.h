@@ -26,6 +26,7 @@ struct Linear {
   Precision precision = Precision::kF32;
   Buffer packed;  // N x K, as the table packs that precision
   Buffer bias;    // [N]
+  Buffer factor;  // [K], in int8: of x's columns before it is encoded; empty: none
   int64_t n = 0;
   int64_t k = 0;
 

@@ -101,7 +101,8 @@ Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k
   return layer;
 }
 
-Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n, int64_t k) {
+Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n, int64_t k,
+                            const ColumnSizes& input) {
   for (const std::string& name : names) find(name + ".weight", {n, k});
   const int64_t total = n * static_cast<int64_t>(names.size());
   Buffer bias(total);
@@ -112,7 +113,11 @@ Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n,
     read(find(name + ".bias", {n}), bias.data() + row);
     row += n;
   }
-  return pack(plain, std::move(bias), total, k);
+  Buffer factor;
+  if (precision_ == Precision::kInt8 && !input.empty()) factor = smooth(input, total, k, plain.data());
+  Linear layer = pack(plain, std::move(bias), total, k);
+  layer.factor = std::move(factor);
+  return layer;
 }
 
 Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {

@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "models/layers.h"
+#include "models/smoothing.h"
 #include "tensor/buffer.h"
 #include "tensor/safetensors.h"
 
@@ -23,9 +24,13 @@ class WeightReader {
   Buffer tensor(const std::string& name, std::initializer_list<int64_t> shape);
 
   // name.weight [n, k] and name.bias [n], packed.
-  Linear linear(const std::string& name, int64_t n, int64_t k) { return linear({name}, n, k); }
+  Linear linear(const std::string& name, int64_t n, int64_t k, const ColumnSizes& input = {}) {
+    return linear({name}, n, k, input);
+  }
   // Several linear layers with the same input, their outputs side by side: [sum n, k], each n rows.
-  Linear linear(std::initializer_list<std::string> names, int64_t n, int64_t k);
+  // input: how large x's columns are, by which int8 layers are smoothed; empty: not known.
+  Linear linear(std::initializer_list<std::string> names, int64_t n, int64_t k,
+                const ColumnSizes& input = {});
   // The same with each tensor under a name of its own, for weights that two layers share.
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
   bool has(const std::string& name) const { return file_.find(prefix_ + name) != nullptr; }

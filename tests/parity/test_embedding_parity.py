@@ -75,7 +75,7 @@ def test_equals_transformers_up_to_512_tokens(model: headrace.Model) -> None:
 
 
 # docs/numerics.md: the mean cosine, and what no text falls below.
-@pytest.mark.parametrize(("precision", "mean", "least"), [("bf16", 0.9999, 0.9995), ("int8", 0.997, 0.95)])
+@pytest.mark.parametrize(("precision", "mean", "least"), [("bf16", 0.9999, 0.9995), ("int8", 0.998, 0.98)])
 def test_fewer_bits_stay_near_f32(model: headrace.Model, precision: str, mean: float, least: float) -> None:
     texts = texts_of(model, 3, 512, 200)
     with headrace.load("demo:minilm", precision=precision) as narrow:

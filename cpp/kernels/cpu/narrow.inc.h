@@ -150,17 +150,17 @@ void pack_bf16(const float* w, int64_t n, int64_t k, void* packed) {
             panel + c < n && i < k ? to_bf16(w[(panel + c) * k + i]) : 0;
 }
 
+// The first count numbers from x[i] on, times their factors; the others are zeros.
+inline Vec scaled(const float* x, int64_t i, int64_t count, const float* factor) {
+  const Vec value = load_first(x + i, count);
+  return factor ? mul(value, load_first(factor + i, count)) : value;
+}
+
 // The scale that takes the largest of a row to 127; not a number when the row has one that is not finite.
-inline float int8_scale(const float* x, int64_t k) {
-  const int64_t whole = k / kLanes * kLanes, rest = k - whole;
+inline float int8_scale(const float* x, int64_t k, const float* factor) {
   Vec top = splat(0.0f), finite = splat(0.0f);
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    const Vec value = load(x + i);
-    top = larger(absolute(value), top);
-    finite = mul_add(value, splat(0.0f), finite);
-  }
-  if (rest) {
-    const Vec value = load_first(x + whole, rest);
+  for (int64_t i = 0; i < k; i += kLanes) {
+    const Vec value = scaled(x, i, least(kLanes, k - i), factor);
     top = larger(absolute(value), top);
     finite = mul_add(value, splat(0.0f), finite);
   }
@@ -177,7 +177,7 @@ void pack_int8(const float* w, int64_t n, int64_t k, void* packed) {
     auto* scales = reinterpret_cast<float*>(out + steps * kPanelColumns * 4);
     for (int64_t c = 0; c < kPanelColumns; ++c) {
       const float* row = panel + c < n ? w + (panel + c) * k : nullptr;
-      const float scale = row ? int8_scale(row, k) : 0.0f;
+      const float scale = row ? int8_scale(row, k, nullptr) : 0.0f;
       scales[c] = scale;
       const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
       for (int64_t i = 0; i < steps * kGroup; ++i) {
@@ -189,7 +189,7 @@ void pack_int8(const float* w, int64_t n, int64_t k, void* packed) {
   }
 }
 
-void encode_bf16(const float* x, int64_t rows, int64_t k, void* encoded) {
+void encode_bf16(const float* x, int64_t rows, int64_t k, const float*, void* encoded) {
   auto* out = static_cast<uint16_t*>(encoded);
   const int64_t padded = steps_of<Bf16>(k) * 2;
   for (int64_t row = 0; row < rows; ++row, x += k, out += padded) {
@@ -201,16 +201,16 @@ void encode_bf16(const float* x, int64_t rows, int64_t k, void* encoded) {
   }
 }
 
-void encode_int8(const float* x, int64_t rows, int64_t k, void* encoded) {
+void encode_int8(const float* x, int64_t rows, int64_t k, const float* factor, void* encoded) {
   auto* out = static_cast<char*>(encoded);
   const int64_t bytes = steps_of<Int8>(k) * 4;
   for (int64_t row = 0; row < rows; ++row, x += k, out += Int8::row_bytes(k)) {
-    RowScale scale{int8_scale(x, k), 0};
+    RowScale scale{int8_scale(x, k, factor), 0};
     const Vec inverse = splat(scale.scale > 0.0f ? 1.0f / scale.scale : 0.0f);
     IntVec sum = splat_int(0);
     for (int64_t i = 0; i < k; i += kLanes) {
       const int64_t count = least(kLanes, k - i);
-      const IntVec q = to_int(mul(load_first(x + i, count), inverse));
+      const IntVec q = to_int(mul(scaled(x, i, count, factor), inverse));
       Int8::store(out, i, q, count);
       sum = add_int(sum, q);
     }

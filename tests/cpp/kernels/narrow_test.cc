@@ -51,13 +51,13 @@ class EachNarrow : public testing::TestWithParam<std::tuple<const Kernels*, bool
   }
 
   void run(const Kernels& kernels, const Case& c, Inputs& in, float* y, int64_t row_block,
-           int64_t column_blocks, void* bf16_y = nullptr) {
+           int64_t column_blocks, void* bf16_y = nullptr, const float* factor = nullptr) {
     const NarrowKernels& functions = narrow(kernels);
     // Four bytes' alignment is what rows and panels may count on.
     Bytes packed((functions.packed_bytes(c.n, c.k) + 3) / 4 * 4);
     Bytes rows((c.m * functions.row_bytes(c.k) + 3) / 4 * 4);
     functions.pack(in.w.data(), c.n, c.k, packed.begin);
-    functions.encode(in.x.data(), c.m, c.k, rows.begin);
+    functions.encode(in.x.data(), c.m, c.k, factor, rows.begin);
     const NarrowGemm gemm{.x = rows.begin,
                           .packed_w = packed.begin,
                           .bias = c.bias ? in.bias.data() : nullptr,
@@ -151,8 +151,20 @@ TEST_P(EachNarrow, bf16_rows_are_those_of_encode) {
   const int64_t bytes = c.m * table().bf16.row_bytes(c.n);
   std::vector<char> rows(static_cast<size_t>(bytes)), expected(static_cast<size_t>(bytes));
   run(table(), c, in, y.data(), 5, 2, rows.data());
-  table().bf16.encode(y.data(), c.m, c.n, expected.data());
+  table().bf16.encode(y.data(), c.m, c.n, nullptr, expected.data());
   EXPECT_EQ(rows, expected);
+}
+
+TEST_P(EachNarrow, int8_columns_have_factors_of_their_own) {
+  if (!is_int8()) return;  // bf16 has no use for them
+  const Case c{9, 21, 70, Activation::kNone, true, false};
+  Inputs in(c, 21), scaled(c, 21);
+  Guarded factor(c.k), y(c.m * c.n), expected(c.m * c.n);
+  factor.randomize(41, 0.5f, 2.0f);
+  for (int64_t i = 0; i < c.m * c.k; ++i) scaled.x[i] = in.x[i] * factor[i % c.k];
+  run(table(), c, in, y.data(), c.m, 1, nullptr, factor.data());
+  run(table(), c, scaled, expected.data(), c.m, 1);
+  for (int64_t i = 0; i < c.m * c.n; ++i) ASSERT_EQ(y[i], expected[i]) << i;
 }
 
 TEST_P(EachNarrow, numbers_that_are_not_finite_are_not_lost) {
