@@ -7,8 +7,11 @@ namespace headrace {
 
 struct CpuFeatures {
   bool avx2 = false;         // AVX2, FMA and F16C
+  bool avx2_vnni = false;    // those with AVX-VNNI
   bool avx512 = false;       // AVX-512 F, BW, DQ and VL, with AVX2 and FMA
+  bool avx512_vnni = false;  // those with VNNI
   bool avx512_bf16 = false;  // those with VNNI and BF16
+  bool amx = false;          // those with AMX tiles for bf16 and int8, which this process may use
 };
 
 // Features that both the processor and the operating system offer (the latter must save the wide registers).

@@ -31,6 +31,13 @@ std::vector<uint32_t> bytes_outside(std::string_view text, std::string_view mask
   return outside;
 }
 
+// A stride that would leave a window nothing new. room: the tokens that a window has for the text.
+void check_stride(std::optional<int64_t> stride, int64_t room) {
+  if (stride && (*stride < 0 || *stride >= room))
+    throw Error(ErrorKind::kInvalidArgument, concat("stride=", *stride, ": must be at least 0 and below ",
+                                                    room, ", the tokens that a window has for the text"));
+}
+
 // A first text so long that the second has no room. Bytes tell for nearly all that there is no need to count.
 void check_room(const Tokenizer& tokenizer, const TextInput& input, int64_t limit,
                 const SubmitOptions& options) {
@@ -121,6 +128,7 @@ void Engine::add_windows(const Served& served, size_t index, const TextInput& in
       .max_tokens = limit,
       .strategy = input.pair ? Truncation::Strategy::kOnlySecond : Truncation::Strategy::kLongestFirst,
       .stride = options.stride};
+  check_stride(options.stride, limit - served.tokenizer->special_tokens_count(input.pair.has_value()));
   if (input.pair) check_room(*served.tokenizer, input, limit, options);
   if (options.stride)
     check_windows(*served.tokenizer, index, input, limit, options, static_cast<int64_t>(ticket.ids_.size()),

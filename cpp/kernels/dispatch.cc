@@ -10,8 +10,11 @@ namespace headrace {
 extern const Kernels kernels_reference;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx2_vnni;
 extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512_vnni;
 extern const Kernels kernels_avx512_bf16;
+extern const Kernels kernels_amx;
 #endif
 
 namespace {
@@ -24,8 +27,11 @@ struct Entry {
 std::vector<Entry> all_entries() {
   std::vector<Entry> entries;
 #if defined(__x86_64__)
+  entries.push_back({&kernels_amx, cpu_features().amx});
   entries.push_back({&kernels_avx512_bf16, cpu_features().avx512_bf16});
+  entries.push_back({&kernels_avx512_vnni, cpu_features().avx512_vnni});
   entries.push_back({&kernels_avx512, cpu_features().avx512});
+  entries.push_back({&kernels_avx2_vnni, cpu_features().avx2_vnni});
   entries.push_back({&kernels_avx2, cpu_features().avx2});
 #endif
   entries.push_back({&kernels_reference, true});

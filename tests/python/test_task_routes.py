@@ -117,6 +117,7 @@ def test_long_documents_are_cut_on_request_and_counted(http: httpx2.Client) -> N
         ("/v1/tag", {"input": "a", "aggregation": "all"}, "aggregation"),
         ("/v1/tag", {"input": "a", "stride": -1}, "stride"),
         ("/v1/tag", {"input": "a", "stride": 10**9}, "stride"),
+        ("/v1/tag", {"input": "a", "stride": 510}, "stride"),
         ("/v1/tag", {"input": "a", "ignore_labels": ["x"] * 1001}, "ignore_labels"),
         ("/v1/answer", {"question": "a"}, "context"),
         ("/v1/answer", {"question": "a", "context": "b", "top_k": 101}, "top_k"),

@@ -99,18 +99,25 @@ struct Bf16Dot {
 #endif
 };
 
+// sum + four unsigned bytes of a times four signed ones of b.
+#if defined(__AVX512VNNI__)
+inline IntVec dot_bytes(IntVec sum, IntVec a, IntVec b) { return _mm512_dpbusd_epi32(sum, a, b); }
+#elif defined(__AVXVNNI__)
+inline IntVec dot_bytes(IntVec sum, IntVec a, IntVec b) { return _mm256_dpbusd_avx_epi32(sum, a, b); }
+#endif
+
 // Integers of eight bits, exact sums of 32.
 struct Int8Dot {
   // GCC 12 keeps sums of the general integer type in memory, not in registers (measured: half the speed).
   typedef int32_t Acc __attribute__((vector_size(sizeof(IntVec))));
   static Acc zero() { return Acc{}; }
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
   // One factor must be unsigned: weights are stored plus 128, and 128 times the row's sum comes off again.
   static constexpr int64_t kGroup = 4;
   static constexpr int32_t kOffset = 128;
   using Element = uint8_t;
   static Acc step(Acc acc, int32_t x, IntVec w) {
-    return reinterpret_cast<Acc>(_mm512_dpbusd_epi32(reinterpret_cast<IntVec>(acc), w, splat_int(x)));
+    return reinterpret_cast<Acc>(dot_bytes(reinterpret_cast<IntVec>(acc), w, splat_int(x)));
   }
   static void store(void* row, int64_t at, IntVec q, int64_t count) {
     store_bytes(static_cast<char*>(row) + at, q, count);

@@ -6,6 +6,10 @@
 
 #include "kernels/cpu/narrow.inc.h"
 #include "kernels/cpu/rows.inc.h"
+#if defined(__AMX_TILE__) || defined(HEADRACE_TILES_EMULATED)
+#define HEADRACE_HAS_TILES
+#include "kernels/cpu/tile_gemm.inc.h"
+#endif
 
 namespace headrace {
 namespace {
@@ -46,8 +50,13 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .l2_normalize = l2_normalize,
     .add3 = add3,
     .peak_flops = peak_flops,
+#if defined(HEADRACE_HAS_TILES)
+    .bf16 = {packed_bytes<Bf16>, pack_bf16, Bf16::row_bytes, encode_bf16, tile_gemm<Bf16>, tile_peak<Bf16>},
+    .int8 = {packed_bytes<Int8>, pack_int8, Int8::row_bytes, encode_int8, tile_gemm<Int8>, tile_peak<Int8>},
+#else
     .bf16 = {packed_bytes<Bf16>, pack_bf16, Bf16::row_bytes, encode_bf16, narrow_gemm<Bf16>, peak_ops<Bf16>},
     .int8 = {packed_bytes<Int8>, pack_int8, Int8::row_bytes, encode_int8, narrow_gemm<Int8>, peak_ops<Int8>},
+#endif
 #if defined(__AVX512BF16__)
     .has_bf16 = true,
 #else

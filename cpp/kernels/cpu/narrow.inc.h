@@ -82,6 +82,23 @@ inline void store_bf16(uint16_t* p, Vec a, int64_t count) {
 #endif
 }
 
+// The rest of the way for `rows` rows of one panel, from their sums times scales in tile
+// [rows][kPanelColumns]: bias, activation, residual, and out.
+inline __attribute__((always_inline)) void finish_narrow(const NarrowGemm& g, int64_t row, int64_t rows,
+                                                         int64_t col, int64_t columns, const float* tile) {
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    const int64_t count = least(kLanes, columns - c);
+    const Vec bias = g.bias ? load_first(g.bias + col + c, count) : splat(0.0f);
+    for (int64_t r = 0; r < rows; ++r) {
+      Vec value = add(load(tile + r * kPanelColumns + c), bias);
+      if (g.activation == Activation::kGelu) value = gelu(value);
+      if (g.residual) value = add(value, load_first(g.residual + (row + r) * g.ldr + col + c, count));
+      if (g.y) store_first(g.y + (row + r) * g.ldy + col + c, value, count);
+      if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + (row + r) * g.n + col + c, value, count);
+    }
+  }
+}
+
 template <typename Format, int kRows>
 void narrow_rows(const NarrowGemm& g, int64_t row, int64_t col_begin, int64_t col_end) {
   const int64_t steps = steps_of<Format>(g.k), stride = Format::row_bytes(g.k);
@@ -91,24 +108,14 @@ void narrow_rows(const NarrowGemm& g, int64_t row, int64_t col_begin, int64_t co
     typename Format::Acc acc[kRows][kPanelVectors];
     multiply_narrow<Format, kRows>(x, stride, panel, steps, acc);
     // Through L1: the activation's constants would not fit beside the sums.
-    float tile[kRows][kPanelColumns];
+    float tile[kRows * kPanelColumns];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < kPanelVectors; ++v)
-        store(tile[r] + v * kLanes, Format::value(acc[r][v], x + r * stride, panel, steps, v));
-    const int64_t columns = least(kPanelColumns, col_end - col);
-    for (int64_t c = 0; c < columns; c += kLanes) {
-      const int64_t count = least(kLanes, columns - c);
-      const Vec bias = g.bias ? load_first(g.bias + col + c, count) : splat(0.0f);
-      for (int r = 0; r < kRows; ++r) {
-        Vec value = add(load(tile[r] + c), bias);
-        if (g.activation == Activation::kGelu) value = gelu(value);
-        if (g.residual) value = add(value, load_first(g.residual + (row + r) * g.ldr + col + c, count));
-        if (g.y) store_first(g.y + (row + r) * g.ldy + col + c, value, count);
-        if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + (row + r) * g.n + col + c, value, count);
-      }
-    }
+        store(tile + r * kPanelColumns + v * kLanes,
+              Format::value(acc[r][v], x + r * stride, panel, steps, v));
+    finish_narrow(g, row, kRows, col, least(kPanelColumns, col_end - col), tile);
   }
 }
 
