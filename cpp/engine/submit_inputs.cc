@@ -56,6 +56,41 @@ void check_room(const Tokenizer& tokenizer, const TextInput& input, int64_t limi
               "context_length_exceeded");
 }
 
+// Refuses windows that would be too many before any of them exists: with a stride next to their length each
+// gets only a token further, and a megabyte of text would become gigabytes. taken: tokens of the texts
+// before.
+void check_windows(const Tokenizer& tokenizer, size_t index, const TextInput& input, int64_t limit,
+                   const SubmitOptions& options, int64_t taken, int64_t max_request_tokens) {
+  const int64_t stride = *options.stride;
+  const std::string_view own = input.pair.value_or(input.text);
+  const auto count = [&](const char* argument, size_t place, std::string_view text) {
+    int64_t tokens = 0;
+    in_input(argument, place,
+             [&] { tokens = tokenizer.count(text, {.add_special_tokens = false, .allow_special = false}); });
+    return tokens;
+  };
+  // What each window repeats, and what it leaves to the text.
+  int64_t repeated = tokenizer.special_tokens_count(input.pair.has_value());
+  if (input.pair) repeated += count(options.first_argument, 0, input.text);
+  const int64_t room = limit - repeated;
+  if (room <= stride) return;  // encoding says what is wrong with that
+  const auto total_of = [&](int64_t tokens) {
+    const int64_t steps = std::max<int64_t>(0, tokens - stride - 1) / (room - stride);
+    return tokens + steps * stride + (steps + 1) * repeated;
+  };
+  // A text has about as many tokens as bytes at most; those far from the limit need not be counted.
+  constexpr int64_t kFar = 16;
+  if (taken + total_of(static_cast<int64_t>(own.size())) <= max_request_tokens / kFar) return;
+  const int64_t total = total_of(count(options.argument, index, own));
+  if (taken + total <= max_request_tokens) return;
+  throw Error(ErrorKind::kInvalidArgument,
+              concat(options.argument, "[", index, "], read in windows of ", limit, " tokens that share ",
+                     stride, ", would be ", total, " tokens", taken > 0 ? concat(" after ", taken) : "",
+                     "; a request may have ", max_request_tokens,
+                     ". Shorten it, or let the windows share less (stride)"),
+              "request_too_large");
+}
+
 }  // namespace
 
 // Appends the ids of a text that spells the mask token; true when it was cut.
@@ -95,6 +130,9 @@ void Engine::add_windows(const Served& served, size_t index, const TextInput& in
       .stride = options.stride};
   check_stride(options.stride, limit - served.tokenizer->special_tokens_count(input.pair.has_value()));
   if (input.pair) check_room(*served.tokenizer, input, limit, options);
+  if (options.stride)
+    check_windows(*served.tokenizer, index, input, limit, options, static_cast<int64_t>(ticket.ids_.size()),
+                  options_.max_request_tokens);
   Encoding whole;
   in_input(options.argument, index, [&] {
     whole = input.pair ? served.tokenizer->encode_pair(input.text, *input.pair, encode)

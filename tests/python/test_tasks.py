@@ -180,6 +180,8 @@ WRONG: list[tuple[str, Callable[[headrace.Model], Any], str]] = [
     ("tag", lambda m: m.tag("a", aggregation="best"), "none, simple, first, average, max"),
     ("tag", lambda m: m.tag("a", stride=510), "stride=510: must be at least 0 and below 510"),
     ("tag", lambda m: m.tag("a", stride=-1), "stride=-1"),
+    ("tag", lambda m: m.tag("the " * 100_000, stride=509),
+     r"input\[0\], read in windows of 512 tokens that share 509, would be 50939392 tokens; a request may have 1048576"),
     ("answer", lambda m: m.answer("", "b"), "question is an empty string"),
     ("answer", lambda m: m.answer("a", 3), "context is of type int"),
     ("answer", lambda m: m.answer("a", "b", top_k=101), "top_k=101: must be an integer between 1 and 100"),

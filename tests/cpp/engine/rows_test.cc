@@ -165,6 +165,43 @@ TEST_F(Rows, windows_cover_a_long_text_and_share_the_stride) {
             std::string::npos);
 }
 
+// The count that refuses windows before they are made is the number of tokens that they have.
+TEST_F(Rows, windows_too_many_for_a_request_are_refused_before_they_are_made) {
+  const auto words = [](int64_t count) {
+    std::string text;
+    for (int64_t i = 0; i < count; ++i) text += "the ";
+    return text;
+  };
+  const auto submit = [&](int64_t limit, const std::vector<TextInput>& inputs, const SubmitOptions& options) {
+    Engine engine({.threads = 1, .max_request_tokens = limit});
+    engine.add("token", Tokenizer::from_file(kDirectory + "/tokenizer.json"),
+               std::make_unique<EchoModel>(AnswerRows::kToken));
+    return engine.submit("token", inputs, options)->tokens();
+  };
+  for (const int64_t count : {1, 7, 8, 9, 13, 14, 15, 60, 61})
+    for (const int64_t stride : {0, 1, 4, 7})
+      for (const bool is_pair : {false, true}) {
+        if (is_pair && stride > 4) continue;  // three special tokens and the question leave 5
+        const std::string text = words(count);
+        const std::vector<TextInput> inputs{
+            is_pair ? TextInput{.text = "the mill", .pair = text} : TextInput{.text = text},
+            is_pair ? TextInput{.text = "the mill", .pair = text} : TextInput{.text = text}};
+        const SubmitOptions options{.stride = stride, .window_tokens = 10};
+        const int64_t tokens = submit(1 << 20, inputs, options);
+        EXPECT_EQ(submit(tokens, inputs, options), tokens);
+        const std::string said = message_of([&] { submit(tokens - 1, inputs, options); });
+        EXPECT_NE(said.find(concat("input[1], read in windows of 10 tokens that share ", stride,
+                                   ", would be ", tokens / 2, " tokens after ", tokens / 2)),
+                  std::string::npos)
+            << said << " " << count;
+      }
+  // 150 MB of windows, had they been made; the limit is the engine's own.
+  const std::string text = words(300'000);
+  const std::string said =
+      message_of([&] { run("token", std::vector<TextInput>{{text}}, {.stride = 7, .window_tokens = 10}); });
+  EXPECT_NE(said.find("would be 2999930 tokens; a request may have 1048576"), std::string::npos) << said;
+}
+
 TEST_F(Rows, only_the_mask_is_special_in_a_text) {
   const std::vector<std::string_view> texts{"the [MASK][SEP] [MASK] [PAD]"};
   const auto ticket = done(engine_.submit("picked", texts, SubmitOptions{}));
