@@ -98,7 +98,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for family in arguments.families:
             path = prepared(arguments.vocabularies / family, Path(scratch)) / "tokenizer.json"
-            line: dict[str, Any] = {"family": family, "tokens": Tokenizer.from_file(path).vocab_size}
+            line: dict[str, Any] = {
+                "family": family,
+                "tokens": Tokenizer.from_file(path).vocab_size,
+                "unit": "ms",
+            }
             for library in ("headrace", "tokenizers"):
                 line[library] = loading(library, path, arguments.rounds)
             line["worst"] = worst_cases(Tokenizer.from_file(path), arguments.bytes, arguments.rounds)
