@@ -47,10 +47,10 @@ inline IntVec high_half(IntVec a) { return _mm256_and_si256(a, _mm256_set1_epi32
 inline IntVec madd_16(IntVec a, IntVec b) { return _mm256_madd_epi16(a, b); }
 inline IntVec add_int(IntVec a, IntVec b) { return _mm256_add_epi32(a, b); }
 inline int32_t sum_int(IntVec a) {
-  int32_t lanes[kLanes], sum = 0;
+  uint32_t lanes[kLanes], sum = 0;
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), a);
-  for (int32_t lane : lanes) sum += lane;
-  return sum;
+  for (uint32_t lane : lanes) sum += lane;  // wraps, as the vectors do
+  return static_cast<int32_t>(sum);
 }
 inline void store_words(void* p, IntVec a, int64_t count) {
   int32_t lanes[kLanes];

@@ -223,7 +223,10 @@ void encode_int8(const float* x, int64_t rows, int64_t k, const float* factor, v
     }
     const auto used = k * 4 / Int8::kGroup;
     for (int64_t i = used; i < bytes; ++i) out[i] = 0;
-    scale.offset = Int8::kOffset * sum_int(sum);
+    // Unsigned: a row that is not finite has elements of any size, and its scale makes its results what they
+    // are.
+    scale.offset =
+        static_cast<int32_t>(static_cast<uint32_t>(Int8::kOffset) * static_cast<uint32_t>(sum_int(sum)));
     __builtin_memcpy(out + bytes, &scale, sizeof scale);
   }
 }
