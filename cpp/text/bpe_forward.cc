@@ -114,7 +114,7 @@ BpeForward::Fit BpeForward::fit(int32_t left, int32_t right, bool are_joined) co
 
 size_t BpeForward::encode_short(std::string_view piece, int32_t* ids) const {
   bool was_early;
-  const size_t count = short_merge_.run(piece, ids, &was_early);
+  const size_t count = short_merge_.run(pairs_, piece, ids, &was_early);
   if (was_early) return 0;
   for (size_t i = 0; i < count; ++i) ids[i] = ids_[static_cast<size_t>(ids[i])];
   return count;

@@ -51,8 +51,7 @@ class BpeForward {
   // The same of 1 to kMaxShort bytes, as ids alone, for which there is room; how many there are, 0: false.
   size_t encode_short(std::string_view piece, int32_t* ids) const;
 
-  // The token that is all of a piece, and that merges make unless `any`; -1 when there is none. short_piece:
-  // the piece, when it is short enough, padded with zeros.
+  // The token that is all of a piece, and that merges make unless `any`; -1 when there is none.
   int32_t whole(std::string_view piece, bool any) const { return whole(prefixes_.whole(piece), any); }
   int32_t whole(const TokenPrefixes::ShortText& piece, bool any) const {
     return whole(prefixes_.whole(piece), any);

@@ -24,7 +24,6 @@ int64_t smallest(const int64_t* values, size_t count) {
 }  // namespace
 
 void ByteMerge::learn(const PairTable& pairs) {
-  pairs_ = &pairs;
   byte_pairs_.resize(size_t{1} << 16);
   for (int32_t first = 0; first < 256; ++first)
     for (int32_t second = 0; second < 256; ++second)
@@ -33,7 +32,8 @@ void ByteMerge::learn(const PairTable& pairs) {
 
 // Symbols stay where their first byte is, and `alive` has a bit for each of them: nothing is moved when two
 // become one. A pair's place stands in the lowest bits of its order, so one minimum finds both.
-size_t ByteMerge::run(std::string_view piece, int32_t* symbols, bool* was_early) const {
+size_t ByteMerge::run(const PairTable& pairs, std::string_view piece, int32_t* symbols,
+                      bool* was_early) const {
   int64_t orders[kPlaces];
   int32_t at_place[kPlaces];
   const size_t size = piece.size();
@@ -49,8 +49,8 @@ size_t ByteMerge::run(std::string_view piece, int32_t* symbols, bool* was_early)
   // What a merge will be looked up with is known as soon as the merge is, long before its turn.
   for (size_t i = 1; i < size; ++i) {
     const int32_t symbol = PairTable::symbol_of(static_cast<int32_t>(orders[i]));
-    pairs_->prefetch(at_place[i - 1], symbol);
-    pairs_->prefetch(symbol, at_place[i + 2]);
+    pairs.prefetch(at_place[i - 1], symbol);
+    pairs.prefetch(symbol, at_place[i + 2]);
   }
 
   uint64_t alive = size + 2 == kPlaces ? ~uint64_t{0} : bit(size + 2) - 1;
@@ -69,12 +69,12 @@ size_t ByteMerge::run(std::string_view piece, int32_t* symbols, bool* was_early)
     const int32_t symbol = PairTable::symbol_of(best);
     at_place[left] = symbol;
     orders[right] = PairTable::kNone;
-    const int32_t with_next = pairs_->find(symbol, at_place[next]);
+    const int32_t with_next = pairs.find(symbol, at_place[next]);
     orders[left] = with_next | static_cast<int32_t>(left);
-    const int32_t with_before = pairs_->find(at_place[before], symbol);
+    const int32_t with_before = pairs.find(at_place[before], symbol);
     orders[before] = with_before | static_cast<int32_t>(before);
-    pairs_->prefetch(at_place[before], PairTable::symbol_of(with_next));
-    pairs_->prefetch(PairTable::symbol_of(with_before), at_place[next]);
+    pairs.prefetch(at_place[before], PairTable::symbol_of(with_next));
+    pairs.prefetch(PairTable::symbol_of(with_before), at_place[next]);
   }
   *was_early = PairTable::is_early(early);
   size_t count = 0;
