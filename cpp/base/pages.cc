@@ -1,6 +1,7 @@
 #include "base/pages.h"
 
 #include <cstdint>
+#include <cstring>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -39,7 +40,7 @@ void unmap_pages(void* memory, size_t bytes) { munmap(memory, rounded(bytes, kPa
 
 #else
 
-void* map_pages(size_t bytes, bool) { return ::operator new(bytes); }
+void* map_pages(size_t bytes, bool) { return std::memset(::operator new(bytes), 0, bytes); }
 void unmap_pages(void* memory, size_t) { ::operator delete(memory); }
 
 #endif

@@ -15,7 +15,7 @@ namespace headrace {
 
 inline constexpr size_t kHugePageBytes = size_t{1} << 21;
 
-// bytes > 0. Throws std::bad_alloc.
+// Zeros, bytes > 0 of them. Throws std::bad_alloc.
 void* map_pages(size_t bytes, bool huge);
 void unmap_pages(void* memory, size_t bytes);
 
