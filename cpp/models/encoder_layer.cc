@@ -20,22 +20,24 @@ void EncoderRows::reserve(const Kernels& kernels, const EncoderLayer& like, int6
                           int threads) {
   kernels_ = &kernels;
   block_rows_ = kernels.row_tile * kTilesPerBlock;
-  // One thread's memory must also hold all rows of a batch that is not cut into blocks.
-  const int64_t most = std::min(max_batch_tokens, block_rows_ * kBlocksPerThread * threads);
-  const int64_t rows = threads == 1 ? block_rows_ : std::max(block_rows_, most);
-  const int64_t c_bytes =
-      std::max({like.qkv.encoded_bytes(kernels, 1), like.attended.encoded_bytes(kernels, 1),
-                like.up.encoded_bytes(kernels, 1)});
-  encoded_floats_ = floats_of(rows * c_bytes);
-  encoded_hidden_floats_ = floats_of(rows * like.down.encoded_bytes(kernels, 1));
-  hidden_floats_ = floats_of(rows * like.up.n * static_cast<int64_t>(sizeof(float)));
-  works_ = Buffer((encoded_floats_ + encoded_hidden_floats_ + hidden_floats_) * threads);
+  uncut_rows_ = threads == 1 ? 0 : std::min(max_batch_tokens, block_rows_ * kBlocksPerThread * threads);
+  encoded_bytes_ = std::max({like.qkv.encoded_bytes(kernels, 1), like.attended.encoded_bytes(kernels, 1),
+                             like.up.encoded_bytes(kernels, 1)});
+  encoded_hidden_bytes_ = like.down.encoded_bytes(kernels, 1);
+  hidden_bytes_ = like.up.n * static_cast<int64_t>(sizeof(float));
+  uncut_work_ = Buffer(work_floats(uncut_rows_));
+  block_works_ = Buffer(work_floats(block_rows_) * threads);
 }
 
-EncoderRows::Work EncoderRows::work(int thread) {
-  float* const begin = works_.data() + (encoded_floats_ + encoded_hidden_floats_ + hidden_floats_) * thread;
-  return {reinterpret_cast<char*>(begin), reinterpret_cast<char*>(begin + encoded_floats_),
-          begin + encoded_floats_ + encoded_hidden_floats_};
+int64_t EncoderRows::work_floats(int64_t rows) const {
+  return floats_of(rows * encoded_bytes_) + floats_of(rows * encoded_hidden_bytes_) +
+         floats_of(rows * hidden_bytes_);
+}
+
+EncoderRows::Work EncoderRows::work_at(float* begin, int64_t rows) const {
+  float* const encoded_hidden = begin + floats_of(rows * encoded_bytes_);
+  return {reinterpret_cast<char*>(begin), reinterpret_cast<char*>(encoded_hidden),
+          encoded_hidden + floats_of(rows * encoded_hidden_bytes_)};
 }
 
 bool EncoderRows::by_blocks(const ThreadPool& pool, int64_t tokens) const {
@@ -47,14 +49,15 @@ void EncoderRows::each_block(ThreadPool& pool, int64_t tokens, const Body& body)
   const int64_t blocks = divide_up(tokens, block_rows_);
   pool.parallel_for(blocks, [&](int64_t block, int thread) {
     const int64_t begin = tokens * block / blocks, end = tokens * (block + 1) / blocks;
-    body(begin, end - begin, work(thread));
+    body(begin, end - begin, work_at(block_works_.data() + work_floats(block_rows_) * thread, block_rows_));
   });
 }
 
 void EncoderRows::project(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* x,
                           float* qkv) {
   if (!by_blocks(pool, tokens))
-    return layer.qkv.forward(*kernels_, pool, tokens, x, qkv, Activation::kNone, nullptr, work(0).encoded);
+    return layer.qkv.forward(*kernels_, pool, tokens, x, qkv, Activation::kNone, nullptr,
+                             work_at(uncut_work_.data(), uncut_rows_).encoded);
   each_block(pool, tokens, [&](int64_t begin, int64_t rows, const Work& own) {
     project_block(layer, rows, x + begin * layer.qkv.k, qkv + begin * layer.qkv.n, own);
   });
@@ -62,16 +65,22 @@ void EncoderRows::project(const EncoderLayer& layer, ThreadPool& pool, int64_t t
 
 void EncoderRows::observe(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* context,
                           float* x, LayerInputs* inputs) {
-  const Kernels& kernels = *kernels_;
   Buffer hidden(tokens * layer.up.n);
+  finish_by_columns(layer, pool, tokens, context, x, {nullptr, nullptr, hidden.data()}, inputs);
+}
+
+void EncoderRows::finish_by_columns(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens,
+                                    const float* context, float* x, const Work& own,
+                                    LayerInputs* inputs) const {
+  const Kernels& kernels = *kernels_;
   constexpr Activation kNone = Activation::kNone;
-  add_sizes(context, tokens, layer.attended.k, &inputs->attended);
-  layer.attended.forward(kernels, pool, tokens, context, x, kNone, x);
+  if (inputs) add_sizes(context, tokens, layer.attended.k, &inputs->attended);
+  layer.attended.forward(kernels, pool, tokens, context, x, kNone, x, own.encoded);
   layer.attended_norm.forward(kernels, pool, tokens, x, x);
-  add_sizes(x, tokens, layer.up.k, &inputs->up);
-  layer.up.forward(kernels, pool, tokens, x, hidden.data(), Activation::kGelu);
-  add_sizes(hidden.data(), tokens, layer.down.k, &inputs->down);
-  layer.down.forward(kernels, pool, tokens, hidden.data(), x, kNone, x);
+  if (inputs) add_sizes(x, tokens, layer.up.k, &inputs->up);
+  layer.up.forward(kernels, pool, tokens, x, own.hidden, Activation::kGelu, nullptr, own.encoded);
+  if (inputs) add_sizes(own.hidden, tokens, layer.down.k, &inputs->down);
+  layer.down.forward(kernels, pool, tokens, own.hidden, x, kNone, x, own.encoded_hidden);
   layer.down_norm.forward(kernels, pool, tokens, x, x);
 }
 
@@ -85,14 +94,7 @@ void EncoderRows::finish(const EncoderLayer& layer, const EncoderLayer* next, Th
     });
     return;
   }
-  const Kernels& kernels = *kernels_;
-  const Work own = work(0);
-  constexpr Activation kNone = Activation::kNone;
-  layer.attended.forward(kernels, pool, tokens, context, x, kNone, x, own.encoded);
-  layer.attended_norm.forward(kernels, pool, tokens, x, x);
-  layer.up.forward(kernels, pool, tokens, x, own.hidden, Activation::kGelu, nullptr, own.encoded);
-  layer.down.forward(kernels, pool, tokens, own.hidden, x, kNone, x, own.encoded_hidden);
-  layer.down_norm.forward(kernels, pool, tokens, x, x);
+  finish_by_columns(layer, pool, tokens, context, x, work_at(uncut_work_.data(), uncut_rows_), nullptr);
   if (next) project(*next, pool, tokens, x, qkv);
 }
 

@@ -36,7 +36,7 @@ class EncoderRows {
 
   // qkv [T, 3C] of x [T, C].
   void project(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* x, float* qkv);
-  // finish() of an f32 layer, one matrix after the other; adds what it sees to *inputs.
+  // finish() of an f32 layer that also adds what it sees to *inputs; allocates.
   void observe(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* context, float* x,
                LayerInputs* inputs);
   // From context [T, C], what attention gave, to the next x, in place, and to the next layer's qkv if there
@@ -45,24 +45,32 @@ class EncoderRows {
               const float* context, float* x, float* qkv);
 
  private:
-  // A thread's own memory for one block.
+  // Memory for some rows on their way through a layer.
   struct Work {
     char* encoded;         // rows of C, encoded
     char* encoded_hidden;  // rows of F, encoded
     float* hidden;         // [rows, F]
   };
-  Work work(int thread);
+  // What so many rows take, in floats, and where in it each part is.
+  int64_t work_floats(int64_t rows) const;
+  Work work_at(float* begin, int64_t rows) const;
   void project_block(const EncoderLayer& layer, int64_t rows, const float* x, float* qkv, const Work& work);
   void finish_block(const EncoderLayer& layer, int64_t rows, const float* context, float* x,
                     const Work& work);
+  // The layers one after the other, each shared out by columns. inputs: unless null, what is seen is added to
+  // it.
+  void finish_by_columns(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* context,
+                         float* x, const Work& work, LayerInputs* inputs) const;
   bool by_blocks(const ThreadPool& pool, int64_t tokens) const;
   template <typename Body>
   void each_block(ThreadPool& pool, int64_t tokens, const Body& body);
 
   const Kernels* kernels_ = nullptr;
   int64_t block_rows_ = 0;
-  int64_t encoded_floats_ = 0, encoded_hidden_floats_ = 0, hidden_floats_ = 0;  // of one thread's memory
-  Buffer works_;
+  int64_t encoded_bytes_ = 0, encoded_hidden_bytes_ = 0, hidden_bytes_ = 0;  // of one row
+  int64_t uncut_rows_ = 0;  // the most that a batch has which is not cut into blocks
+  Buffer uncut_work_;
+  Buffer block_works_;  // one for each thread
 };
 
 }  // namespace headrace

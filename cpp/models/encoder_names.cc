@@ -1,7 +1,5 @@
 #include "models/encoder_names.h"
 
-#include <iterator>
-
 namespace headrace {
 namespace {
 
