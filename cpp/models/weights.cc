@@ -123,7 +123,7 @@ Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n,
 
 Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {
   const Buffer plain = tensor(weight, {n, k});
-  return pack(plain, tensor(bias, {n}), n, k);
+  return pack(plain, bias.empty() ? Buffer(n) : tensor(bias, {n}), n, k);
 }
 
 LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps) {

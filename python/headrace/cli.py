@@ -38,6 +38,7 @@ examples:
   headrace embed demo:minilm "a mill wheel" "a water turbine"
   headrace embed demo:minilm --file lines.txt --format npy --out vectors.npy
   sort -u names.txt | headrace embed demo:minilm --file - --format csv
+  headrace embed models/e5-small --prompt-name query "what turns a mill wheel?"
 """
 # For each task its route and what a body holds besides the model's name.
 _EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -133,6 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("--file", help="a text a line; - reads standard input")
     embed.add_argument("--format", choices=["json", "npy", "csv"], default="json")
     embed.add_argument("--out", help="file to write (default: standard output)")
+    embed.add_argument("--prompt-name", metavar="NAME", help="one of the model's prompts, such as query")
+    embed.add_argument(
+        "--prompt", metavar="TEXT", help="what is to stand before each text, such as 'query: '"
+    )
     embed.add_argument("--dimensions", type=int, help="keep the first so many numbers and normalise again")
     embed.add_argument(
         "--truncate", action="store_true", help="cut texts that are too long, else they are an error"
@@ -262,7 +267,13 @@ def _embed(options: argparse.Namespace) -> int:
         load(options.model, threads=options.threads, precision=options.precision) as model,
         contextlib.ExitStack() as stack,
     ):
-        vectors = model.embed(texts, truncate=options.truncate, dimensions=options.dimensions)
+        vectors = model.embed(
+            texts,
+            prompt_name=options.prompt_name,
+            prompt=options.prompt,
+            truncate=options.truncate,
+            dimensions=options.dimensions,
+        )
         out = sys.stdout.buffer if options.out is None else stack.enter_context(open(options.out, "wb"))
         if options.format == "npy":
             # numpy asks a real file for its position, which a pipe does not have
