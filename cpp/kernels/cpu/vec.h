@@ -89,6 +89,8 @@ inline float largest_lane(Vec a) {
 
 constexpr int64_t kPanelColumns = kLanes * kPanelVectors;
 
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 constexpr float kLog2E = 1.4426950408889634f;
 
 // The largest of x[0] ... x[n - 1], n >= 1.
