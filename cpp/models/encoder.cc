@@ -46,12 +46,12 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   const EncoderConfig& config = model->config_;
   const int64_t c = config.hidden;
 
-  const std::string path = directory + "/model.safetensors";
-  const SafetensorsFile file = SafetensorsFile::open(path);
+  const Checkpoint checkpoint = Checkpoint::open(directory);
   // A bare encoder has plain names; one saved inside a model with a task head has them under "bert.".
   const std::string head_prefix = encoder_names(config.family)->prefix;
-  const std::string prefix = file.find(head_prefix + "embeddings.word_embeddings.weight") ? head_prefix : "";
-  WeightReader reader(file, path, prefix, kernels);
+  const std::string prefix =
+      checkpoint.find(head_prefix + "embeddings.word_embeddings.weight") ? head_prefix : "";
+  WeightReader reader(checkpoint, prefix, kernels);
   const int64_t e = config.embedding;
   model->word_ = reader.tensor("embeddings.word_embeddings.weight", {config.vocabulary, e});
   model->position_ = reader.tensor("embeddings.position_embeddings.weight", {config.positions, e});
@@ -63,7 +63,7 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   const Precision precision = precision_by_name(options.precision, kernels);
   std::vector<LayerInputs> inputs;
   if (precision == Precision::kInt8) {
-    WeightReader plain(file, path, prefix, kernels);
+    WeightReader plain(checkpoint, prefix, kernels);
     model->layers_ = read_layers(plain, config, inputs);
     inputs = model->observe_inputs();
   }
@@ -86,7 +86,7 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   info.types = std::max<int64_t>(config.types, 1);
   info.parameters = reader.parameters();
   if (head.task != "embed") {
-    WeightReader whole(file, path, "", kernels);
+    WeightReader whole(checkpoint, "", kernels);
     model->head_ = Head::load(
         head, {.hidden = c, .vocabulary = config.vocabulary, .embedding = e, .norm_eps = config.norm_eps},
         whole, kernels);

@@ -24,7 +24,7 @@ namespace headrace {
 
 class Encoder final : public Model {
  public:
-  // Reads config.json, modules.json and model.safetensors of `directory`, and packs the weights for
+  // Reads config.json, modules.json and the weights (checkpoint.h) of `directory`, and packs them for
   // `kernels`. Throws what config.h, head.h, safetensors.h and weights.h say.
   static std::unique_ptr<Encoder> load(const std::string& directory, const Kernels& kernels,
                                        const LoadOptions& options = {});

@@ -41,14 +41,15 @@ void widen(std::span<const std::byte> bytes, float* out, const Widen& widen_one)
 
 const TensorView& WeightReader::find(const std::string& name, std::initializer_list<int64_t> shape) {
   const std::string full = prefix_ + name;
-  const TensorView* view = file_.find(full);
+  const TensorView* view = checkpoint_.find(full);
   if (!view)
-    throw Error(ErrorKind::kCorruptFile,
-                concat(path_, ": the tensor '", full, "' is missing, though config.json asks for it"));
+    throw Error(ErrorKind::kCorruptFile, concat(checkpoint_.path_of(full), ": the tensor '", full,
+                                                "' is missing, though config.json asks for it"));
   if (!std::equal(view->shape.begin(), view->shape.end(), shape.begin(), shape.end()))
-    throw Error(ErrorKind::kCorruptFile,
-                concat(path_, ": the tensor '", full, "' has shape ", shape_text(view->shape),
-                       "; config.json makes it ", shape_text({shape.begin(), shape.size()})));
+    throw Error(
+        ErrorKind::kCorruptFile,
+        concat(checkpoint_.path_of(full), ": the tensor '", full, "' has shape ", shape_text(view->shape),
+               "; config.json makes it ", shape_text({shape.begin(), shape.size()})));
   return *view;
 }
 
@@ -66,8 +67,8 @@ void WeightReader::read(const TensorView& view, float* out) {
       return widen(view.bytes, out, [](uint16_t half) { return std::bit_cast<float>(uint32_t{half} << 16); });
     default:
       throw Error(ErrorKind::kUnsupported,
-                  concat(path_, ": the tensor '", view.name, "' has type ", dtype_name(view.dtype),
-                         ": supported are F32, F16 and BF16"));
+                  concat(checkpoint_.path_of(view.name), ": the tensor '", view.name, "' has type ",
+                         dtype_name(view.dtype), ": supported are F32, F16 and BF16"));
   }
 }
 

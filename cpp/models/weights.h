@@ -8,16 +8,15 @@
 #include "models/layers.h"
 #include "models/smoothing.h"
 #include "tensor/buffer.h"
-#include "tensor/safetensors.h"
+#include "tensor/checkpoint.h"
 
 namespace headrace {
 
 class WeightReader {
  public:
   // prefix: what stands before every name in this checkpoint, e.g. "bert." or "".
-  // path: the file's name in messages.
-  WeightReader(const SafetensorsFile& file, std::string path, std::string prefix, const Kernels& kernels)
-      : file_(file), path_(std::move(path)), prefix_(std::move(prefix)), kernels_(kernels) {}
+  WeightReader(const Checkpoint& checkpoint, std::string prefix, const Kernels& kernels)
+      : checkpoint_(checkpoint), prefix_(std::move(prefix)), kernels_(kernels) {}
 
   // The tensor of that name and exactly that shape, as f32 (f16 and bf16 widen without loss). Throws
   // kCorruptFile when it is missing or has another shape, kUnsupported for other types.
@@ -33,7 +32,7 @@ class WeightReader {
                 const ColumnSizes& input = {});
   // The same with each tensor under a name of its own, for weights that two layers share.
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
-  bool has(const std::string& name) const { return file_.find(prefix_ + name) != nullptr; }
+  bool has(const std::string& name) const { return checkpoint_.find(prefix_ + name) != nullptr; }
   // name.weight and name.bias, [c] each.
   LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
 
@@ -46,8 +45,7 @@ class WeightReader {
   void read(const TensorView& view, float* out);
   Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) const;
 
-  const SafetensorsFile& file_;
-  std::string path_;
+  const Checkpoint& checkpoint_;
   std::string prefix_;
   const Kernels& kernels_;
   Precision precision_ = Precision::kF32;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -42,11 +43,12 @@ void add_linear(Tensors& tensors, const std::string& name, int64_t n, int64_t k)
   tensors[name + ".bias"] = random_tensor({n});
 }
 
-// A file of its own, gone with the object.
-class Checkpoint {
+// A directory of its own, gone with the object.
+class Saved {
  public:
-  explicit Checkpoint(const Tensors& tensors)
-      : path_(testing::TempDir() + "head_test_" + std::to_string(getpid()) + ".safetensors") {
+  explicit Saved(const Tensors& tensors)
+      : directory_(testing::TempDir() + "head_test_" + std::to_string(getpid())) {
+    std::filesystem::create_directory(directory_);
     std::string header = "{", data;
     for (const auto& [name, tensor] : tensors) {
       const size_t begin = data.size();
@@ -57,25 +59,25 @@ class Checkpoint {
                        R"(],"data_offsets":[)", begin, ",", data.size(), "]}");
     }
     header += "}";
-    std::ofstream file(path_, std::ios::binary);
+    std::ofstream file(directory_ + "/model.safetensors", std::ios::binary);
     const uint64_t size = header.size();
     file.write(reinterpret_cast<const char*>(&size), sizeof size);
     file << header << data;
   }
-  ~Checkpoint() { std::remove(path_.c_str()); }
-  Checkpoint(const Checkpoint&) = delete;
-  Checkpoint& operator=(const Checkpoint&) = delete;
+  ~Saved() { std::filesystem::remove_all(directory_); }
+  Saved(const Saved&) = delete;
+  Saved& operator=(const Saved&) = delete;
 
   std::unique_ptr<Head> load(const HeadConfig& config, const Kernels& kernels, int64_t vocabulary = 1) const {
-    const SafetensorsFile file = SafetensorsFile::open(path_);
-    WeightReader reader(file, path_, "", kernels);
+    const Checkpoint checkpoint = Checkpoint::open(directory_);
+    WeightReader reader(checkpoint, "", kernels);
     return Head::load(config,
                       {.hidden = kHidden, .vocabulary = vocabulary, .embedding = kHidden, .norm_eps = 1e-12f},
                       reader, kernels);
   }
 
  private:
-  std::string path_;
+  std::string directory_;
 };
 
 std::vector<double> linear(const Tensors& tensors, const std::string& weight, const std::string& bias,
@@ -155,7 +157,7 @@ TEST_P(OnEachTable, first_token_heads_of_every_architecture) {
     Tensors tensors;
     add_linear(tensors, c.dense, kHidden, kHidden);
     add_linear(tensors, c.out, 3, kHidden);
-    const Checkpoint checkpoint(tensors);
+    const Saved checkpoint(tensors);
     const auto head =
         checkpoint.load({.task = "classify", .model_type = c.type, .labels = {"a", "b", "c"}}, *GetParam());
     const std::vector<int32_t> lengths{3, 1, 7};
@@ -175,7 +177,7 @@ TEST_P(OnEachTable, token_heads_answer_for_every_token) {
     const int64_t labels = std::string(task) == "tag" ? 5 : 2;
     Tensors tensors;
     add_linear(tensors, name, labels, kHidden);
-    const Checkpoint checkpoint(tensors);
+    const Saved checkpoint(tensors);
     const auto head = checkpoint.load(
         {.task = task, .model_type = "any", .labels = std::vector<std::string>(static_cast<size_t>(labels))},
         *GetParam());
@@ -196,7 +198,7 @@ TEST_P(OnEachTable, a_vocabulary_answers_at_the_picked_tokens) {
   tensors["cls.predictions.transform.LayerNorm.bias"] = random_tensor({kHidden});
   tensors["bert.embeddings.word_embeddings.weight"] = random_tensor({vocabulary, kHidden});
   tensors["cls.predictions.bias"] = random_tensor({vocabulary});
-  const Checkpoint checkpoint(tensors);
+  const Saved checkpoint(tensors);
   const auto head = checkpoint.load({.task = "fill_mask", .model_type = "bert"}, *GetParam(), vocabulary);
   std::vector<int32_t> picked;
   for (int32_t token = 0; token < 60; token += token < 40 ? 2 : 5) picked.push_back(token);
@@ -220,7 +222,7 @@ TEST_P(OnEachTable, a_vocabulary_answers_at_the_picked_tokens) {
 TEST(HeadErrors, what_is_missing_or_unknown_is_named) {
   Tensors tensors;
   add_linear(tensors, "classifier", 3, kHidden);
-  const Checkpoint checkpoint(tensors);
+  const Saved checkpoint(tensors);
   const auto fails = [&](const HeadConfig& config, ErrorKind kind, const char* message) {
     try {
       checkpoint.load(config, kernels());

@@ -1,0 +1,108 @@
+#include "tensor/checkpoint.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace headrace {
+namespace {
+
+constexpr std::string_view kEnding = ".safetensors";
+
+bool exists(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+// A plain name with the right ending: no folder, so also no way out of the directory.
+void check_file_name(JsonValue map, std::string_view name) {
+  if (name.size() > kEnding.size() && name.size() <= 255 && name.ends_with(kEnding) &&
+      name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos)
+    return;
+  map.fail(concat("weight_map names the file '", name.substr(0, 64),
+                  "'; it must be the name of a .safetensors file beside the index, without folders"));
+}
+
+}  // namespace
+
+Checkpoint Checkpoint::open(const std::string& directory) {
+  const std::string single = directory + "/model.safetensors";
+  const std::string index = single + ".index.json";
+  if (!exists(single) && !exists(index))
+    throw Error(ErrorKind::kNotFound,
+                concat(directory, ": no weights; there must be model.safetensors, or ",
+                       "model.safetensors.index.json and the files that it names (other formats can be ",
+                       "saved anew: save_pretrained(..., safe_serialization=True))"));
+  Checkpoint checkpoint(exists(single) ? single : index);
+  if (checkpoint.path_ == single) {
+    checkpoint.files_.push_back(SafetensorsFile::open(single));
+    return checkpoint;
+  }
+  const MappedFile file = MappedFile::open(index);
+  const std::span<const std::byte> bytes = file.bytes();
+  if (bytes.size() > kMaxIndexBytes)
+    throw Error(ErrorKind::kCorruptFile,
+                concat(index, ": ", bytes.size(), " bytes; an index has at most ", kMaxIndexBytes));
+  checkpoint.open_files({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, directory);
+  return checkpoint;
+}
+
+void Checkpoint::open_files(std::string_view index, const std::string& directory) {
+  const JsonDocument document(index, path_);
+  const JsonValue map = document.root().at("weight_map");
+  if (!map.is_object()) map.fail("weight_map must be an object: the name of each tensor and its file");
+  if (map.size() > SafetensorsFile::kMaxTensors)
+    map.fail(concat("weight_map lists ", map.size(), " tensors; at most ", SafetensorsFile::kMaxTensors,
+                    " are allowed"));
+  std::map<std::string_view, std::string_view> file_of;
+  std::map<std::string_view, size_t> place_of;  // file name -> place in files_
+  for (const auto [tensor, file] : map.members()) {
+    const std::string_view name = file.as_string();
+    check_file_name(map, name);
+    if (!file_of.emplace(tensor, name).second)
+      map.fail(concat("weight_map has the tensor '", tensor, "' twice"));
+    place_of.emplace(name, 0);
+  }
+  if (place_of.empty() || place_of.size() > kMaxFiles)
+    map.fail(concat("weight_map names ", place_of.size(), " files; there must be 1 to ", kMaxFiles));
+  for (auto& [name, place] : place_of) {
+    const std::string path = concat(directory, "/", name);
+    if (!exists(path))
+      throw Error(ErrorKind::kNotFound,
+                  concat(path, ": no such file, though ", path_, " names it (is the download complete?)"));
+    place = files_.size();
+    const SafetensorsFile& file = files_.emplace_back(SafetensorsFile::open(path));
+    for (const TensorView& tensor : file.tensors()) {
+      const auto named = file_of.find(tensor.name);
+      if (named == file_of.end())
+        throw Error(ErrorKind::kCorruptFile,
+                    concat(path, ": holds the tensor '", tensor.name, "', which ", path_, " does not name"));
+      if (named->second != name)
+        throw Error(ErrorKind::kCorruptFile, concat(path, ": holds the tensor '", tensor.name, "', which ",
+                                                    path_, " places in ", named->second));
+    }
+  }
+  for (const auto& [tensor, name] : file_of)
+    if (const SafetensorsFile& file = files_[place_of.at(name)]; !file.find(tensor))
+      throw Error(ErrorKind::kCorruptFile, concat(file.name(), ": the tensor '", tensor,
+                                                  "' is missing, though ", path_, " places it here"));
+}
+
+const TensorView* Checkpoint::find(std::string_view name) const {
+  for (const SafetensorsFile& file : files_)
+    if (const TensorView* tensor = file.find(name)) return tensor;
+  return nullptr;
+}
+
+const std::string& Checkpoint::path_of(std::string_view name) const {
+  for (const SafetensorsFile& file : files_)
+    if (file.find(name)) return file.name();
+  return path_;
+}
+
+}  // namespace headrace
