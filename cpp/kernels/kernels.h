@@ -95,6 +95,64 @@ struct Attention {
   float* scratch;
 };
 
+enum class GateActivation : int32_t { kSilu, kGeluTanh };
+
+// Tokens in one block of a cache of keys and values. A block holds, for one KV head, the keys as panels
+// [kCacheBlock / panel_columns][D][panel_columns] and then the values [kCacheBlock][D].
+inline constexpr int64_t kCacheBlock = 32;
+
+// Query heads of one KV head over one sequence whose keys and values lie in blocks:
+//
+//   out[t,g] = sum_j softmax_j(cap(scale q[t,g].k[j])) v[j],  j in [max(0, p - window + 1), p],  p = position
+//   + t
+//
+//   q [rows, G, D] with row stride ldq, out alike with ldo; block b of the sequence is at
+//   cache + blocks[b] * block_floats; window 0: no limit; cap(s) = soft_cap tanh(s / soft_cap), 0: s itself;
+//   scratch: paged_attention_scratch(G, D) floats. Keys are taken in chunks from the sequence's start with a
+//   running maximum, so the answer of a position does not depend on what else is computed with it.
+//   |error| <= 4e-6 max|v|.
+struct PagedAttention {
+  const float* q;
+  int64_t ldq;
+  const float* cache;
+  const int32_t* blocks;
+  int64_t block_floats;
+  float* out;
+  int64_t ldo;
+  int64_t rows;
+  int64_t group;
+  int64_t head_dim;
+  int64_t position;
+  int64_t window;
+  float scale;
+  float soft_cap;
+  float* scratch;
+};
+
+// What language models need besides.
+struct DecoderKernels {
+  // y[t,c] = x[t,c] / sqrt(mean_c x[t,c]^2 + eps) gain[c]       (Zhang & Sennrich 2019, arXiv:1910.07467)
+  //   x, y [rows, C] with row stride C, may be the same. |error| <= 4e-6 |y|max.
+  void (*rms_norm)(const float* x, const float* gain, float eps, int64_t rows, int64_t c, float* y);
+
+  // Rotary positions (Su et al. 2021, arXiv:2104.09864), the halves of a head against each other: for i <
+  // half
+  //   x[i], x[i + half] = x[i] cos[i] - x[i + half] sin[i], x[i + half] cos[i] + x[i] sin[i]
+  //   x [heads, D], in place; 2 half <= D, what is beyond stays.
+  void (*rotate)(float* x, int64_t heads, int64_t head_dim, int64_t half, const float* cosine,
+                 const float* sine);
+
+  // y[t,i] = act(x[t,i]) x[t,N + i], i < N                      (Shazeer 2020, arXiv:2002.05202)
+  //   x [rows, 2N], y [rows, N]. SiLU: x / (1 + e^-x); GELU: its tanh fit. |error| <= 4e-7 |act x|.
+  void (*gate)(const float* x, int64_t rows, int64_t n, GateActivation activation, float* y);
+
+  // One token's key and value [D] of one KV head to its slot, in [0, kCacheBlock), of a block.
+  void (*store_key_value)(const float* key, const float* value, int64_t head_dim, int64_t slot, float* block);
+
+  int64_t (*paged_attention_scratch)(int64_t group, int64_t head_dim);
+  void (*paged_attention)(const PagedAttention& attention);
+};
+
 struct Kernels {
   const char* name;
 
@@ -142,6 +200,7 @@ struct Kernels {
 
   NarrowKernels bf16;
   NarrowKernels int8;
+  DecoderKernels decoder;
   // Whether this table has the processor's own instructions for bf16: then it is the faster precision.
   bool has_bf16;
 };

@@ -4,11 +4,12 @@
 #include <cmath>
 
 #include "kernels/kernels.h"
+#include "kernels/reference_decoder.h"
 
 namespace headrace {
 namespace {
 
-constexpr int64_t kPanel = 8;
+using reference::kPanel;
 
 void pack_weights(const float* w, int64_t n, int64_t k, float* packed) {
   for (int64_t panel = 0; panel < n; panel += kPanel)
@@ -188,6 +189,8 @@ constinit const Kernels kernels_reference = {
     .peak_flops = peak_flops,
     .bf16 = {narrow_packed_bytes, pack_bf16, narrow_row_bytes, encode_bf16, narrow_gemm, peak_flops},
     .int8 = {narrow_packed_bytes, pack_int8, narrow_row_bytes, encode_int8, narrow_gemm, peak_flops},
+    .decoder = {reference::rms_norm, reference::rotate, reference::gate, reference::store_key_value,
+                reference::paged_attention_scratch, reference::paged_attention},
     .has_bf16 = false,
 };
 

@@ -66,7 +66,7 @@ class EncoderRows {
   void each_block(ThreadPool& pool, int64_t tokens, const Body& body);
 
   const Kernels* kernels_ = nullptr;
-  int64_t block_rows_ = 0;
+  int64_t block_rows_ = 0, fewest_block_rows_ = 0;
   int64_t encoded_bytes_ = 0, encoded_hidden_bytes_ = 0, hidden_bytes_ = 0;  // of one row
   int64_t uncut_rows_ = 0;  // the most that a batch has which is not cut into blocks
   Buffer uncut_work_;

@@ -20,7 +20,6 @@ namespace {
 constexpr int64_t kKeyBlock = 512;
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Scratch: transposed keys [block / panel][D][panel], scores [kRowTile][block], maximum [L], sum [L].
 int64_t attention_scratch(int64_t length, int64_t head_dim) {

@@ -4,6 +4,7 @@
 // any copy of a shared function.
 #include "kernels/kernels.h"
 
+#include "kernels/cpu/decoder.inc.h"
 #include "kernels/cpu/narrow.inc.h"
 #include "kernels/cpu/rows.inc.h"
 #if defined(__AMX_TILE__) || defined(HEADRACE_TILES_EMULATED)
@@ -57,6 +58,7 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .bf16 = {packed_bytes<Bf16>, pack_bf16, Bf16::row_bytes, encode_bf16, narrow_gemm<Bf16>, peak_ops<Bf16>},
     .int8 = {packed_bytes<Int8>, pack_int8, Int8::row_bytes, encode_int8, narrow_gemm<Int8>, peak_ops<Int8>},
 #endif
+    .decoder = {rms_norm, rotate, gate, store_key_value, paged_attention_scratch, paged_attention},
 #if defined(__AVX512BF16__)
     .has_bf16 = true,
 #else

@@ -51,6 +51,13 @@ inline __attribute__((always_inline)) void multiply_narrow(const char* x, int64_
   }
 }
 
+// int8 rows take a multiple of so many bytes: AMX loads whole cache lines.
+#if defined(__AMX_TILE__) || defined(HEADRACE_TILES_EMULATED)
+constexpr int64_t kRowUnit = 64;
+#else
+constexpr int64_t kRowUnit = 4;
+#endif
+
 // How one precision stores rows and panels, and what a sum means.
 struct Bf16 : Bf16Dot {
   static int64_t row_bytes(int64_t k) { return steps_of<Bf16Dot>(k) * 4; }
@@ -60,7 +67,8 @@ struct Bf16 : Bf16Dot {
 
 struct Int8 : Int8Dot {
   static int64_t row_bytes(int64_t k) {
-    return steps_of<Int8Dot>(k) * 4 + static_cast<int64_t>(sizeof(RowScale));
+    return (steps_of<Int8Dot>(k) * 4 + static_cast<int64_t>(sizeof(RowScale)) + kRowUnit - 1) / kRowUnit *
+           kRowUnit;
   }
   static int64_t panel_bytes(int64_t k) { return (steps_of<Int8Dot>(k) + 1) * kPanelColumns * 4; }
   // scales: of the panel's columns.
@@ -82,21 +90,46 @@ inline void store_bf16(uint16_t* p, Vec a, int64_t count) {
 #endif
 }
 
-// The rest of the way for `rows` rows of one panel, from their sums times scales in tile
-// [rows][kPanelColumns]: bias, activation, residual, and out.
+inline void store_bf16(uint16_t* p, Vec a) {
+#if defined(__AVX512BF16__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a)));
+#else
+  store_bf16(p, a, kLanes);
+#endif
+}
+
+// The rest of the way for `count` lanes, from sums times scales: bias, activation, residual, and out.
+inline __attribute__((always_inline)) void finish_lanes(const NarrowGemm& g, int64_t row, int64_t col,
+                                                        int64_t count, Vec value) {
+  if (g.bias) value = add(value, load_first(g.bias + col, count));
+  if (g.activation == Activation::kGelu) value = gelu(value);
+  if (g.residual) value = add(value, load_first(g.residual + row * g.ldr + col, count));
+  if (g.y) store_first(g.y + row * g.ldy + col, value, count);
+  if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + row * g.n + col, value, count);
+}
+
+inline __attribute__((always_inline)) void finish_vector(const NarrowGemm& g, int64_t row, int64_t col,
+                                                         Vec value) {
+  if (g.bias) value = add(value, load(g.bias + col));
+  if (g.activation == Activation::kGelu) value = gelu(value);
+  if (g.residual) value = add(value, load(g.residual + row * g.ldr + col));
+  if (g.y) store(g.y + row * g.ldy + col, value);
+  if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + row * g.n + col, value);
+}
+
+// The same for `rows` rows of one panel, from tile [rows][kPanelColumns].
 inline __attribute__((always_inline)) void finish_narrow(const NarrowGemm& g, int64_t row, int64_t rows,
                                                          int64_t col, int64_t columns, const float* tile) {
-  for (int64_t c = 0; c < columns; c += kLanes) {
-    const int64_t count = least(kLanes, columns - c);
-    const Vec bias = g.bias ? load_first(g.bias + col + c, count) : splat(0.0f);
-    for (int64_t r = 0; r < rows; ++r) {
-      Vec value = add(load(tile + r * kPanelColumns + c), bias);
-      if (g.activation == Activation::kGelu) value = gelu(value);
-      if (g.residual) value = add(value, load_first(g.residual + (row + r) * g.ldr + col + c, count));
-      if (g.y) store_first(g.y + (row + r) * g.ldy + col + c, value, count);
-      if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + (row + r) * g.n + col + c, value, count);
-    }
+  if (columns == kPanelColumns) {
+    for (int64_t r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanelVectors; ++v)
+        finish_vector(g, row + r, col + v * kLanes, load(tile + r * kPanelColumns + v * kLanes));
+    return;
   }
+  for (int64_t c = 0; c < columns; c += kLanes)
+    for (int64_t r = 0; r < rows; ++r)
+      finish_lanes(g, row + r, col + c, least(kLanes, columns - c), load(tile + r * kPanelColumns + c));
 }
 
 template <typename Format, int kRows>
@@ -133,13 +166,9 @@ void narrow_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64_
   constexpr Rows kRows[] = {narrow_rows<Format, 1>, narrow_rows<Format, 2>, narrow_rows<Format, 3>,
                             narrow_rows<Format, 4>, narrow_rows<Format, 5>, narrow_rows<Format, 6>};
 #endif
-  const int64_t rows = row_end - row_begin;
-  const int64_t tiles = (rows + kRowTile - 1) / kRowTile;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t begin = row_begin + rows * tile / tiles;
-    const int64_t end = row_begin + rows * (tile + 1) / tiles;
-    kRows[end - begin - 1](g, begin, col_begin, col_end);
-  }
+  each_tile(
+      row_begin, row_end, col_begin, col_end, Format::panel_bytes(g.k),
+      [&](int64_t row, int64_t end, int64_t col, int64_t stop) { kRows[end - row - 1](g, row, col, stop); });
 }
 
 template <typename Format>

@@ -89,69 +89,129 @@ inline void zero_sums() {
   tile_zero<3>();
 }
 
-// From the sums in `sums` [rows][kPanelColumns] (as the tile unit leaves them) to y.
+// A block of sums as the tile unit left it, [rows][kPanelColumns] of one panel, on its way to y.
+struct TileSums {
+  const char* sums;
+  const char* panel;
+  int64_t row, rows, col;
+  int64_t done;  // rows that are in y
+};
+
+// Takes up to `count` rows further.
 template <typename Format>
-void finish_tiles(const NarrowGemm& g, int64_t row, int64_t rows, int64_t col, int64_t col_end,
-                  const char* panel, char* sums) {
+inline void finish_tile_rows(const NarrowGemm& g, TileSums& tile, int64_t count, int64_t col_end) {
   const int64_t steps = steps_of<Format>(g.k), stride = Format::row_bytes(g.k);
-  const char* x = static_cast<const char*>(g.x) + row * stride;
-  for (int64_t r = 0; r < rows; ++r)
+  const int64_t columns = col_end - tile.col, end = least(tile.done + count, tile.rows);
+  const char* x = static_cast<const char*>(g.x) + (tile.row + tile.done) * stride;
+  const char* sums = tile.sums + tile.done * kPanelStride;
+  for (int64_t r = tile.done; r < end; ++r, x += stride, sums += kPanelStride) {
+    Vec values[kPanelVectors];
+#pragma GCC unroll 2
     for (int v = 0; v < kPanelVectors; ++v) {
-      char* at = sums + (r * kPanelColumns + v * kLanes) * 4;
-      const auto acc = reinterpret_cast<typename Format::Acc>(load_int(at));
-      store(reinterpret_cast<float*>(at), Format::value(acc, x + r * stride, panel, steps, v));
+      const auto acc = reinterpret_cast<typename Format::Acc>(load_int(sums + v * kTileBytes));
+      values[v] = Format::value(acc, x, tile.panel, steps, v);
     }
-  finish_narrow(g, row, rows, col, least(kPanelColumns, col_end - col), reinterpret_cast<float*>(sums));
+#pragma GCC unroll 2
+    for (int v = 0; v < kPanelVectors; ++v) {
+      const int64_t row = tile.row + r, col = tile.col + v * kLanes, lanes = columns - v * kLanes;
+      if (lanes >= kLanes)
+        finish_vector(g, row, col, values[v]);
+      else if (lanes > 0)
+        finish_lanes(g, row, col, lanes, values[v]);
+    }
+  }
+  tile.done = end;
 }
 
+// 17 to 32 rows, for which the tiles are shaped. What is left of the block before, in *last, is finished
+// between the products: the tile unit works on while its sums are added up.
 template <typename Format>
-void tile_block(const NarrowGemm& g, int64_t row, int64_t rows, int64_t col_begin, int64_t col_end) {
+void two_row_tiles(const NarrowGemm& g, int64_t row, int64_t rows, int64_t col_begin, int64_t col_end,
+                   char (&sums)[2][2 * kTileRows * kPanelStride], TileSums* last) {
   const int64_t bytes = steps_of<Format>(g.k) * 4, stride = Format::row_bytes(g.k);
-  const int64_t whole = bytes / kTileBytes * kTileBytes, rest = bytes - whole;
-  const int64_t panel_bytes = Format::panel_bytes(g.k);
-  const char* x = static_cast<const char*>(g.x) + row * stride;
-  const bool two_row_tiles = rows > kTileRows;
-  const int64_t panels_at_once = two_row_tiles ? 1 : 2;
+  const int64_t steps = bytes / kTileBytes, rest = bytes % kTileBytes;
+  const int64_t finish_rows = (2 * kTileRows + steps) / (steps + 1);
+  const char* const x = static_cast<const char*>(g.x) + row * stride;
   TileRest tail;
-  alignas(64) char sums[2][kTileRows * kPanelStride];  // as one: [32 rows], or a panel each
-  if (rest) copy_rest_of_rows(x + whole, stride, rows, rest, tail);
-  shape_tiles(least(rows, kTileRows), two_row_tiles ? rows - kTileRows : 0);
-  for (int64_t col = col_begin; col < col_end; col += panels_at_once * kPanelColumns) {
-    const char* w = static_cast<const char*>(g.packed_w) + col / kPanelColumns * panel_bytes;
-    const bool both = !two_row_tiles && col + kPanelColumns < col_end;
-    const char* next = both ? w + panel_bytes : w;
+  if (rest) copy_rest_of_rows(x + steps * kTileBytes, stride, rows, rest, tail);
+  for (int64_t col = col_begin; col < col_end; col += kPanelColumns) {
+    const char* const panel =
+        static_cast<const char*>(g.packed_w) + col / kPanelColumns * Format::panel_bytes(g.k);
+    const char* w = panel;
     zero_sums();
-    for (int64_t i = 0; i < whole; i += kTileBytes) {
-      const int64_t at = i / 4 * kPanelStride;
-      if (two_row_tiles)
-        step_two_row_tiles<Format>(x + i, stride, w + at);
-      else
-        step_two_panels<Format>(x + i, stride, w + at, next + at, both);
+    for (int64_t i = 0; i < steps; ++i, w += kTileRows * kPanelStride) {
+      step_two_row_tiles<Format>(x + i * kTileBytes, stride, w);
+      if (last->done < last->rows) finish_tile_rows<Format>(g, *last, finish_rows, col_end);
     }
     if (rest) {
-      const int64_t at = whole / 4 * kPanelStride;
-      copy_rest_of_panel(w + at, rest, tail.w[0]);
-      if (both) copy_rest_of_panel(next + at, rest, tail.w[1]);
-      if (two_row_tiles)
-        step_two_row_tiles<Format>(tail.x, kTileBytes, tail.w[0]);
-      else
-        step_two_panels<Format>(tail.x, kTileBytes, tail.w[0], tail.w[1], both);
+      copy_rest_of_panel(w, rest, tail.w[0]);
+      step_two_row_tiles<Format>(tail.x, kTileBytes, tail.w[0]);
+    }
+    finish_tile_rows<Format>(g, *last, last->rows, col_end);
+    char* const block = last->sums == sums[0] ? sums[1] : sums[0];
+    tile_store<0>(block, kPanelStride);
+    tile_store<1>(block + kTileBytes, kPanelStride);
+    tile_store<2>(block + kTileRows * kPanelStride, kPanelStride);
+    tile_store<3>(block + kTileRows * kPanelStride + kTileBytes, kPanelStride);
+    *last = {block, panel, row, rows, col, 0};
+  }
+}
+
+// Up to 16 rows.
+template <typename Format>
+void two_panels(const NarrowGemm& g, int64_t row, int64_t rows, int64_t col_begin, int64_t col_end,
+                char (&sums)[2][2 * kTileRows * kPanelStride]) {
+  const int64_t bytes = steps_of<Format>(g.k) * 4, stride = Format::row_bytes(g.k);
+  const int64_t steps = bytes / kTileBytes, rest = bytes % kTileBytes;
+  const int64_t panel_bytes = Format::panel_bytes(g.k);
+  const char* const x = static_cast<const char*>(g.x) + row * stride;
+  TileRest tail;
+  if (rest) copy_rest_of_rows(x + steps * kTileBytes, stride, rows, rest, tail);
+  for (int64_t col = col_begin; col < col_end; col += 2 * kPanelColumns) {
+    const bool both = col + kPanelColumns < col_end;
+    const char* const panel = static_cast<const char*>(g.packed_w) + col / kPanelColumns * panel_bytes;
+    const char* w = panel;
+    zero_sums();
+    for (int64_t i = 0; i < steps; ++i, w += kTileRows * kPanelStride)
+      step_two_panels<Format>(x + i * kTileBytes, stride, w, w + panel_bytes, both);
+    if (rest) {
+      copy_rest_of_panel(w, rest, tail.w[0]);
+      if (both) copy_rest_of_panel(w + panel_bytes, rest, tail.w[1]);
+      step_two_panels<Format>(tail.x, kTileBytes, tail.w[0], tail.w[1], both);
     }
     tile_store<0>(sums[0], kPanelStride);
     tile_store<1>(sums[0] + kTileBytes, kPanelStride);
-    if (two_row_tiles || both) {
+    TileSums first{sums[0], panel, row, rows, col, 0};
+    if (both) {
       tile_store<2>(sums[1], kPanelStride);
       tile_store<3>(sums[1] + kTileBytes, kPanelStride);
+      TileSums second{sums[1], panel + panel_bytes, row, rows, col + kPanelColumns, 0};
+      finish_tile_rows<Format>(g, second, rows, col_end);
     }
-    finish_tiles<Format>(g, row, rows, col, col_end, w, sums[0]);
-    if (both) finish_tiles<Format>(g, row, rows, col + kPanelColumns, col_end, next, sums[1]);
+    finish_tile_rows<Format>(g, first, rows, col_end);
   }
 }
 
 template <typename Format>
 void tile_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin, int64_t col_end) {
-  for (int64_t row = row_begin; row < row_end; row += 2 * kTileRows)
-    tile_block<Format>(g, row, least(2 * kTileRows, row_end - row), col_begin, col_end);
+  alignas(64) char sums[2][2 * kTileRows * kPanelStride];
+  TileSums last{};
+  const int64_t group = column_group(Format::panel_bytes(g.k));
+  for (int64_t col = col_begin; col < col_end; col += group) {
+    const int64_t stop = least(col + group, col_end);
+    for (int64_t row = row_begin; row < row_end; row += 2 * kTileRows) {
+      const int64_t rows = least(2 * kTileRows, row_end - row);
+      const int64_t second = rows > kTileRows ? rows - kTileRows : 0;
+      if (row == row_begin || rows < 2 * kTileRows) shape_tiles(least(rows, kTileRows), second);
+      if (second) {
+        two_row_tiles<Format>(g, row, rows, col, stop, sums, &last);
+      } else {
+        finish_tile_rows<Format>(g, last, last.rows, col_end);
+        two_panels<Format>(g, row, rows, col, stop, sums);
+      }
+    }
+  }
+  finish_tile_rows<Format>(g, last, last.rows, col_end);
   // The registers' contents are kept over every switch of threads until they are given up.
   tile_release();
 }

@@ -1,0 +1,240 @@
+// What language models need besides the encoders' kernels: RMS norm, rotary positions, gated activations, and
+// attention over keys and values in blocks.
+#pragma once
+
+#include "kernels/cpu/attention.inc.h"
+
+namespace headrace {
+namespace {
+
+void rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t c, float* y) {
+  for (int64_t row = 0; row < rows; ++row, x += c, y += c) {
+    Vec squares[2] = {splat(0.0f), splat(0.0f)};
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= c; i += 2 * kLanes)
+      for (int v = 0; v < 2; ++v) {
+        const Vec value = load(x + i + v * kLanes);
+        squares[v] = mul_add(value, value, squares[v]);
+      }
+    for (; i < c; i += kLanes) {
+      const Vec value = load_first(x + i, least(kLanes, c - i));
+      squares[0] = mul_add(value, value, squares[0]);
+    }
+    const float mean = sum_lanes(add(squares[0], squares[1])) / static_cast<float>(c);
+    const Vec scale = splat(1.0f / __builtin_sqrtf(mean + eps));
+    for (i = 0; i < c; i += kLanes) {
+      const int64_t count = least(kLanes, c - i);
+      store_first(y + i, mul(mul(load_first(x + i, count), scale), load_first(gain + i, count)), count);
+    }
+  }
+}
+
+void rotate(float* x, int64_t heads, int64_t head_dim, int64_t half, const float* cosine, const float* sine) {
+  for (int64_t head = 0; head < heads; ++head, x += head_dim)
+    for (int64_t i = 0; i < half; i += kLanes) {
+      const int64_t count = least(kLanes, half - i);
+      const Vec a = load_first(x + i, count), b = load_first(x + half + i, count);
+      const Vec c = load_first(cosine + i, count), s = load_first(sine + i, count);
+      store_first(x + i, sub(mul(a, c), mul(b, s)), count);
+      store_first(x + half + i, mul_add(b, c, mul(a, s)), count);
+    }
+}
+
+// 1 / (1 + e^-x): 2^min(x', 0) / (1 + 2^-|x'|), x' = x log2 e, which loses nothing on either side.
+inline Vec sigmoid(Vec x) {
+  const Vec floor = splat(-126.0f), scaled = mul(x, splat(kLog2E));
+  const Vec below = exp2_nonpositive(larger(smaller(scaled, splat(0.0f)), floor));
+  const Vec beside = exp2_nonpositive(larger(sub(splat(0.0f), absolute(scaled)), floor));
+  return divide(below, add(splat(1.0f), beside));
+}
+
+inline Vec gate_value(Vec x, GateActivation activation) {
+  // NaN times anything stays NaN, so bad numbers are seen in the answer.
+  if (activation == GateActivation::kSilu) return mul(x, sigmoid(x));
+  // 1/2 (1 + tanh(u)) = sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+  const Vec cube = mul(mul(x, x), x);
+  return mul(x, sigmoid(mul(mul_add(cube, splat(0.044715f), x), splat(1.5957691216057308f))));
+}
+
+void gate(const float* x, int64_t rows, int64_t n, GateActivation activation, float* y) {
+  for (int64_t row = 0; row < rows; ++row, x += 2 * n, y += n)
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const int64_t count = least(kLanes, n - i);
+      store_first(y + i, mul(gate_value(load_first(x + i, count), activation), load_first(x + n + i, count)),
+                  count);
+    }
+}
+
+void store_key_value(const float* key, const float* value, int64_t head_dim, int64_t slot, float* block) {
+  static_assert(kCacheBlock % kPanelColumns == 0, "a block is whole panels");
+  float* panel = block + slot / kPanelColumns * kPanelColumns * head_dim + slot % kPanelColumns;
+  for (int64_t d = 0; d < head_dim; ++d) panel[d * kPanelColumns] = key[d];
+  __builtin_memcpy(block + kCacheBlock * head_dim + slot * head_dim, value,
+                   static_cast<unsigned long>(head_dim) * sizeof(float));
+}
+
+// Scratch: queries [kRowTile][D], out [kRowTile][D], scores [kRowTile][kKeyBlock].
+int64_t paged_attention_scratch(int64_t, int64_t head_dim) {
+  return kRowTile * (2 * round_up(head_dim, kLanes) + kKeyBlock);
+}
+
+// Some rows of one sequence on their way through its keys. Row r is query head r % group of token r / group.
+struct PagedTile {
+  const PagedAttention* a;
+  int64_t first;  // row
+  const float* q;
+  float* out;  // [kRows, D]
+  float* scores;
+  float maximum[kRowTile], sum[kRowTile];
+
+  int64_t position(int r) const { return a->position + (first + r) / a->group; }
+  const float* block(int64_t token) const {
+    return a->cache + a->blocks[token / kCacheBlock] * a->block_floats;
+  }
+};
+
+template <int kRows>
+inline void paged_scores(const PagedTile& t, int64_t key_begin, int64_t key_end) {
+  const int64_t d = t.a->head_dim;
+  for (int64_t key = key_begin; key < key_end; key += kPanelColumns) {
+    const float* keys = t.block(key) + key % kCacheBlock * d;
+    Vec acc[kRows][kPanelVectors];
+    multiply_tile(t.q, d, keys, kPanelColumns, d, acc);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanelVectors; ++v)
+        store(t.scores + r * kKeyBlock + (key - key_begin) + v * kLanes, acc[r][v]);
+  }
+}
+
+inline void cap_scores(float* scores, int64_t count, float scale, float cap) {
+  // tanh(s) = 2 sigmoid(2 s) - 1
+  const Vec inner = splat(2.0f * scale / cap), outer = splat(2.0f * cap), shift = splat(-cap);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int64_t lanes = least(kLanes, count - i);
+    store_first(scores + i, mul_add(sigmoid(mul(load_first(scores + i, lanes), inner)), outer, shift), lanes);
+  }
+}
+
+// Scores of row r over keys [key_begin, key_end) to weights, zeros where it does not look. Returns what its
+// earlier output is to be multiplied by.
+inline float paged_weights(PagedTile& t, int r, int64_t key_begin, int64_t key_end) {
+  const PagedAttention& a = *t.a;
+  float* const scores = t.scores + r * kKeyBlock;
+  const int64_t last = t.position(r), oldest = a.window > 0 ? last - a.window + 1 : 0;
+  const int64_t begin = oldest > key_begin ? least(oldest, key_end) : key_begin;
+  const int64_t end = least(last + 1, key_end);
+  if (begin >= end) {
+    for (int64_t i = 0; i < key_end - key_begin; ++i) scores[i] = 0.0f;
+    return 1.0f;
+  }
+  float* const seen = scores + (begin - key_begin);
+  float factor = a.scale * kLog2E;
+  if (a.soft_cap > 0) {
+    cap_scores(seen, end - begin, a.scale, a.soft_cap);
+    factor = kLog2E;
+  }
+  const float before = t.maximum[r];
+  const float sum = exponentiate(seen, end - begin, factor, &t.maximum[r]);
+  for (int64_t i = 0; i < begin - key_begin; ++i) scores[i] = 0.0f;
+  for (int64_t i = end - key_begin; i < key_end - key_begin; ++i) scores[i] = 0.0f;
+  const float old = t.sum[r] > 0 ? __builtin_exp2f(before - t.maximum[r]) : 0.0f;
+  t.sum[r] = __builtin_fmaf(t.sum[r], old, sum);
+  return old;
+}
+
+// out = old out + weights v over keys [key_begin, key_end), kVectors vectors of columns from d on.
+template <int kRows, int kVectors>
+inline void paged_values(const PagedTile& t, int64_t d, int64_t key_begin, int64_t key_end,
+                         const float* old) {
+  const int64_t width = t.a->head_dim;
+  Vec acc[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v)
+      acc[r][v] = mul(load(t.out + r * width + d + v * kLanes), splat(old[r]));
+  for (int64_t key = key_begin; key < key_end; key += kCacheBlock) {
+    const float* values = t.block(key) + kCacheBlock * width + d;
+    multiply_more<kRows, kVectors>(t.scores + (key - key_begin), kKeyBlock, values, width,
+                                   least(kCacheBlock, key_end - key), acc);
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(t.out + r * width + d + v * kLanes, acc[r][v]);
+}
+
+template <int kRows>
+inline void paged_values_rest(const PagedTile& t, int64_t d, int64_t key_begin, int64_t key_end,
+                              const float* old) {
+  const int64_t width = t.a->head_dim;
+  for (; d < width; ++d)
+    for (int r = 0; r < kRows; ++r) {
+      float sum = t.out[r * width + d] * old[r];
+      for (int64_t key = key_begin; key < key_end; ++key)
+        sum = __builtin_fmaf(t.scores[r * kKeyBlock + key - key_begin],
+                             t.block(key)[kCacheBlock * width + key % kCacheBlock * width + d], sum);
+      t.out[r * width + d] = sum;
+    }
+}
+
+template <int kRows>
+void paged_tile(const PagedAttention& a, int64_t first) {
+  const int64_t d = a.head_dim, padded = round_up(d, kLanes);
+  float* const queries = a.scratch;
+  PagedTile t{&a, first, queries, queries + kRowTile * padded, queries + 2 * kRowTile * padded, {}, {}};
+  for (int r = 0; r < kRows; ++r) {
+    const int64_t token = (first + r) / a.group, head = (first + r) % a.group;
+    __builtin_memcpy(queries + r * d, a.q + token * a.ldq + head * d,
+                     static_cast<unsigned long>(d) * sizeof(float));
+    for (int64_t i = 0; i < d; ++i) t.out[r * d + i] = 0.0f;
+    t.maximum[r] = -__builtin_inff();
+    t.sum[r] = 0.0f;
+  }
+  // Keys that no row of the tile looks at are not read: they may be another request's.
+  const int64_t stop = t.position(kRows - 1) + 1;
+  const int64_t oldest = a.window > 0 ? t.position(0) - a.window + 1 : 0;
+  const int64_t start = oldest > 0 ? oldest / kKeyBlock * kKeyBlock : 0;
+  for (int64_t chunk = start; chunk < stop; chunk += kKeyBlock) {
+    // Blocks before the window may have been given away.
+    const int64_t begin = oldest > chunk ? oldest / kCacheBlock * kCacheBlock : chunk;
+    const int64_t end = least(chunk + kKeyBlock, stop);
+    paged_scores<kRows>(t, begin, end);
+    float old[kRows];
+    for (int r = 0; r < kRows; ++r) old[r] = paged_weights(t, r, begin, end);
+    int64_t column = 0;
+    for (; column + kPanelColumns <= d; column += kPanelColumns)
+      paged_values<kRows, kPanelVectors>(t, column, begin, end, old);
+    for (; column + kLanes <= d; column += kLanes) paged_values<kRows, 1>(t, column, begin, end, old);
+    paged_values_rest<kRows>(t, column, begin, end, old);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    float* const out = a.out + (first + r) / a.group * a.ldo + (first + r) % a.group * d;
+    const float scale = 1.0f / t.sum[r];
+    for (int64_t i = 0; i < d; ++i) out[i] = t.out[r * d + i] * scale;
+  }
+}
+
+using PagedRows = void (*)(const PagedAttention&, int64_t);
+#if defined(__AVX512F__)
+constexpr PagedRows kPagedRows[] = {paged_tile<1>,  paged_tile<2>,  paged_tile<3>,  paged_tile<4>,
+                                    paged_tile<5>,  paged_tile<6>,  paged_tile<7>,  paged_tile<8>,
+                                    paged_tile<9>,  paged_tile<10>, paged_tile<11>, paged_tile<12>,
+                                    paged_tile<13>, paged_tile<14>};
+#else
+constexpr PagedRows kPagedRows[] = {paged_tile<1>, paged_tile<2>, paged_tile<3>,
+                                    paged_tile<4>, paged_tile<5>, paged_tile<6>};
+#endif
+
+void paged_attention(const PagedAttention& a) {
+  const int64_t rows = a.rows * a.group, tiles = (rows + kRowTile - 1) / kRowTile;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t begin = rows * tile / tiles, end = rows * (tile + 1) / tiles;
+    kPagedRows[end - begin - 1](a, begin);
+  }
+}
+
+}  // namespace
+}  // namespace headrace
