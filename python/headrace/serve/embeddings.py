@@ -82,11 +82,19 @@ class EmbeddingsCall:
 
 
 def find_model(service: Service, name: str) -> Model:
-    """The model of that name; 503 while it is still being loaded, ModelNotFoundError when there is none."""
+    """The model of that name; 503 while it is still being loaded, 500 when that failed, ModelNotFoundError when
+    there is none."""
     if name in service.loading:
         error = HttpError(
             503, f"model {name!r} is still being loaded: try again in a second", code="model_loading"
         )
         error.headers["retry-after"] = "1"
         raise error
+    if name in service.failed:
+        raise HttpError(
+            500,
+            f"model {name!r} could not be loaded when the server started; what it wrote then says why",
+            code="model_failed",
+            param="model",
+        )
     return service.engine.model(name)
