@@ -35,7 +35,7 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory,
   std::unique_ptr<LanguageModel> model(new LanguageModel(kernels, Checkpoint::open(directory)));
   model->config_ = config;
   WeightReader reader(model->checkpoint_, "", kernels);
-  const Precision precision = precision_by_name(options.precision, kernels);
+  const Precision precision = language_precision_by_name(options.precision, kernels);
   reader.use(precision);
   model->embedding_ = reader.rows("model.embed_tokens.weight", config.vocabulary, config.hidden);
   for (int64_t i = 0; i < config.layers; ++i) model->layers_.push_back(model->read_layer(reader, i));

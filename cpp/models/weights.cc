@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "models/quantize.h"
 #include "models/widen.h"
 
 namespace headrace {
@@ -58,6 +59,11 @@ Buffer WeightReader::tensor(const std::string& name, std::initializer_list<int64
 
 Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) {
   const int64_t panel = kernels_.panel_columns;
+  const bool is_grouped = precision_ == Precision::kQ8 || precision_ == Precision::kQ4;
+  if (is_grouped && k % kWeightGroup != 0)
+    throw Error(ErrorKind::kUnsupported,
+                concat("a layer with ", k, " inputs has no precision ", precision_name(precision_),
+                       ", which wants a multiple of ", kWeightGroup, ": use int8, bf16 or f32"));
   Linear layer;
   layer.n = n;
   layer.k = k;
@@ -66,7 +72,11 @@ Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k
   if (const NarrowKernels* narrow = narrow_kernels(kernels_, precision_)) {
     constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
     layer.packed = Buffer((narrow->packed_bytes(n, k) + kFloat - 1) / kFloat);
-    narrow->pack(plain.data(), n, k, layer.packed.data());
+    if (narrow->pack)
+      narrow->pack(plain.data(), n, k, layer.packed.data());
+    else
+      narrow->pack_groups(quantize(plain.data(), n, k, precision_ == Precision::kQ4 ? 4 : 8).view(), n, k,
+                          layer.packed.data());
   } else {
     layer.packed = Buffer((n + panel - 1) / panel * panel * k);
     kernels_.pack_weights(plain.data(), n, k, layer.packed.data());

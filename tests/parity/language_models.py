@@ -11,7 +11,7 @@ import transformers
 _COMMON: dict[str, Any] = {
     "vocab_size": 500,
     "hidden_size": 96,
-    "intermediate_size": 208,
+    "intermediate_size": 224,
     "num_hidden_layers": 3,
     "num_attention_heads": 6,
     "num_key_value_heads": 2,
@@ -45,7 +45,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama3": (
         "LlamaForCausalLM",
         "LlamaConfig",
-        {"rope_parameters": _LLAMA3, "attention_bias": True, "mlp_bias": True, "head_dim": 24},
+        {"rope_parameters": _LLAMA3, "attention_bias": True, "mlp_bias": True, "head_dim": 48},
     ),
     "llama-linear": (
         "LlamaForCausalLM",

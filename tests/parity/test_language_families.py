@@ -45,7 +45,13 @@ def test_every_table_and_precision(family: tuple[Path, Any], isa: str) -> None:
     directory, model = family
     ids = _ids(TOKENS, 2)
     expected = _expected(model, ids)
-    for precision, bound in (("f32", 0.999999), ("bf16", 0.9995), ("int8", 0.997)):
+    for precision, bound in (
+        ("f32", 0.999999),
+        ("bf16", 0.9995),
+        ("int8", 0.997),
+        ("q8", 0.999),
+        ("q4", 0.93),
+    ):
         logits = _core.LanguageModel(str(directory), precision=precision, isa=isa).logits(ids)
         cosine = (logits * expected).sum(1) / (
             np.linalg.norm(logits, axis=1) * np.linalg.norm(expected, axis=1)
@@ -53,7 +59,7 @@ def test_every_table_and_precision(family: tuple[Path, Any], isa: str) -> None:
         assert cosine.mean() >= bound, precision
 
 
-@pytest.mark.parametrize("precision", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["f32", "bf16", "int8", "q8", "q4"])
 def test_steps_of_any_size_give_the_same_bits(family: tuple[Path, Any], precision: str) -> None:
     decoder = _core.LanguageModel(str(family[0]), precision=precision)
     ids = _ids(TOKENS, 3)
