@@ -142,6 +142,14 @@ py::dict info(const Engine& engine, const std::string& name) {
   dict["dimensions"] = i.dimensions;
   dict["labels"] = py::tuple(py::cast(i.labels));
   dict["activation"] = i.activation;
+  if (i.task == "embed") {
+    dict["normalized"] = i.normalized;
+    dict["similarity"] = i.similarity;
+    dict["default_prompt"] = i.default_prompt;
+    py::dict prompts;
+    for (const auto& [prompt, text] : i.prompts) prompts[py::str(prompt)] = text;
+    dict["prompts"] = prompts;
+  }
   dict["max_tokens"] = i.max_tokens;
   dict["vocabulary"] = i.vocabulary;
   dict["parameters"] = i.parameters;
@@ -242,15 +250,18 @@ void register_engine(py::module_& module) {
       .def(
           "submit_texts",
           [](Engine& engine, const std::string& model, const py::list& texts, bool truncate, int priority,
-             bool wait, int64_t timeout_us, std::optional<std::shared_ptr<CompletionQueue>> completions) {
+             bool wait, int64_t timeout_us, std::optional<std::shared_ptr<CompletionQueue>> completions,
+             const std::string& prompt) {
             const TextsArgument items(texts, "input");
-            const SubmitOptions options =
+            SubmitOptions options =
                 submit_options(truncate, priority, wait, timeout_us, completions.value_or(nullptr));
+            options.prompt = prompt;
             const py::gil_scoped_release unlocked;
             return engine.submit(model, items.views(), options);
           },
           py::arg("model"), py::arg("texts"), py::arg("truncate"), py::arg("priority"), py::arg("wait"),
-          py::arg("timeout_us"), py::arg("completions"))
+          py::arg("timeout_us"), py::arg("completions"), py::arg("prompt") = "",
+          "Each text behind the prompt, as one text.")
       .def(
           "submit_ids",
           [](Engine& engine, const std::string& model, const py::list& ids, bool truncate, int priority,
@@ -288,12 +299,14 @@ void register_engine(py::module_& module) {
           "Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.")
       .def(
           "check_texts",
-          [](const Engine& engine, const std::string& model, const py::list& texts) {
+          [](const Engine& engine, const std::string& model, const py::list& texts,
+             const std::string& prompt) {
             const TextsArgument items(texts, "input");
             const py::gil_scoped_release unlocked;
-            engine.check(model, items.views());
+            engine.check(model, items.views(), prompt);
           },
-          py::arg("model"), py::arg("texts"), "Raises what submitting these texts would.")
+          py::arg("model"), py::arg("texts"), py::arg("prompt") = "",
+          "Raises what submitting these texts would.")
       .def("cancel", &Engine::cancel, py::arg("model"), py::arg("ticket"),
            py::call_guard<py::gil_scoped_release>())
       .def(

@@ -56,7 +56,7 @@ void Engine::add(const std::string& name, const std::string& directory, const Lo
     check_name(name);  // before the work of loading
   }
   auto model = Encoder::load(directory, kernels(), options);
-  auto tokenizer = Tokenizer::from_file(directory + "/tokenizer.json");
+  auto tokenizer = Tokenizer::from_file(transformer_directory(directory) + "/tokenizer.json");
   if (tokenizer->vocab_size() > model->info().vocabulary)
     throw Error(ErrorKind::kCorruptFile,
                 concat(directory, ": tokenizer.json has ids up to ", tokenizer->vocab_size() - 1,

@@ -51,6 +51,9 @@ struct SubmitOptions {
   // each a sequence of its own; see Ticket::windows. For submit of TextInput only.
   std::optional<int64_t> stride = std::nullopt;
   int64_t window_tokens = 0;  // the longest window, special tokens included; 0: as long as the model allows
+  // Stands before every text, as a part of it; a list of ids takes none. For submit of texts to a model that
+  // embeds.
+  std::string_view prompt = {};
   const char* argument = "input";                // what the caller's list is called, for messages
   const char* first_argument = "input";          // and what the first text of its pairs is called
   std::shared_ptr<CompletionQueue> completions;  // null: the caller uses wait()
@@ -93,7 +96,8 @@ class Engine {
 
   // Checks texts as submit without truncation would, and queues nothing: for callers about to send them in
   // portions.
-  void check(const std::string& name, std::span<const std::string_view> texts) const;
+  void check(const std::string& name, std::span<const std::string_view> texts,
+             std::string_view prompt = {}) const;
 
   // Withdraws a ticket: it fails with kCancelled, and what of it is queued never runs. No effect when it is
   // finished.
@@ -123,6 +127,7 @@ class Engine {
                      std::vector<int32_t>& ids) const;
   void add_windows(const Served& served, size_t index, const TextInput& input, const SubmitOptions& options,
                    Ticket& ticket) const;
+  int32_t count_prompt(const Served& served, std::string_view prompt, bool special) const;
   void end_sequence(const Served& served, Ticket& ticket) const;
   void limit_queue(Served& served) const;
   std::shared_ptr<Ticket> enqueue(Served& served, std::shared_ptr<Ticket> ticket,

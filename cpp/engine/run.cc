@@ -48,6 +48,7 @@ void Engine::gather(const Served& served, RunningBatch& running) {
   running.ids.clear();
   running.types.clear();
   running.picked.clear();
+  running.prompts.clear();
   running.cu_lengths.assign(1, 0);
   running.outputs.clear();
   running.tickets.clear();
@@ -70,6 +71,7 @@ void Engine::gather(const Served& served, RunningBatch& running) {
         running.picked.push_back(
             static_cast<int32_t>(ticket->picked_[static_cast<size_t>(i)] - start + here));
     running.outputs.push_back(ticket->vectors_.get() + row * ticket->dimensions_);
+    if (!served.model->info().pools_prompt) running.prompts.push_back(ticket->prompt_tokens_);
     running.tickets.push_back(ticket);
   }
   if (!running.types.empty()) running.types.resize(running.ids.size());
@@ -78,8 +80,8 @@ void Engine::gather(const Served& served, RunningBatch& running) {
 void Engine::run_batch(Served& served, RunningBatch& running) {
   running.damaged.clear();
   try {
-    served.model->forward({running.ids, running.cu_lengths, running.types, running.picked}, running.outputs,
-                          pool_);
+    served.model->forward({running.ids, running.cu_lengths, running.types, running.picked, running.prompts},
+                          running.outputs, pool_);
     for (size_t i = 0; i < running.outputs.size(); ++i) {
       const Ticket& ticket = *running.tickets[i];
       const auto index = static_cast<size_t>(running.batch.slots[i].index);

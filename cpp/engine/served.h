@@ -41,7 +41,7 @@ struct Engine::RunningBatch {
   std::vector<uint64_t> expired, completed;
   std::vector<std::shared_ptr<Ticket>>
       tickets;  // by slot: outputs stay valid if a ticket is cancelled meanwhile
-  std::vector<int32_t> ids, types, cu_lengths, picked;
+  std::vector<int32_t> ids, types, cu_lengths, picked, prompts;
   std::vector<float*> outputs;
   std::vector<size_t> damaged;  // slots whose answers hold infinity or NaN
   int64_t start_us = 0;

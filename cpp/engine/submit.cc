@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/input_errors.h"
+#include "engine/prompted.h"
 #include "engine/served.h"
 
 namespace headrace {
@@ -57,25 +58,46 @@ void check_total(size_t tokens, int64_t limit) {
 // Appends the ids of one text, at most max_tokens of them; true when it was cut, which only truncate allows.
 // Special tokens spelled out in a text stay text: no author of content can forge one.
 bool encode_text(const Tokenizer& tokenizer, size_t index, std::string_view text, int64_t max_tokens,
-                 bool truncate, std::vector<int32_t>& ids) {
+                 bool truncate, Prompted& prompted, std::vector<int32_t>& ids) {
   if (text.empty()) refuse_empty("input", index);
   int64_t tokens = 0;
-  in_input("input", index, [&] {
-    tokens = tokenizer.encode_ids(
-        text, {.add_special_tokens = true, .allow_special = false, .max_tokens = max_tokens}, ids);
-  });
+  const std::string_view whole = prompted.with(text);
+  in_input("input", index, [&] { tokens = tokenizer.encode_ids(whole, prompted.options(max_tokens), ids); });
   if (tokens > max_tokens && !truncate) refuse_length("input", index, tokens, max_tokens);
   return tokens > max_tokens;
 }
 
 }  // namespace
 
-void Engine::check(const std::string& name, std::span<const std::string_view> texts) const {
+// How many tokens at the start of a sequence are the prompt's, counted as sentence-transformers does: those
+// of the prompt alone, with the special tokens before it and without the one behind it. 0 where the model
+// does not ask.
+int32_t Engine::count_prompt(const Served& served, std::string_view prompt, bool special) const {
+  const ModelInfo& info = served.model->info();
+  if (prompt.empty() || info.pools_prompt) return 0;
+  Encoding alone;
+  in_input("prompt", 0, [&] {
+    alone = served.tokenizer->encode(prompt, {.add_special_tokens = true, .allow_special = special});
+  });
+  auto tokens = static_cast<int64_t>(alone.ids.size());
+  if (!alone.sequence_ids.empty() && alone.sequence_ids.back() < 0) --tokens;
+  if (tokens + 1 >= info.max_tokens)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the prompt has ", tokens, " tokens; a sequence has at most ", info.max_tokens,
+                       ". Shorten it"),
+                "context_length_exceeded");
+  return static_cast<int32_t>(tokens);
+}
+
+void Engine::check(const std::string& name, std::span<const std::string_view> texts,
+                   std::string_view prompt) const {
   const std::shared_ptr<Served> served = find(name);
+  Prompted prompted(*served->tokenizer, prompt);
+  count_prompt(*served, prompt, prompted.special());
   std::vector<int32_t> ids;
   for (size_t i = 0; i < texts.size(); ++i) {
     ids.clear();
-    encode_text(*served->tokenizer, i, texts[i], served->model->info().max_tokens, false, ids);
+    encode_text(*served->tokenizer, i, texts[i], served->model->info().max_tokens, false, prompted, ids);
   }
 }
 
@@ -85,13 +107,17 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const 
   std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
   if (options.admission == Admission::kRefuse && !texts.empty()) {
     int64_t likely = 0;
-    for (const std::string_view text : texts) likely += likely_tokens(*served, text.size());
+    for (const std::string_view text : texts)
+      likely += likely_tokens(*served, options.prompt.size() + text.size());
     if (refuse_uncounted(*served, *ticket, texts.size(), likely)) return ticket;
   }
   const int64_t limit = served->model->info().max_tokens;
+  Prompted prompted(*served->tokenizer, options.prompt);
+  ticket->prompt_tokens_ = count_prompt(*served, options.prompt, prompted.special());
   for (size_t i = 0; i < texts.size(); ++i) {
-    if (served->mask_id ? encode_masked(*served, i, texts[i], options, ticket->ids_)
-                        : encode_text(*served->tokenizer, i, texts[i], limit, options.truncate, ticket->ids_))
+    if (served->mask_id
+            ? encode_masked(*served, i, texts[i], options, ticket->ids_)
+            : encode_text(*served->tokenizer, i, texts[i], limit, options.truncate, prompted, ticket->ids_))
       ++ticket->truncated_;
     end_sequence(*served, *ticket);
   }

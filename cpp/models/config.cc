@@ -26,11 +26,6 @@ void require(JsonValue object, const char* key, std::string_view supported, cons
                 concat(path, ": ", key, " '", value->as_string(), "': supported is '", supported, "'"));
 }
 
-bool flag(JsonValue object, std::string_view key) {
-  const auto value = object.find(key);
-  return value && value->as_bool();
-}
-
 }  // namespace
 
 EncoderConfig read_encoder_config(const std::string& directory) {
@@ -87,46 +82,6 @@ EncoderConfig read_encoder_config(const std::string& directory) {
         concat("a hidden size of ", config.hidden, " is not a multiple of the ", config.heads, " heads"));
   if (!(config.norm_eps > 0.0f && config.norm_eps < 1.0f))
     root.fail("layer_norm_eps must lie between 0 and 1");
-  return config;
-}
-
-SentenceConfig read_sentence_config(const std::string& directory) {
-  SentenceConfig config;
-  const std::string path = directory + "/modules.json";
-  if (!file_exists(path)) return config;
-  const std::string text = read_settings_file(path);
-  const JsonDocument document(text, path);
-  for (const JsonValue module : document.root().items()) {
-    const std::string_view type = module.at("type").as_string();
-    const std::string_view name = type.substr(type.rfind('.') + 1);
-    if (name == "Transformer") continue;
-    if (name == "Normalize") {
-      config.normalize = true;
-    } else if (name == "Pooling") {
-      const std::string_view folder = module.at("path").as_string();
-      if (folder.find("..") != std::string_view::npos || folder.substr(0, 1) == "/")
-        module.fail(concat("the module path '", folder, "' leaves the model directory"));
-      const std::string pooling_path = concat(directory, "/", folder, "/config.json");
-      const std::string pooling_text = read_settings_file(pooling_path);
-      const JsonDocument pooling(pooling_text, pooling_path);
-      const bool mean = flag(pooling.root(), "pooling_mode_mean_tokens");
-      const bool first = flag(pooling.root(), "pooling_mode_cls_token");
-      for (const char* other : {"pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens",
-                                "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken"})
-        if (flag(pooling.root(), other))
-          throw Error(ErrorKind::kUnsupported, concat(pooling_path, ": ", other,
-                                                      ": supported are pooling_mode_mean_tokens and "
-                                                      "pooling_mode_cls_token"));
-      if (mean == first)
-        throw Error(ErrorKind::kUnsupported, concat(pooling_path,
-                                                    ": exactly one of pooling_mode_mean_tokens and "
-                                                    "pooling_mode_cls_token must be true"));
-      config.pooling = mean ? Pooling::kMean : Pooling::kFirst;
-    } else {
-      throw Error(ErrorKind::kUnsupported,
-                  concat(path, ": module '", type, "': supported are Transformer, Pooling and Normalize"));
-    }
-  }
   return config;
 }
 

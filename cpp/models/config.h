@@ -25,18 +25,8 @@ struct EncoderConfig {
   int64_t longest() const { return positions - first_position; }
 };
 
-enum class Pooling { kMean, kFirst };
-
-// modules.json and 1_Pooling/config.json of sentence-transformers. A directory without modules.json gets mean
-// pooling and no normalisation, as sentence-transformers itself does.
-struct SentenceConfig {
-  Pooling pooling = Pooling::kMean;
-  bool normalize = false;
-};
-
-// Both throw kNotFound (no such directory or file), kCorruptFile (malformed or absurd) or kUnsupported
-// (well-formed, but another architecture, activation or module; the message names it).
+// Throws kNotFound (no such directory or file), kCorruptFile (malformed or absurd) or kUnsupported
+// (well-formed, but another architecture or activation; the message names it).
 EncoderConfig read_encoder_config(const std::string& directory);
-SentenceConfig read_sentence_config(const std::string& directory);
 
 }  // namespace headrace

@@ -40,13 +40,13 @@ std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig&
 std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kernels& kernels,
                                        const LoadOptions& options) {
   std::unique_ptr<Encoder> model(new Encoder(kernels));
-  model->config_ = read_encoder_config(directory);
+  const std::string files = transformer_directory(directory);
+  model->config_ = read_encoder_config(files);
   const HeadConfig head = read_head_config(directory, options.task);
-  if (head.task == "embed") model->sentence_ = read_sentence_config(directory);
   const EncoderConfig& config = model->config_;
   const int64_t c = config.hidden;
 
-  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const Checkpoint checkpoint = Checkpoint::open(files);
   // A bare encoder has plain names; one saved inside a model with a task head has them under "bert.".
   const std::string head_prefix = encoder_names(config.family)->prefix;
   const std::string prefix =
@@ -85,7 +85,10 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   info.vocabulary = config.vocabulary;
   info.types = std::max<int64_t>(config.types, 1);
   info.parameters = reader.parameters();
-  if (head.task != "embed") {
+  if (head.task == "embed") {
+    model->sentence_ = Sentence::load(directory, c, kernels);
+    model->sentence_->describe(info);
+  } else {
     WeightReader whole(checkpoint, "", kernels);
     model->head_ = Head::load(
         head, {.hidden = c, .vocabulary = config.vocabulary, .embedding = e, .norm_eps = config.norm_eps},
@@ -136,6 +139,7 @@ void Encoder::reserve(int64_t max_batch_tokens, int threads) {
   scratch_floats_ = (kernels_.attention_scratch(longest, c / config_.heads) + 31) / 16 * 16;
   scratch_ = Buffer(scratch_floats_ * threads);
   if (head_) head_->reserve(max_batch_tokens);
+  if (sentence_) sentence_->reserve(max_batch_tokens);
 }
 
 void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
@@ -150,7 +154,7 @@ void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, 
   if (head_)
     head_->forward(batch, x_.data(), outputs, pool);
   else
-    pool_outputs(batch, outputs, pool);
+    sentence_->forward(batch, x_.data(), outputs, pool);
 }
 
 void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
@@ -184,17 +188,6 @@ void Encoder::attend(const TokenBatch& batch, ThreadPool& pool) {
                         .head_dim = head_dim,
                         .scale = scale,
                         .scratch = scratch_.data() + thread * scratch_floats_});
-  });
-}
-
-void Encoder::pool_outputs(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
-  const int64_t c = config_.hidden;
-  pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
-    const int64_t begin = batch.cu_lengths[sequence], end = batch.cu_lengths[sequence + 1];
-    float* out = outputs[sequence];
-    const int64_t rows = sentence_.pooling == Pooling::kMean ? end - begin : 1;
-    kernels_.mean_pool(x_.data() + begin * c, rows, c, out);
-    if (sentence_.normalize) kernels_.l2_normalize(out, c, out);
   });
 }
 

@@ -3,8 +3,7 @@
 //
 //   x = norm(word[id] + position[i] + type[segment])
 //   per layer:  qkv = x Wqkv + b;  a = attention(qkv);  x = norm(x + a Wo + b);  x = norm(x + gelu(x W1 + b)
-//   W2 + b) pooled = mean over the sequence, or its first token; divided by its length if the model asks for
-//   it
+//   W2 + b)
 //
 // Every linear layer is one GEMM over all T tokens of the batch; only attention looks at sequence borders.
 #pragma once
@@ -19,6 +18,7 @@
 #include "models/head.h"
 #include "models/layers.h"
 #include "models/model.h"
+#include "models/sentence.h"
 
 namespace headrace {
 
@@ -39,11 +39,9 @@ class Encoder final : public Model {
   std::vector<LayerInputs> observe_inputs();
   void embed(const TokenBatch& batch, ThreadPool& pool);
   void attend(const TokenBatch& batch, ThreadPool& pool);
-  void pool_outputs(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool);
 
   const Kernels& kernels_;
   EncoderConfig config_;
-  SentenceConfig sentence_;
   ModelInfo info_;
 
   Buffer word_;      // [V, E], E being C but in ELECTRA
@@ -52,7 +50,8 @@ class Encoder final : public Model {
   LayerNorm embedding_norm_;
   std::optional<Linear> projection_;  // [C, E]
   std::vector<EncoderLayer> layers_;
-  std::unique_ptr<Head> head_;  // null: the model embeds
+  std::unique_ptr<Head> head_;  // one of these two, by the task
+  std::unique_ptr<Sentence> sentence_;
 
   // Activations of one forward, for max_batch_tokens tokens.
   Buffer embedded_;  // [T, E], with projection_

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "models/sentence_config.h"
 #include "models/settings_file.h"
 
 namespace headrace {
@@ -133,7 +134,7 @@ bool can_serve(std::string_view trained, std::string_view wanted) {
 }  // namespace
 
 HeadConfig read_head_config(const std::string& directory, const std::string& wanted) {
-  const std::string path = directory + "/config.json";
+  const std::string path = transformer_directory(directory) + "/config.json";
   const std::string text = read_settings_file(path);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/threads.h"
@@ -19,8 +21,14 @@ struct TokenBatch {
   // Positions in [0, T), rising, at which an answer is wanted. Only for models that answer at
   // AnswerRows::kPicked, else empty.
   std::span<const int32_t> picked = {};
+  // [B], how many tokens at the start of each sequence are those of a prompt; empty: none. Only for models
+  // that do not pool them.
+  std::span<const int32_t> prompts = {};
 
   int32_t type(int64_t token) const { return types.empty() ? 0 : types[static_cast<size_t>(token)]; }
+  int64_t prompt(int64_t sequence) const {
+    return prompts.empty() ? 0 : prompts[static_cast<size_t>(sequence)];
+  }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t sequences() const { return static_cast<int64_t>(cu_lengths.size()) - 1; }
 };
@@ -38,7 +46,12 @@ struct ModelInfo {
   int64_t dimensions = 0;           // numbers in one row of an answer
   std::vector<std::string> labels;  // of those numbers, where they have names
   std::string activation;           // what makes scores of them: "softmax", "sigmoid" or "identity"
-  std::string mask_token;  // of fill_mask: how a text spells the place to fill; may be unknown (empty)
+  std::string mask_token;    // of fill_mask: how a text spells the place to fill; may be unknown (empty)
+  bool normalized = false;   // of embed: whether its vectors have the length 1
+  bool pools_prompt = true;  // of embed: whether the tokens of a prompt are pooled with those of the text
+  std::vector<std::pair<std::string, std::string>> prompts;  // of embed: name -> what stands before a text
+  std::optional<std::string> default_prompt;                 // the name of the one that is used unasked
+  std::string similarity;  // of embed: how its vectors are to be compared, see sentence_config.h
   int64_t max_tokens = 0;  // longest sequence, special tokens included
   int64_t vocabulary = 0;  // ids are in [0, vocabulary)
   int64_t types = 1;       // type ids are in [0, types)

@@ -131,7 +131,7 @@ EmbeddingRows WeightReader::rows(const std::string& name, int64_t rows, int64_t 
 
 Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {
   const Buffer plain = tensor(weight, {n, k});
-  return pack(plain, tensor(bias, {n}), n, k);
+  return pack(plain, bias.empty() ? Buffer(n) : tensor(bias, {n}), n, k);
 }
 
 LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps) {

@@ -37,7 +37,7 @@ class WeightReader {
   // input: how large x's columns are, by which int8 layers are smoothed; empty: not known.
   Linear linear(std::initializer_list<std::string> names, int64_t n, int64_t k,
                 const ColumnSizes& input = {});
-  // The same with each tensor under a name of its own, for weights that two layers share.
+  // One layer with each tensor under a name of its own; without a name for the bias there is none.
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
   // Several with the same input, side by side; bias is empty when none has one.
   Linear projection(std::initializer_list<Projection> parts, int64_t k);

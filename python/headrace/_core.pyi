@@ -338,7 +338,7 @@ class Engine:
         ...
     def cancel(self, model: str, ticket: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
-    def check_texts(self, model: str, texts: list) -> None:
+    def check_texts(self, model: str, texts: list, prompt: str = '') -> None:
         """
         Raises what submitting these texts would.
         """
@@ -358,8 +358,10 @@ class Engine:
         """
         Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.
         """
-    def submit_texts(self, model: str, texts: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
-        ...
+    def submit_texts(self, model: str, texts: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None, prompt: str = '') -> Ticket:
+        """
+        Each text behind the prompt, as one text.
+        """
     def tokenizer(self, name: str) -> Tokenizer:
         ...
     def wait(self, ticket: Ticket, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> bool:

@@ -27,6 +27,7 @@ _SERVE_HELP = """\
 examples:
   headrace serve                               the demo model at http://127.0.0.1:8000
   headrace serve models/e5-small               a folder of Hugging Face files, named e5-small
+  headrace serve models                        every model in the folder models, named as its own folder
   headrace serve fast=models/a best=models/b   two models, by names of your own
   headrace serve --port 0 --json               any free port; the first line is JSON with the URL
 then:
@@ -38,6 +39,7 @@ examples:
   headrace embed demo:minilm "a mill wheel" "a water turbine"
   headrace embed demo:minilm --file lines.txt --format npy --out vectors.npy
   sort -u names.txt | headrace embed demo:minilm --file - --format csv
+  headrace embed models/e5-small --prompt-name query "what turns a mill wheel?"
 """
 # For each task its route and what a body holds besides the model's name.
 _EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -106,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = command("serve", _serve, "Serve models over HTTP, in the shape of OpenAI's API.", _SERVE_HELP)
     serve.add_argument(
-        "models", nargs="*", metavar="MODEL", help="folder, demo:minilm or NAME=either (default demo:minilm)"
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="folder, folder of models, demo:minilm or NAME=one model (default demo:minilm)",
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
@@ -133,6 +138,10 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("--file", help="a text a line; - reads standard input")
     embed.add_argument("--format", choices=["json", "npy", "csv"], default="json")
     embed.add_argument("--out", help="file to write (default: standard output)")
+    embed.add_argument("--prompt-name", metavar="NAME", help="one of the model's prompts, such as query")
+    embed.add_argument(
+        "--prompt", metavar="TEXT", help="what is to stand before each text, such as 'query: '"
+    )
     embed.add_argument("--dimensions", type=int, help="keep the first so many numbers and normalise again")
     embed.add_argument(
         "--truncate", action="store_true", help="cut texts that are too long, else they are an error"
@@ -189,7 +198,7 @@ def _serve(options: argparse.Namespace) -> int:
     from .engine import Engine
 
     engine = Engine(threads=options.threads, queue_budget=options.queue_budget)
-    loader = ModelLoader(engine, models, precision=options.precision)
+    loader = ModelLoader(engine, models, precision=options.precision, on_failure=_tell_failure)
     loader.start()  # weights are read while the web framework is imported
     from .serve.run import Options, run
 
@@ -201,12 +210,15 @@ def _serve(options: argparse.Namespace) -> int:
             line = {
                 "url": url,
                 "models": [info.name for info in infos],
+                "failed": sorted(loader.failed),
                 "isa": isa,
                 "seconds": round(seconds, 3),
             }
             print(json.dumps(line), flush=True)
             return
         names = ", ".join(info.name for info in infos)
+        if loader.failed:
+            names += f" (without {', '.join(sorted(loader.failed))})"
         route, fields = _EXAMPLES[infos[0].task]
         body = {"model": infos[0].name, **fields}
         print(
@@ -229,6 +241,10 @@ def _serve(options: argparse.Namespace) -> int:
         on_ready,
     )
     return 0
+
+
+def _tell_failure(name: str, error: Exception) -> None:
+    print(f"headrace: error: model {name!r} is not served: {error}", file=sys.stderr, flush=True)
 
 
 def _check_host(host: str, insecure_allow_remote: bool) -> None:
@@ -262,7 +278,13 @@ def _embed(options: argparse.Namespace) -> int:
         load(options.model, threads=options.threads, precision=options.precision) as model,
         contextlib.ExitStack() as stack,
     ):
-        vectors = model.embed(texts, truncate=options.truncate, dimensions=options.dimensions)
+        vectors = model.embed(
+            texts,
+            prompt_name=options.prompt_name,
+            prompt=options.prompt,
+            truncate=options.truncate,
+            dimensions=options.dimensions,
+        )
         out = sys.stdout.buffer if options.out is None else stack.enter_context(open(options.out, "wb"))
         if options.format == "npy":
             # numpy asks a real file for its position, which a pipe does not have

@@ -139,6 +139,7 @@ class _Protocol:
         self,
         texts: str | Iterable[str],
         model: str,
+        prompt_name: str | None,
         dimensions: int | None,
         truncate: bool,
         show_progress: bool | None,
@@ -152,6 +153,8 @@ class _Protocol:
                 body = {"model": model, "input": chunk, "encoding_format": "base64", "truncate": truncate}
                 if dimensions is not None:
                     body["dimensions"] = dimensions
+                if prompt_name is not None:
+                    body["prompt_name"] = prompt_name
                 try:
                     content = json.dumps(body, ensure_ascii=False).encode()
                 except UnicodeEncodeError as error:
@@ -225,12 +228,14 @@ class Client(TaskCalls, _Protocol):
         texts: str | Iterable[str],
         *,
         model: str = "minilm",
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         truncate: bool = False,
         show_progress: bool | None = None,
     ) -> NDArray[numpy.float32]:
-        """One row a text, float32; a list of any length is sent in requests of bounded size."""
-        return self._run(self._embed(texts, model, dimensions, truncate, show_progress))
+        """One row a text, float32; a list of any length is sent in requests of bounded size. `prompt_name` is one
+        of the model's prompts, which `models` lists."""
+        return self._run(self._embed(texts, model, prompt_name, dimensions, truncate, show_progress))
 
     def models(self) -> list[dict[str, Any]]:
         """The models that the server has: id, dimensions, max_tokens and more."""
@@ -285,12 +290,13 @@ class AsyncClient(AsyncTaskCalls, _Protocol):
         texts: str | Iterable[str],
         *,
         model: str = "minilm",
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         truncate: bool = False,
         show_progress: bool | None = None,
     ) -> NDArray[numpy.float32]:
         """As Client.embed."""
-        return await self._run(self._embed(texts, model, dimensions, truncate, show_progress))
+        return await self._run(self._embed(texts, model, prompt_name, dimensions, truncate, show_progress))
 
     async def models(self) -> list[dict[str, Any]]:
         """As Client.models."""

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from . import _core, inputs, render
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, UnsupportedError
 from .running import PORTION, Admission, Priority, Runner, Stop, make_terms
 from .task_methods import TaskMethods
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self
 
     from .engine import Engine
+    from .search import Metric
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens.
 
-    `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers.
+    `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers. Of
+    models that embed: `prompts` what may stand before a text, by name, and `default_prompt` the name of the one that
+    does unasked; `similarity` how the vectors are to be compared, `normalized` whether their length is 1.
     """
 
     name: str
@@ -41,6 +44,10 @@ class ModelInfo:
     created: int
     labels: tuple[str, ...] = ()
     activation: str = "identity"
+    prompts: dict[str, str] = field(default_factory=dict, hash=False)
+    default_prompt: str | None = None
+    similarity: str = ""
+    normalized: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Model(TaskMethods, Runner):
         self,
         texts: str | Iterable[str],
         *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         truncate: bool = False,
         dimensions: int | None = None,
         timeout: float | None = None,
@@ -83,6 +92,9 @@ class Model(TaskMethods, Runner):
 
         Args:
             texts: a str, a list, a numpy array, a pandas or polars Series, or any iterable of str.
+            prompt_name: one of `info.prompts`, such as "query", to stand before each text; by default
+                `info.default_prompt`, if the model has one.
+            prompt: the same in your own words, such as "query: "; "" is none.
             truncate: cut texts that are longer than the model allows; by default they are refused.
             dimensions: keep only the first so many numbers of each vector and bring it back to length 1 (for models
                 trained that way: Kusupati et al. 2022, arXiv:2205.13147).
@@ -100,16 +112,19 @@ class Model(TaskMethods, Runner):
         """
         items = inputs.as_texts(texts)
         self._check_dimensions(dimensions)
+        before = self._prompt(prompt_name, prompt)
         if len(items) <= PORTION:
-            ticket = self._submit(items, truncate, timeout, "normal", "wait", None)
+            ticket = self._submit(items, truncate, timeout, "normal", "wait", None, before)
             self._wait(ticket)
-            return _shorten(ticket.vectors(), dimensions)
-        return _shorten(self._embed_long(items, truncate, timeout, show_progress), dimensions)
+            return self._shorten(ticket.vectors(), dimensions)
+        return self._shorten(self._embed_long(items, before, truncate, timeout, show_progress), dimensions)
 
     async def aembed(
         self,
         texts: str | Iterable[str],
         *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         truncate: bool = False,
         dimensions: int | None = None,
         timeout: float | None = None,
@@ -119,6 +134,8 @@ class Model(TaskMethods, Runner):
         if len(items) <= PORTION:
             result = await self.aembed_result(
                 items,
+                prompt_name=prompt_name,
+                prompt=prompt,
                 truncate=truncate,
                 dimensions=dimensions,
                 timeout=timeout,
@@ -127,13 +144,18 @@ class Model(TaskMethods, Runner):
             )
             return result.vectors
         self._check_dimensions(dimensions)
-        vectors = await self._in_thread(lambda stop: self._embed_long(items, truncate, timeout, False, stop))
-        return _shorten(vectors, dimensions)
+        before = self._prompt(prompt_name, prompt)
+        vectors = await self._in_thread(
+            lambda stop: self._embed_long(items, before, truncate, timeout, False, stop)
+        )
+        return self._shorten(vectors, dimensions)
 
     async def aembed_result(
         self,
         texts: list[str] | list[list[int]],
         *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         truncate: bool = False,
         dimensions: int | None = None,
         timeout: float | None = None,
@@ -143,6 +165,7 @@ class Model(TaskMethods, Runner):
         """One request as a server makes it: vectors with token counts; token ids are taken as they are.
 
         Args:
+            prompt_name, prompt: as `embed`; none stands before token ids.
             priority: "interactive" goes before "normal", that before "batch"; a level is worth one second of waiting.
             admission: "refuse" raises OverloadedError when the queue is longer than the engine's budget; "wait" queues.
 
@@ -153,6 +176,8 @@ class Model(TaskMethods, Runner):
         begin = partial(
             self._begin_result,
             texts,
+            prompt_name=prompt_name,
+            prompt=prompt,
             truncate=truncate,
             dimensions=dimensions,
             timeout=timeout,
@@ -166,6 +191,8 @@ class Model(TaskMethods, Runner):
         texts: list[str] | list[list[int]],
         queue: _core.CompletionQueue,
         *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         truncate: bool = False,
         dimensions: int | None = None,
         timeout: float | None = None,
@@ -174,11 +201,33 @@ class Model(TaskMethods, Runner):
     ) -> _core.Ticket:
         """The first half of `aembed_result`. A refused ticket is finished at once, and `queue` not told."""
         self._check_dimensions(dimensions)
-        return self._submit(texts, truncate, timeout, priority, admission, queue)
+        if texts and not isinstance(texts[0], str):
+            if prompt_name is not None or prompt:
+                raise InvalidArgumentError("prompt_name: no prompt can stand before token ids; give texts")
+            prompt = ""
+        before = self._prompt(prompt_name, prompt)
+        return self._submit(texts, truncate, timeout, priority, admission, queue, before)
 
     def _result_of(self, ticket: _core.Ticket, dimensions: int | None) -> Embeddings:
         """The second half, once the ticket is finished; raises what it failed with."""
-        return Embeddings(_shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
+        return Embeddings(self._shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
+
+    def similarity(self, a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32]:
+        """float32 [n, m]: how like each vector of `a` is to each of `b`, or to those of `a` itself, by the measure
+        that the model was trained for (`info.similarity`). Of "euclidean" it is the distance.
+
+        Raises InvalidArgumentError as `headrace.similarity`; UnsupportedError for "manhattan".
+        """
+        from .search import similarity
+
+        self._check_task("embed")
+        measure = self.info.similarity
+        if measure not in ("cosine", "dot", "euclidean"):
+            raise UnsupportedError(
+                f"the vectors of {self.name!r} are to be compared by {measure!r}: supported are cosine, dot "
+                "and euclidean; call headrace.similarity with one of these, or compute it yourself"
+            )
+        return similarity(a, b, metric=cast("Metric", measure))
 
     def close(self) -> None:
         """Gives the model's memory back. A model from `headrace.load` closes its engine with it."""
@@ -203,6 +252,34 @@ class Model(TaskMethods, Runner):
                 f"dimensions={dimensions}: must be between 1 and {self.info.dimensions}"
             )
 
+    def _prompt(self, prompt_name: str | None, prompt: str | None) -> str:
+        """What is to stand before each text; "" for nothing."""
+        if prompt is not None:
+            if prompt_name is not None:
+                raise InvalidArgumentError("prompt and prompt_name are both given: give one of them")
+            return prompt
+        name = self.info.default_prompt if prompt_name is None else prompt_name
+        if name is None:
+            return ""
+        found = self.info.prompts.get(name)
+        if found is None:
+            known = ", ".join(map(repr, self.info.prompts))
+            raise InvalidArgumentError(
+                f"prompt_name={name!r}: the model {self.name!r} has "
+                + (f"the prompts {known}" if known else "no prompts; leave it out")
+            )
+        return found
+
+    def _shorten(self, vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+        """The first so many numbers, at length 1 again."""
+        if dimensions is None or (dimensions == vectors.shape[1] and self.info.normalized):
+            return vectors
+        import numpy as np
+
+        short = np.array(vectors[:, :dimensions])
+        short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), np.float32(1e-12))
+        return short
+
     def _submit(
         self,
         items: list[str] | list[list[int]],
@@ -211,14 +288,18 @@ class Model(TaskMethods, Runner):
         priority: Priority,
         admission: Admission,
         queue: _core.CompletionQueue | None,
+        prompt: str,
     ) -> _core.Ticket:
-        submit = self._core.submit_texts if not items or isinstance(items[0], str) else self._core.submit_ids
         terms = make_terms(timeout, priority, admission, queue)
-        return submit(self.name, items, truncate, terms.priority, terms.wait, terms.timeout_us, terms.queue)
+        rest = (truncate, terms.priority, terms.wait, terms.timeout_us, terms.queue)
+        if items and not isinstance(items[0], str):
+            return self._core.submit_ids(self.name, items, *rest)
+        return self._core.submit_texts(self.name, items, *rest, prompt)
 
     def _embed_long(
         self,
         items: list[str],
+        prompt: str,
         truncate: bool,
         timeout: float | None,
         show_progress: bool | None,
@@ -227,11 +308,13 @@ class Model(TaskMethods, Runner):
         import numpy as np
 
         if not truncate:
-            self._core.check_texts(self.name, items)  # an over-long text is found now, not after an hour
+            self._core.check_texts(
+                self.name, items, prompt
+            )  # an over-long text is found now, not after an hour
         vectors = np.empty((len(items), self.info.dimensions), np.float32)
 
         def submit(portion: list[str]) -> _core.Ticket:
-            return self._submit(portion, truncate, timeout, "normal", "wait", None)
+            return self._submit(portion, truncate, timeout, "normal", "wait", None, prompt)
 
         with self._portions(items, submit, show_progress, stop) as finished:
             for start, ticket in finished:
@@ -242,13 +325,3 @@ class Model(TaskMethods, Runner):
 def _size(texts: Sequence[object]) -> int:
     """Characters or ids in all; what has no length counts nothing, and the core will refuse it by place."""
     return sum(len(text) if isinstance(text, (str, list)) else 0 for text in texts)
-
-
-def _shorten(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-    if dimensions is None or dimensions == vectors.shape[1]:
-        return vectors
-    import numpy as np
-
-    short = np.ascontiguousarray(vectors[:, :dimensions])
-    short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), np.float32(1e-12))
-    return short

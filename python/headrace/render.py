@@ -39,6 +39,7 @@ def model_html(info: ModelInfo) -> str:
         ("dimensions", str(info.dimensions)),
         ("longest input", f"{info.max_tokens} tokens"),
         ("runs as", f"{info.precision} on {info.isa}, {info.weight_bytes / 1e6:.0f} MB of weights"),
+        *([("prompts", ", ".join(info.prompts))] if any(info.prompts.values()) else []),
         ("path", info.path),
     ]
     return f"<b>headrace model {escape(info.name)}</b>{_table(rows)}"

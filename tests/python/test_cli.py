@@ -14,7 +14,7 @@ import pytest
 from conftest import Server
 
 from headrace import _core
-from headrace.loading import parse_models
+from headrace.loading import Wanted, parse_models
 from headrace.loadtest import Result
 
 
@@ -111,11 +111,11 @@ def test_help_teaches_by_examples(command: str) -> None:
 
 
 def test_names_of_models() -> None:
-    assert parse_models([]) == {"minilm": "demo:minilm"}
+    assert parse_models([]) == {"minilm": Wanted("demo:minilm")}
     assert parse_models(["demo:minilm", "models/e5", "mine=x/y"]) == {
-        "minilm": "demo:minilm",
-        "e5": "models/e5",
-        "mine": "x/y",
+        "minilm": Wanted("demo:minilm"),
+        "e5": Wanted("models/e5"),
+        "mine": Wanted("x/y"),
     }
 
 

@@ -109,7 +109,8 @@ def _add_operations(app: FastAPI, service: Service) -> None:
             raise HttpError(503, "draining: this server is about to stop", code="draining")
         if service.loading:
             raise HttpError(503, f"loading: {', '.join(sorted(service.loading))}", code="loading")
-        return Response("ok\n", headers=_NO_STORE, media_type="text/plain")
+        without = f"without: {', '.join(sorted(service.failed))}\n" if service.failed else ""
+        return Response(f"ok\n{without}", headers=_NO_STORE, media_type="text/plain")
 
     @service.endpoint("/metrics")
     async def metrics(request: Request) -> Response:
@@ -126,7 +127,12 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         return Response(page, media_type="text/html", headers={"content-security-policy": policy})
 
     add("/livez", livez, "200 while the process runs")
-    add("/readyz", readyz, "200 when requests are welcome, 503 while loading or draining")
+    add(
+        "/readyz",
+        readyz,
+        "200 when requests are welcome, 503 while loading or draining; the body names models that "
+        "could not be loaded",
+    )
     add("/metrics", metrics, "Prometheus text")
     add("/openapi.json", description, "This description", schema=False)
     add("/docs", docs, "This page", schema=False)

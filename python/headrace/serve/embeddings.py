@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 class EmbeddingsCall:
     """One request that was understood. Made of its body; HttpError or ModelNotFoundError when it cannot be."""
 
-    __slots__ = ("_base64", "_dimensions", "_inputs", "_model", "_name", "_truncate")
+    __slots__ = ("_base64", "_dimensions", "_inputs", "_model", "_name", "_prompt_name", "_truncate")
 
     def __init__(self, service: Service, body: bytes) -> None:
         wanted = decode_embeddings(body)
@@ -37,6 +37,7 @@ class EmbeddingsCall:
         self._name = wanted.model
         self._dimensions = wanted.dimensions
         self._truncate = wanted.truncate
+        self._prompt_name = wanted.prompt_name
         self._base64 = wanted.encoding_format == "base64"
 
     @property
@@ -47,13 +48,20 @@ class EmbeddingsCall:
     async def result(self) -> Embeddings:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         return await self._model.aembed_result(
-            self._inputs, truncate=self._truncate, dimensions=self._dimensions
+            self._inputs,
+            prompt_name=self._prompt_name,
+            truncate=self._truncate,
+            dimensions=self._dimensions,
         )
 
     def submit(self, queue: CompletionQueue) -> Ticket:
         """Starts it, tokenising at once; `queue` hears of its end, unless the ticket is finished already."""
         return self._model._begin_result(
-            self._inputs, queue, truncate=self._truncate, dimensions=self._dimensions
+            self._inputs,
+            queue,
+            prompt_name=self._prompt_name,
+            truncate=self._truncate,
+            dimensions=self._dimensions,
         )
 
     def cancel(self, ticket: Ticket) -> None:
@@ -74,11 +82,19 @@ class EmbeddingsCall:
 
 
 def find_model(service: Service, name: str) -> Model:
-    """The model of that name; 503 while it is still being loaded, ModelNotFoundError when there is none."""
+    """The model of that name; 503 while it is still being loaded, 500 when that failed, ModelNotFoundError when
+    there is none."""
     if name in service.loading:
         error = HttpError(
             503, f"model {name!r} is still being loaded: try again in a second", code="model_loading"
         )
         error.headers["retry-after"] = "1"
         raise error
+    if name in service.failed:
+        raise HttpError(
+            500,
+            f"model {name!r} could not be loaded when the server started; what it wrote then says why",
+            code="model_failed",
+            param="model",
+        )
     return service.engine.model(name)

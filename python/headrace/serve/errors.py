@@ -43,8 +43,8 @@ _encode = msgspec.json.Encoder().encode
 _MAX_MESSAGE = 1000  # a message may quote the request, which may be megabytes
 # The core's messages begin with the argument that is wrong: "input[3] has ...", "dimensions=0: ...".
 _LEADING_FIELD = re.compile(
-    r"(?:the )?(input|dimensions|query|documents|question|context|top_k|top_n|stride|window|max_answer_tokens|"
-    r"aggregation)\b"
+    r"(?:the )?(input|dimensions|prompt_name|query|documents|question|context|top_k|top_n|stride|window|"
+    r"max_answer_tokens|aggregation)\b"
 )
 
 

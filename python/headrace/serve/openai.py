@@ -64,7 +64,13 @@ def get_model_endpoint(service: Service) -> Endpoint:
 
 def model_object(info: ModelInfo) -> dict[str, Any]:
     """A model as OpenAI lists it, with what a user of embeddings wants to know besides."""
-    labels = {"labels": info.labels} if info.labels else {}
+    extra: dict[str, Any] = {"labels": info.labels} if info.labels else {}
+    if info.task == "embed":
+        extra = {
+            "similarity": info.similarity,
+            "prompts": info.prompts,
+            "default_prompt_name": info.default_prompt,
+        }
     return {
         "id": info.name,
         "object": "model",
@@ -74,5 +80,5 @@ def model_object(info: ModelInfo) -> dict[str, Any]:
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
         "precision": info.precision,
-        **labels,
+        **extra,
     }

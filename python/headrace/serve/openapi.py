@@ -54,6 +54,9 @@ _MODEL_OBJECT = {
         "max_tokens": {"type": "integer"},
         "precision": {"type": "string"},
         "labels": {"type": "array", "items": {"type": "string"}},
+        "similarity": {"type": "string"},
+        "prompts": {"type": "object", "additionalProperties": {"type": "string"}},
+        "default_prompt_name": {"type": ["string", "null"]},
     },
 }
 
@@ -109,6 +112,13 @@ EMBEDDINGS: dict[str, Any] = {
                         },
                         "user": {"type": ["string", "null"], "description": "Accepted and not used."},
                         "truncate": {"type": "boolean", "default": False},
+                        "prompt_name": {
+                            "type": ["string", "null"],
+                            "minLength": 1,
+                            "maxLength": MAX_NAME,
+                            "description": "One of the model's prompts (see /v1/models), such as query, to stand "
+                            "before each text; by default the model's default_prompt_name, if it has one.",
+                        },
                     },
                 },
                 "examples": {

@@ -24,7 +24,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
 
 class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of POST /v1/embeddings; `truncate` is the one field that OpenAI does not have."""
+    """The body of POST /v1/embeddings; OpenAI does not have `truncate` and `prompt_name`."""
 
     model: Name
     input: str | list[str | int | list[_Token]]
@@ -32,6 +32,7 @@ class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
     dimensions: int | None = None
     user: str | None = None
     truncate: bool = False
+    prompt_name: Name | None = None
 
     def inputs(self) -> list[str] | list[list[int]]:
         """`input` as a list of texts or a list of lists of token ids; HttpError 400 for a mixture."""

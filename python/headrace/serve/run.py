@@ -158,6 +158,7 @@ def _serve(
 ) -> None:
     service: Service = app.state.headrace
     service.loading = loader.waiting
+    service.failed = loader.failed
     config = uvicorn.Config(
         app,
         http=partial(Connection, service),  # type: ignore[arg-type]  # uvicorn only calls it

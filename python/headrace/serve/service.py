@@ -37,7 +37,8 @@ class Service:
     """An engine and its state as seen from HTTP.
 
     `loading` names the models that are not there yet and `draining` says that the end has begun; while either
-    holds, /readyz answers 503. Everything here belongs to the event loop's thread.
+    holds, /readyz answers 503. `failed` names the models that could not be loaded. Everything here belongs to the event
+    loop's thread.
     """
 
     def __init__(self, engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> None:
@@ -45,6 +46,7 @@ class Service:
         self.max_body_bytes = max_body_bytes
         self.metrics = HttpMetrics()
         self.loading: set[str] = set()
+        self.failed: set[str] = set()
         self.draining = False
         self.registry: CollectorRegistry | None = None  # made by the first /metrics
 

@@ -1,4 +1,4 @@
-// config.json and modules.json: what is refused, and how clearly.
+// config.json: what is refused, and how clearly.
 #include "models/config.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ class ConfigFiles : public testing::Test {
     directory_ = std::filesystem::temp_directory_path() /
                  ("headrace_config_" + std::to_string(getpid()) + "_" +
                   testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(directory_ / "1_Pooling");
+    std::filesystem::create_directories(directory_);
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
@@ -98,40 +98,6 @@ TEST_F(ConfigFiles, a_missing_file_is_not_found) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
   }
-}
-
-TEST_F(ConfigFiles, without_modules_the_mean_is_taken_and_not_normalised) {
-  const SentenceConfig c = read_sentence_config(directory_.string());
-  EXPECT_EQ(c.pooling, Pooling::kMean);
-  EXPECT_FALSE(c.normalize);
-}
-
-TEST_F(ConfigFiles, modules_choose_pooling_and_normalisation) {
-  write("modules.json", R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
-      {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-      {"path": "2", "type": "sentence_transformers.models.Normalize"}])");
-  write("1_Pooling/config.json", R"({"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false})");
-  const SentenceConfig c = read_sentence_config(directory_.string());
-  EXPECT_EQ(c.pooling, Pooling::kFirst);
-  EXPECT_TRUE(c.normalize);
-}
-
-TEST_F(ConfigFiles, other_modules_and_modes_are_unsupported) {
-  const auto kind = [&] {
-    try {
-      read_sentence_config(directory_.string());
-    } catch (const Error& error) {
-      return error.kind();
-    }
-    return ErrorKind::kInternal;
-  };
-  write("modules.json", R"([{"path": "2", "type": "sentence_transformers.models.Dense"}])");
-  EXPECT_EQ(kind(), ErrorKind::kUnsupported);
-  write("modules.json", R"([{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}])");
-  write("1_Pooling/config.json", R"({"pooling_mode_max_tokens": true})");
-  EXPECT_EQ(kind(), ErrorKind::kUnsupported);
-  write("modules.json", R"([{"path": "../../etc", "type": "sentence_transformers.models.Pooling"}])");
-  EXPECT_EQ(kind(), ErrorKind::kCorruptFile);
 }
 
 }  // namespace

@@ -2,16 +2,19 @@
 #include "models/encoder.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <new>
 #include <sstream>
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
+#include "models/tensor_files.h"
 
 namespace {
 std::atomic<int64_t> allocations{0};
@@ -83,6 +86,39 @@ INSTANTIATE_TEST_SUITE_P(Models, EncoderOnEachTable,
                            return std::string(std::get<0>(each.param)->name) + "_" + std::get<1>(each.param);
                          });
 
+// The golden model with every module of sentence-transformers behind it, in a directory of its own.
+class WithModules {
+ public:
+  WithModules() : directory_(testing::TempDir() + "encoder_test_" + std::to_string(getpid())) {
+    namespace fs = std::filesystem;
+    fs::remove_all(directory_);
+    fs::copy(kDirectory, directory_, fs::copy_options::recursive);
+    for (const char* folder : {"/2_Dense", "/3_LayerNorm"}) fs::create_directory(directory_ + folder);
+    write("1_Pooling/config.json",
+          R"({"pooling_mode": ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]})");
+    write("2_Dense/config.json", R"({"in_features": 144, "out_features": 24, "use_residual": true})");
+    write("3_LayerNorm/config.json", R"({"dimension": 24})");
+    write("modules.json", R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+        {"path": "3_LayerNorm", "type": "sentence_transformers.models.LayerNorm"},
+        {"path": "4_Normalize", "type": "sentence_transformers.models.Normalize"}])");
+    Tensors dense, norm;
+    add_linear(dense, "linear", 24, 144);
+    dense["residual.weight"] = random_tensor({24, 144});
+    norm["norm.weight"] = random_tensor({24});
+    norm["norm.bias"] = random_tensor({24});
+    write_tensors(dense, directory_ + "/2_Dense/model.safetensors");
+    write_tensors(norm, directory_ + "/3_LayerNorm/model.safetensors");
+  }
+  ~WithModules() { std::filesystem::remove_all(directory_); }
+  const std::string& directory() const { return directory_; }
+
+ private:
+  void write(const std::string& name, const char* text) { std::ofstream(directory_ + "/" + name) << text; }
+  std::string directory_;
+};
+
 double cosine(const std::vector<float>& a, const std::vector<float>& b) {
   double ab = 0, aa = 0, bb = 0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -109,9 +145,8 @@ TEST_P(EncoderOnEachTable, equals_transformers_within_the_bound) {
   }
 }
 
-TEST_P(EncoderOnEachTable, gives_the_same_bits_alone_and_in_any_batch) {
+void expect_same_bits_in_any_batch(Encoder* model) {
   const std::vector<Golden> golden = read_golden();
-  const auto model = load();
   std::vector<std::vector<float>> alone;
   {
     ThreadPool one(1);
@@ -130,9 +165,15 @@ TEST_P(EncoderOnEachTable, gives_the_same_bits_alone_and_in_any_batch) {
   }
 }
 
-TEST_P(EncoderOnEachTable, allocates_nothing_in_a_steady_forward) {
+TEST_P(EncoderOnEachTable, gives_the_same_bits_alone_and_in_any_batch) {
+  expect_same_bits_in_any_batch(load().get());
+  const WithModules modules;
+  expect_same_bits_in_any_batch(
+      Encoder::load(modules.directory(), *std::get<0>(GetParam()), {.precision = precision()}).get());
+}
+
+void expect_no_allocation(Encoder* model) {
   const std::vector<Golden> golden = read_golden();
-  const auto model = load();
   ThreadPool pool(2);
   model->reserve(64, pool.threads());
   std::vector<float> out(24);
@@ -143,6 +184,13 @@ TEST_P(EncoderOnEachTable, allocates_nothing_in_a_steady_forward) {
   const int64_t before = allocations.load();
   for (int i = 0; i < 10; ++i) model->forward(batch, outputs, pool);
   EXPECT_EQ(allocations.load(), before);
+}
+
+TEST_P(EncoderOnEachTable, allocates_nothing_in_a_steady_forward) {
+  expect_no_allocation(load().get());
+  const WithModules modules;
+  expect_no_allocation(
+      Encoder::load(modules.directory(), *std::get<0>(GetParam()), {.precision = precision()}).get());
 }
 
 TEST(Encoder, says_what_it_is) {

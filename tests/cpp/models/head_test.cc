@@ -6,42 +6,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <map>
-#include <random>
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
+#include "models/tensor_files.h"
 #include "tensor/safetensors.h"
 
 namespace headrace {
 namespace {
 
-struct Tensor {
-  std::vector<int64_t> shape;
-  std::vector<float> values;
-};
-using Tensors = std::map<std::string, Tensor>;
-
 constexpr int64_t kHidden = 24;
-
-Tensor random_tensor(std::vector<int64_t> shape) {
-  static std::mt19937 chance(20261125);
-  std::normal_distribution<float> normal(0.0f, 0.3f);
-  Tensor tensor{std::move(shape), {}};
-  int64_t count = 1;
-  for (const int64_t size : tensor.shape) count *= size;
-  for (int64_t i = 0; i < count; ++i) tensor.values.push_back(normal(chance));
-  return tensor;
-}
-
-void add_linear(Tensors& tensors, const std::string& name, int64_t n, int64_t k) {
-  tensors[name + ".weight"] = random_tensor({n, k});
-  tensors[name + ".bias"] = random_tensor({n});
-}
 
 // A directory of its own, gone with the object.
 class Saved {
@@ -49,20 +26,7 @@ class Saved {
   explicit Saved(const Tensors& tensors)
       : directory_(testing::TempDir() + "head_test_" + std::to_string(getpid())) {
     std::filesystem::create_directory(directory_);
-    std::string header = "{", data;
-    for (const auto& [name, tensor] : tensors) {
-      const size_t begin = data.size();
-      data.append(reinterpret_cast<const char*>(tensor.values.data()), tensor.values.size() * sizeof(float));
-      std::string shape;
-      for (const int64_t size : tensor.shape) shape += concat(shape.empty() ? "" : ",", size);
-      header += concat(header.size() > 1 ? "," : "", "\"", name, R"(":{"dtype":"F32","shape":[)", shape,
-                       R"(],"data_offsets":[)", begin, ",", data.size(), "]}");
-    }
-    header += "}";
-    std::ofstream file(directory_ + "/model.safetensors", std::ios::binary);
-    const uint64_t size = header.size();
-    file.write(reinterpret_cast<const char*>(&size), sizeof size);
-    file << header << data;
+    write_tensors(tensors, directory_ + "/model.safetensors");
   }
   ~Saved() { std::filesystem::remove_all(directory_); }
   Saved(const Saved&) = delete;
