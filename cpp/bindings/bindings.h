@@ -22,5 +22,7 @@ void register_vector_json(pybind11::module_& module);
 void register_plain_post(pybind11::module_& module);
 void register_scores(pybind11::module_& module);
 void register_vector_index(pybind11::module_& module);
+void register_language_model(pybind11::module_& module);
+void register_generator(pybind11::module_& module);
 
 }  // namespace headrace

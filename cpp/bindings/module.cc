@@ -17,4 +17,6 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_plain_post(module);
   headrace::register_scores(module);
   headrace::register_vector_index(module);
+  headrace::register_language_model(module);
+  headrace::register_generator(module);
 }

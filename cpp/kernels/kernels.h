@@ -57,16 +57,30 @@ struct NarrowGemm {
   Activation activation;
 };
 
+// Weights along k in groups that share a scale.
+constexpr int64_t kWeightGroup = 32;
+
+// w[n,k] = scale[n,k/32] q[n,k] + offset[n,k/32], q in [0, 15]; or scale (q - 128), q in [0, 255], where
+// offset is null. Scales and offsets are numbers that f16 holds. All row-major.
+struct GroupedWeights {
+  const uint8_t* q;
+  const float* scale;
+  const float* offset;
+};
+
 // Matrices of one narrow precision. Where the processor has no instructions for it, wider ones do the same
 // sums.
 struct NarrowKernels {
   // Weights [N, K] row-major f32 -> packed, packed_bytes(N, K) of it, in the table's panels.
   int64_t (*packed_bytes)(int64_t n, int64_t k);
   void (*pack)(const float* w, int64_t n, int64_t k, void* packed);
+  // The same of weights in groups, whose K is a multiple of kWeightGroup. Exactly one of the two is not null.
+  void (*pack_groups)(const GroupedWeights& w, int64_t n, int64_t k, void* packed);
 
   // Rows [rows, K] f32 -> encoded, row_bytes(K) each. bf16: rounded to the nearest. int8: x[k], or x[k]
   // factor[k] where factors are given, times 127 / the row's largest, rounded to the nearest, and what undoes
-  // that; a row with a number that is not finite makes results that are not.
+  // that; a row with a number that is not finite makes results that are not. In groups: as int8, with a scale
+  // for each group, and without factors.
   int64_t (*row_bytes)(int64_t k);
   void (*encode)(const float* x, int64_t rows, int64_t k, const float* factor, void* encoded);
 
@@ -200,6 +214,8 @@ struct Kernels {
 
   NarrowKernels bf16;
   NarrowKernels int8;
+  NarrowKernels q8;  // weights of 8 and of 4 bits in groups
+  NarrowKernels q4;
   DecoderKernels decoder;
   // Whether this table has the processor's own instructions for bf16: then it is the faster precision.
   bool has_bf16;

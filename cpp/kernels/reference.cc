@@ -5,10 +5,12 @@
 
 #include "kernels/kernels.h"
 #include "kernels/reference_decoder.h"
+#include "kernels/reference_grouped.h"
 
 namespace headrace {
 namespace {
 
+using reference::gelu_one;
 using reference::kPanel;
 
 void pack_weights(const float* w, int64_t n, int64_t k, float* packed) {
@@ -16,8 +18,6 @@ void pack_weights(const float* w, int64_t n, int64_t k, float* packed) {
     for (int64_t i = 0; i < k; ++i)
       for (int64_t c = 0; c < kPanel; ++c) *packed++ = panel + c < n ? w[(panel + c) * k + i] : 0.0f;
 }
-
-float gelu_one(float x) { return static_cast<float>(0.5 * x * std::erfc(-x * std::sqrt(0.5))); }
 
 void gemm(const Gemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin, int64_t col_end) {
   for (int64_t row = row_begin; row < row_end; ++row) {
@@ -187,8 +187,12 @@ constinit const Kernels kernels_reference = {
     .l2_normalize = l2_normalize,
     .add3 = add3,
     .peak_flops = peak_flops,
-    .bf16 = {narrow_packed_bytes, pack_bf16, narrow_row_bytes, encode_bf16, narrow_gemm, peak_flops},
-    .int8 = {narrow_packed_bytes, pack_int8, narrow_row_bytes, encode_int8, narrow_gemm, peak_flops},
+    .bf16 = {narrow_packed_bytes, pack_bf16, nullptr, narrow_row_bytes, encode_bf16, narrow_gemm, peak_flops},
+    .int8 = {narrow_packed_bytes, pack_int8, nullptr, narrow_row_bytes, encode_int8, narrow_gemm, peak_flops},
+    .q8 = {reference::grouped_packed_bytes, nullptr, reference::pack_groups, reference::grouped_row_bytes,
+           reference::encode_groups, reference::grouped_gemm, peak_flops},
+    .q4 = {reference::grouped_packed_bytes, nullptr, reference::pack_groups, reference::grouped_row_bytes,
+           reference::encode_groups, reference::grouped_gemm, peak_flops},
     .decoder = {reference::rms_norm, reference::rotate, reference::gate, reference::store_key_value,
                 reference::paged_attention_scratch, reference::paged_attention},
     .has_bf16 = false,

@@ -3,14 +3,26 @@
 #include "base/error.h"
 
 namespace headrace {
+namespace {
 
-Precision precision_by_name(const std::string& name, const Kernels& kernels) {
+Precision by_name(const std::string& name, const Kernels& kernels, const char* allowed) {
   if (name == "auto") return kernels.has_bf16 ? Precision::kBf16 : Precision::kF32;
   if (name == "f32") return Precision::kF32;
   if (name == "bf16") return Precision::kBf16;
   if (name == "int8") return Precision::kInt8;
-  throw Error(ErrorKind::kInvalidArgument,
-              concat("precision='", name, "': must be 'auto', 'f32', 'bf16' or 'int8'"));
+  throw Error(ErrorKind::kInvalidArgument, concat("precision='", name, "': must be ", allowed));
+}
+
+}  // namespace
+
+Precision precision_by_name(const std::string& name, const Kernels& kernels) {
+  return by_name(name, kernels, "'auto', 'f32', 'bf16' or 'int8'");
+}
+
+Precision language_precision_by_name(const std::string& name, const Kernels& kernels) {
+  if (name == "q8") return Precision::kQ8;
+  if (name == "q4") return Precision::kQ4;
+  return by_name(name, kernels, "'auto', 'f32', 'bf16', 'int8', 'q8' or 'q4'");
 }
 
 const char* precision_name(Precision precision) {
@@ -19,6 +31,10 @@ const char* precision_name(Precision precision) {
       return "bf16";
     case Precision::kInt8:
       return "int8";
+    case Precision::kQ8:
+      return "q8";
+    case Precision::kQ4:
+      return "q4";
     case Precision::kF32:
       break;
   }
@@ -31,6 +47,10 @@ const NarrowKernels* narrow_kernels(const Kernels& kernels, Precision precision)
       return &kernels.bf16;
     case Precision::kInt8:
       return &kernels.int8;
+    case Precision::kQ8:
+      return &kernels.q8;
+    case Precision::kQ4:
+      return &kernels.q4;
     case Precision::kF32:
       break;
   }

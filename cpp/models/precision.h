@@ -7,11 +7,15 @@
 
 namespace headrace {
 
-enum class Precision { kF32, kBf16, kInt8 };
+// kQ8, kQ4: weights of 8 and 4 bits in groups, see GroupedWeights.
+enum class Precision { kF32, kBf16, kInt8, kQ8, kQ4 };
 
 // "auto": bf16 where the table has the processor's own instructions for it, else f32. Throws
 // Error(kInvalidArgument) for names other than auto, f32, bf16 and int8.
 Precision precision_by_name(const std::string& name, const Kernels& kernels);
+
+// The same for language models, which also know q8 and q4.
+Precision language_precision_by_name(const std::string& name, const Kernels& kernels);
 
 const char* precision_name(Precision precision);
 

@@ -1,10 +1,10 @@
 #include "models/weights.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 
 #include "base/error.h"
+#include "models/quantize.h"
+#include "models/widen.h"
 
 namespace headrace {
 namespace {
@@ -13,28 +13,6 @@ std::string shape_text(std::span<const int64_t> shape) {
   std::string text = "[";
   for (const int64_t size : shape) text += concat(text.size() > 1 ? ", " : "", size);
   return text + "]";
-}
-
-// IEEE 754 binary16 -> binary32; exact.
-float widen_half(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  uint32_t exponent = half >> 10 & 0x1F, fraction = half & 0x3FF;
-  if (exponent == 0x1F) return std::bit_cast<float>(sign | 0x7F800000u | fraction << 13);
-  if (exponent == 0) {
-    // Subnormal: fraction * 2^-24, exact in f32.
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-template <typename Widen>
-void widen(std::span<const std::byte> bytes, float* out, const Widen& widen_one) {
-  for (size_t i = 0; i + 1 < bytes.size(); i += 2) {
-    uint16_t half;
-    std::memcpy(&half, bytes.data() + i, 2);
-    *out++ = widen_one(half);
-  }
 }
 
 }  // namespace
@@ -53,23 +31,18 @@ const TensorView& WeightReader::find(const std::string& name, std::initializer_l
   return *view;
 }
 
+void WeightReader::refuse(const TensorView& view) const {
+  throw Error(ErrorKind::kUnsupported,
+              concat(checkpoint_.path_of(view.name), ": the tensor '", view.name, "' has type ",
+                     dtype_name(view.dtype), ": supported are F32, F16 and BF16"));
+}
+
 void WeightReader::read(const TensorView& view, float* out) {
   int64_t count = 1;
   for (const int64_t size : view.shape) count *= size;
   parameters_ += count;
-  switch (view.dtype) {
-    case DType::kF32:
-      std::memcpy(out, view.bytes.data(), view.bytes.size());
-      return;
-    case DType::kF16:
-      return widen(view.bytes, out, widen_half);
-    case DType::kBF16:
-      return widen(view.bytes, out, [](uint16_t half) { return std::bit_cast<float>(uint32_t{half} << 16); });
-    default:
-      throw Error(ErrorKind::kUnsupported,
-                  concat(checkpoint_.path_of(view.name), ": the tensor '", view.name, "' has type ",
-                         dtype_name(view.dtype), ": supported are F32, F16 and BF16"));
-  }
+  if (!is_floating(view.dtype)) refuse(view);
+  widen(view.dtype, view.bytes, out);
 }
 
 // The shape is checked before memory is asked for, and the reader has checked shapes against the file's size:
@@ -84,8 +57,13 @@ Buffer WeightReader::tensor(const std::string& name, std::initializer_list<int64
   return buffer;
 }
 
-Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) const {
+Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) {
   const int64_t panel = kernels_.panel_columns;
+  const bool is_grouped = precision_ == Precision::kQ8 || precision_ == Precision::kQ4;
+  if (is_grouped && k % kWeightGroup != 0)
+    throw Error(ErrorKind::kUnsupported,
+                concat("a layer with ", k, " inputs has no precision ", precision_name(precision_),
+                       ", which wants a multiple of ", kWeightGroup, ": use int8, bf16 or f32"));
   Linear layer;
   layer.n = n;
   layer.k = k;
@@ -94,11 +72,16 @@ Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k
   if (const NarrowKernels* narrow = narrow_kernels(kernels_, precision_)) {
     constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
     layer.packed = Buffer((narrow->packed_bytes(n, k) + kFloat - 1) / kFloat);
-    narrow->pack(plain.data(), n, k, layer.packed.data());
+    if (narrow->pack)
+      narrow->pack(plain.data(), n, k, layer.packed.data());
+    else
+      narrow->pack_groups(quantize(plain.data(), n, k, precision_ == Precision::kQ4 ? 4 : 8).view(), n, k,
+                          layer.packed.data());
   } else {
     layer.packed = Buffer((n + panel - 1) / panel * panel * k);
     kernels_.pack_weights(plain.data(), n, k, layer.packed.data());
   }
+  packed_bytes_ += (layer.packed.size() + layer.bias.size()) * static_cast<int64_t>(sizeof(float));
   return layer;
 }
 
@@ -119,6 +102,31 @@ Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n,
   Linear layer = pack(plain, std::move(bias), total, k);
   layer.factor = std::move(factor);
   return layer;
+}
+
+Linear WeightReader::projection(std::initializer_list<Projection> parts, int64_t k) {
+  int64_t total = 0;
+  bool has_bias = false;
+  for (const Projection& part : parts) {
+    find(part.name + ".weight", {part.n, k});
+    total += part.n;
+    has_bias = has_bias || has(part.name + ".bias");
+  }
+  Buffer plain(total * k), bias(has_bias ? total : 0);
+  int64_t row = 0;
+  for (const Projection& part : parts) {
+    read(find(part.name + ".weight", {part.n, k}), plain.data() + row * k);
+    if (has(part.name + ".bias")) read(find(part.name + ".bias", {part.n}), bias.data() + row);
+    row += part.n;
+  }
+  return pack(plain, std::move(bias), total, k);
+}
+
+EmbeddingRows WeightReader::rows(const std::string& name, int64_t rows, int64_t width) {
+  const TensorView& view = find(name, {rows, width});
+  if (!is_floating(view.dtype)) refuse(view);
+  parameters_ += rows * width;
+  return EmbeddingRows(view, width);
 }
 
 Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {

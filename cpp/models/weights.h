@@ -5,12 +5,19 @@
 #include <string>
 
 #include "kernels/kernels.h"
+#include "models/embedding_rows.h"
 #include "models/layers.h"
 #include "models/smoothing.h"
 #include "tensor/buffer.h"
 #include "tensor/checkpoint.h"
 
 namespace headrace {
+
+// name.weight [n, K] and, where it is there, name.bias [n].
+struct Projection {
+  std::string name;
+  int64_t n;
+};
 
 class WeightReader {
  public:
@@ -32,6 +39,10 @@ class WeightReader {
                 const ColumnSizes& input = {});
   // One layer with each tensor under a name of its own; without a name for the bias there is none.
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
+  // Several with the same input, side by side; bias is empty when none has one.
+  Linear projection(std::initializer_list<Projection> parts, int64_t k);
+  // The tensor [rows, width] for reading rows from; the checkpoint must stay.
+  EmbeddingRows rows(const std::string& name, int64_t rows, int64_t width);
   bool has(const std::string& name) const { return checkpoint_.find(prefix_ + name) != nullptr; }
   // name.weight and name.bias, [c] each.
   LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
@@ -39,17 +50,21 @@ class WeightReader {
   // Of the linear layers read from here on.
   void use(Precision precision) { precision_ = precision; }
   int64_t parameters() const { return parameters_; }
+  // Memory that the tensors and layers which were read take.
+  int64_t packed_bytes() const { return packed_bytes_; }
 
  private:
   const TensorView& find(const std::string& name, std::initializer_list<int64_t> shape);
+  [[noreturn]] void refuse(const TensorView& view) const;
   void read(const TensorView& view, float* out);
-  Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) const;
+  Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k);
 
   const Checkpoint& checkpoint_;
   std::string prefix_;
   const Kernels& kernels_;
   Precision precision_ = Precision::kF32;
   int64_t parameters_ = 0;
+  int64_t packed_bytes_ = 0;
 };
 
 }  // namespace headrace

@@ -140,9 +140,10 @@ inline int64_t column_group(int64_t panel_bytes) {
 // Calls rows(row, end, col, col_end) for tiles of nearly equal height: 15 rows go as 8 + 7, not 14 + 1, since
 // a low tile cannot hide the latency of its multiply-adds.
 template <typename Rows>
-inline __attribute__((always_inline)) void each_tile(int64_t row_begin, int64_t row_end, int64_t col_begin,
-                                                     int64_t col_end, int64_t panel_bytes, const Rows& rows) {
-  const int64_t count = row_end - row_begin, tiles = (count + kRowTile - 1) / kRowTile;
+inline __attribute__((always_inline)) void each_tile(int64_t row_begin, int64_t row_end, int64_t row_tile,
+                                                     int64_t col_begin, int64_t col_end, int64_t panel_bytes,
+                                                     const Rows& rows) {
+  const int64_t count = row_end - row_begin, tiles = (count + row_tile - 1) / row_tile;
   const int64_t group = column_group(panel_bytes);
   for (int64_t col = col_begin; col < col_end; col += group)
     for (int64_t tile = 0; tile < tiles; ++tile)
@@ -151,7 +152,8 @@ inline __attribute__((always_inline)) void each_tile(int64_t row_begin, int64_t 
 }
 
 void gemm(const Gemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin, int64_t col_end) {
-  each_tile(row_begin, row_end, col_begin, col_end, g.k * kPanelColumns * static_cast<int64_t>(sizeof(float)),
+  each_tile(row_begin, row_end, kRowTile, col_begin, col_end,
+            g.k * kPanelColumns * static_cast<int64_t>(sizeof(float)),
             [&](int64_t row, int64_t end, int64_t col, int64_t stop) {
               kGemmRows[end - row - 1](g, row, col, stop);
             });

@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 
 #include "kernels/cpu/decoder.inc.h"
+#include "kernels/cpu/grouped.inc.h"
 #include "kernels/cpu/narrow.inc.h"
 #include "kernels/cpu/rows.inc.h"
 #if defined(__AMX_TILE__) || defined(HEADRACE_TILES_EMULATED)
@@ -52,12 +53,20 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .add3 = add3,
     .peak_flops = peak_flops,
 #if defined(HEADRACE_HAS_TILES)
-    .bf16 = {packed_bytes<Bf16>, pack_bf16, Bf16::row_bytes, encode_bf16, tile_gemm<Bf16>, tile_peak<Bf16>},
-    .int8 = {packed_bytes<Int8>, pack_int8, Int8::row_bytes, encode_int8, tile_gemm<Int8>, tile_peak<Int8>},
+    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, tile_gemm<Bf16>,
+             tile_peak<Bf16>},
+    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, tile_gemm<Int8>,
+             tile_peak<Int8>},
 #else
-    .bf16 = {packed_bytes<Bf16>, pack_bf16, Bf16::row_bytes, encode_bf16, narrow_gemm<Bf16>, peak_ops<Bf16>},
-    .int8 = {packed_bytes<Int8>, pack_int8, Int8::row_bytes, encode_int8, narrow_gemm<Int8>, peak_ops<Int8>},
+    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, narrow_gemm<Bf16>,
+             peak_ops<Bf16>},
+    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, narrow_gemm<Int8>,
+             peak_ops<Int8>},
 #endif
+    .q8 = {grouped_packed_bytes<Bytes>, nullptr, pack_groups<Bytes>, grouped_row_bytes, encode_groups,
+           grouped_gemm<Bytes>, peak_ops<Int8>},
+    .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
+           grouped_gemm<Nibbles>, peak_ops<Int8>},
     .decoder = {rms_norm, rotate, gate, store_key_value, paged_attention_scratch, paged_attention},
 #if defined(__AVX512BF16__)
     .has_bf16 = true,

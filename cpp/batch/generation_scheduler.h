@@ -1,0 +1,134 @@
+// Which tokens of which sequences a language model computes next. Pure logic: no tensors, no threads, no
+// clock; one caller at a time.
+//
+//   submit -> waiting -> running: prompt, in pieces -> one token a step -> end
+//                 ^         |
+//                 +---------+  preempted: its blocks were needed; computed again later
+//
+// There is no phase for prompts and none for answers: a sequence has tokens, of which some are computed. Each
+// step takes the next token of every sequence that answers, and spends what is left of its token budget on
+// prompts, a piece at a time, so that a long prompt holds nobody up by more than a step. (Yu et al. 2022,
+// "Orca"; Agrawal et al. 2024, "Sarathi-Serve", arXiv:2403.02310.) Prompts that are being read share what is
+// left in equal parts; those that wait come in order of priority, then of arrival.
+//
+// Memory. A prompt is begun only when there are blocks for all of it. When an answer needs a block and none
+// is free, the running sequence of the lowest priority that came last gives up all of its blocks and waits
+// again, with what it has generated; its full blocks stay findable, so often little is lost.
+//
+// Admission. A request that would wait for more than max_queue_tokens of others' prompts is refused.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "batch/kv_blocks.h"
+#include "batch/request.h"
+
+namespace headrace {
+
+struct GenerationLimits {
+  int64_t step_tokens = 256;   // computed in one step
+  int64_t max_sequences = 64;  // running at a time
+  int64_t max_queue_tokens = 65536;
+};
+
+struct GenerationRequest {
+  uint64_t id = 0;                  // unique among those the scheduler knows
+  std::string tenant;               // with whom cached prompts may be shared
+  std::span<const int32_t> prompt;  // at least one token; copied
+  int64_t max_tokens = 0;           // generated at most so many
+  Priority priority = Priority::kInteractive;
+  int64_t arrival_us = 0;
+  int64_t deadline_us = 0;  // ends unfinished at this moment; 0: none
+};
+
+// A stretch of one sequence to compute.
+struct GenerationSpan {
+  uint64_t id = 0;
+  std::span<const int32_t> tokens;
+  int64_t position = 0;  // of the first
+  std::span<const int32_t> blocks;
+  bool samples = false;  // its last token is the sequence's last: the next one is wanted
+};
+
+class GenerationScheduler {
+ public:
+  // The blocks are this scheduler's alone. Throws kInvalidArgument for limits below 1.
+  GenerationScheduler(const GenerationLimits& limits, KvBlocks& blocks);
+
+  // Queues it, or says why not (kOverloaded). Throws kInvalidArgument: an empty prompt, max_tokens below 1,
+  // more tokens than all blocks hold, an id that is known.
+  [[nodiscard]] std::optional<Error> submit(const GenerationRequest& request);
+
+  // What to compute now; empty when there is nothing. `expired` (cleared first) receives those whose
+  // deadline has passed, which are gone. Views stay valid until the next call of any method.
+  void next_step(int64_t now_us, std::vector<GenerationSpan>& spans, std::vector<uint64_t>& expired);
+
+  // The step was computed. token: what followed, for a span that samples; the sequence goes on unless
+  // finish() is called.
+  void advance(uint64_t id, int64_t computed, std::optional<int32_t> token);
+
+  // Forgets it, whatever it does; true if it was known. Not between next_step and the step's last advance.
+  bool finish(uint64_t id);
+
+  void set_tokens_per_second(double rate) { tokens_per_second_ = rate; }
+  int64_t queued_tokens() const { return queued_tokens_; }
+  size_t waiting() const { return waiting_.size(); }
+  size_t running() const { return running_.size(); }
+  int64_t cached_tokens(uint64_t id) const;  // of its prompt, found when it began; 0 for one that is unknown
+  int64_t preemptions() const { return preemptions_; }
+  // KvBlocks::check, and its own books. For tests.
+  void check() const;
+
+ private:
+  struct Entry {
+    uint64_t id = 0;
+    std::string tenant;
+    std::vector<int32_t> tokens;  // prompt, then what was generated
+    int64_t prompt = 0, limit = 0;
+    int64_t computed = 0;  // tokens whose keys and values are in its blocks
+    int64_t cached = 0;
+    int64_t planned = 0;  // in the step that runs
+    Priority priority = Priority::kInteractive;
+    int64_t arrival_us = 0, deadline_us = 0;
+    uint64_t order = 0;
+    bool is_running = false;
+    KvBlocks::Sequence sequence;
+
+    int64_t left() const { return static_cast<int64_t>(tokens.size()) - computed; }
+  };
+  // Of two that wait, who comes first; of two that run, who is preempted last.
+  struct Before {
+    bool operator()(const Entry* a, const Entry* b) const {
+      if (a->priority != b->priority) return a->priority < b->priority;
+      if (a->arrival_us != b->arrival_us) return a->arrival_us < b->arrival_us;
+      return a->order < b->order;
+    }
+  };
+
+  void expire(int64_t now_us, std::vector<uint64_t>& expired);
+  void stop(Entry& entry);
+  bool make_room(Entry& entry, int64_t tokens);
+  void plan(Entry& entry, int64_t count, std::vector<GenerationSpan>& spans);
+  int64_t plan_answers(int64_t budget, std::vector<GenerationSpan>& spans);
+  int64_t plan_prompts(int64_t budget, std::vector<GenerationSpan>& spans);
+  bool begin(Entry& entry);
+  void wait(Entry& entry);
+
+  GenerationLimits limits_;
+  KvBlocks& blocks_;
+  std::map<uint64_t, std::unique_ptr<Entry>> entries_;
+  std::vector<Entry*> waiting_, running_;  // both in the order of Before
+  uint64_t next_order_ = 0;
+  int64_t queued_tokens_ = 0;  // of those that wait
+  int64_t preemptions_ = 0;
+  double tokens_per_second_ = 0;
+};
+
+}  // namespace headrace

@@ -1,0 +1,123 @@
+// Runs one language model for many requests at once.
+//
+//   submit -> scheduler -> | loop thread: next_step -> LanguageModel::step -> sample -> text | -> Stream
+//
+// Tokens go to their streams after every step; an event loop is woken once a step, not once a token.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <span>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/threads.h"
+#include "batch/generation_scheduler.h"
+#include "batch/kv_blocks.h"
+#include "engine/stream.h"
+#include "models/language_model.h"
+#include "models/sampler.h"
+#include "text/tokenizer.h"
+
+namespace headrace {
+
+struct GeneratorOptions {
+  int threads = 0;           // 0: every processor the process may use
+  int64_t context = 0;       // the longest sequence; 0: the model's own, as far as the cache holds it
+  int64_t cache_tokens = 0;  // 0: what 2 GiB hold, at least one whole context
+  int64_t step_tokens = 256;
+  int64_t max_sequences = 64;
+  int64_t max_queue_tokens = 65536;
+};
+
+struct GeneratorMetrics {
+  int64_t requests = 0, refused = 0, cancelled = 0, expired = 0, failed = 0;
+  int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
+  int64_t steps = 0, preemptions = 0;
+  int64_t running = 0, waiting = 0, queued_tokens = 0;
+  int64_t cache_blocks = 0, cache_used = 0, cache_cached = 0, cache_evictions = 0;
+  double step_seconds = 0;  // spent in steps
+};
+
+class Generator {
+ public:
+  Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Tokenizer> tokenizer,
+            const GeneratorOptions& options);
+  ~Generator();  // as close()
+  Generator(const Generator&) = delete;
+  Generator& operator=(const Generator&) = delete;
+
+  const ModelInfo& info() const { return model_->info(); }
+  const std::shared_ptr<Tokenizer>& tokenizer() const { return tokenizer_; }
+  std::span<const int32_t> end_ids() const { return model_->config().end_ids; }
+  int64_t context() const { return context_; }
+  int threads() const { return pool_.threads(); }
+
+  // Queues a prompt. Throws kInvalidArgument (an option out of its range; an empty prompt, an id outside the
+  // vocabulary; more tokens than the context holds, code "context_length_exceeded"), kOverloaded with
+  // retry_after_ms, kCancelled (closed).
+  std::shared_ptr<Stream> submit(std::span<const int32_t> prompt, const GenerateOptions& options);
+
+  // The stream ends with kCancelled before the next step. No effect when it has ended.
+  void cancel(uint64_t stream);
+  // Waits until the stream has news, or timeout_us passed; true if it has.
+  bool wait(const Stream& stream, int64_t timeout_us);
+
+  GeneratorMetrics metrics() const;
+
+  // Streams that have not ended end with kCancelled.
+  void close();
+
+  // See Engine::made_here.
+  bool made_here() const;
+
+ private:
+  void check(std::span<const int32_t> prompt, const GenerateOptions& options) const;
+  void loop();
+  void drop_cancelled();
+  void compute();
+  void sample();
+  void deliver();
+  void deliver_token(Stream& stream, Sampled sampled);
+  void end(Stream& stream, StreamNews news);
+  void fail(uint64_t id, const Error& error);
+  void notify(Stream& stream, StreamNews news);
+  void wake();
+
+  const int owner_pid_;
+  std::unique_ptr<LanguageModel> model_;
+  std::shared_ptr<Tokenizer> tokenizer_;
+  ThreadPool pool_;  // the loop thread's
+  int64_t context_ = 0;
+  std::vector<int32_t> no_ids_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_, news_;
+  // Guarded by mutex_, as what is below it.
+  std::unique_ptr<KvBlocks> blocks_;
+  std::unique_ptr<GenerationScheduler> scheduler_;
+  std::unordered_map<uint64_t, std::shared_ptr<Stream>> streams_;
+  std::vector<uint64_t> to_cancel_;
+  GeneratorMetrics metrics_;
+  std::mt19937_64 seeds_;
+  bool stop_ = false;
+
+  // The step that runs; the loop thread's.
+  std::vector<GenerationSpan> spans_;
+  std::vector<uint64_t> expired_;
+  std::vector<int32_t> ids_;
+  std::vector<StepSpan> steps_;
+  std::vector<std::shared_ptr<Stream>> stepping_;  // by span
+  std::vector<Sampled> sampled_;                   // by span
+  std::vector<float> logits_;
+  std::vector<Sampler> samplers_;  // by thread
+  std::vector<std::shared_ptr<CompletionQueue>> to_wake_;
+
+  std::thread thread_;  // last: it starts when all else is there
+};
+
+}  // namespace headrace

@@ -1,0 +1,233 @@
+// GEMMs with weights of 4 and 8 bits in groups of 32 along k, each with a scale of its own: what language
+// models are stored in. Activations are quantised alike, so that products are of bytes; a group's sum is
+// exact, and the sum over groups is in f32.
+//
+//   panel:  per group   steps of 4 k: bytes [kPanelColumns][4], two steps to a byte in 4 bits (low, high)
+//                       scales, f16 [kPanelColumns]; in 4 bits also offsets, f16 [kPanelColumns]
+//   row:    K bytes; then per group its scale and the sum of its bytes
+#pragma once
+
+#include "kernels/cpu/narrow.inc.h"
+
+namespace headrace {
+namespace {
+
+constexpr int64_t kGroup = kWeightGroup, kStep = 4, kStepsPerGroup = kGroup / kStep;
+constexpr int64_t kAhead = 2048;  // bytes of weights asked for before they are needed
+
+struct GroupScale {
+  float scale;
+  int32_t sum;
+};
+
+inline int64_t grouped_row_bytes(int64_t k) {
+  return k + k / kGroup * static_cast<int64_t>(sizeof(GroupScale));
+}
+
+#if defined(__AVX512F__)
+inline Vec load_halves(const void* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+inline IntVec low_nibbles(IntVec a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
+inline IntVec high_nibbles(IntVec a) {
+  return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
+}
+#else
+inline Vec load_halves(const void* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
+inline IntVec low_nibbles(IntVec a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }
+inline IntVec high_nibbles(IntVec a) {
+  return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(15));
+}
+#endif
+
+// sum + four bytes of w times four of x, each lane; w is 4 bits wide, or a byte plus kByteOffset.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+constexpr int32_t kByteOffset = 128;
+inline IntVec dot_nibbles(IntVec sum, IntVec w, IntVec x) { return dot_bytes(sum, w, x); }
+inline IntVec dot_weights(IntVec sum, IntVec w, IntVec x) { return dot_bytes(sum, w, x); }
+#elif defined(__AVX512F__)
+constexpr int32_t kByteOffset = 0;
+inline IntVec dot_nibbles(IntVec sum, IntVec w, IntVec x) {
+  return add_int(sum, madd_16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
+}
+// Products in pairs of 16 bits, which |w| <= 128 and |x| <= 127 fill but do not overflow.
+inline IntVec dot_weights(IntVec sum, IntVec w, IntVec x) {
+  const IntVec turned = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+  return dot_nibbles(sum, _mm512_abs_epi8(w), turned);
+}
+#else
+constexpr int32_t kByteOffset = 0;
+inline IntVec dot_nibbles(IntVec sum, IntVec w, IntVec x) {
+  return add_int(sum, madd_16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+}
+inline IntVec dot_weights(IntVec sum, IntVec w, IntVec x) {
+  return dot_nibbles(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
+#endif
+
+// f32 to f16, to the nearest; scales are numbers that f16 holds, so this loses nothing.
+inline void store_half(char* p, float a) {
+  const __m128i half = _mm_cvtps_ph(_mm_set_ss(a), _MM_FROUND_TO_NEAREST_INT);
+  const auto bits = static_cast<uint16_t>(_mm_extract_epi16(half, 0));
+  __builtin_memcpy(p, &bits, sizeof bits);
+}
+
+struct Nibbles {
+  static constexpr int64_t kGroupBytes = kGroup / 2 * kPanelColumns, kHalves = 2;
+  static void put(char* group, int64_t c, int64_t i, uint8_t q) {
+    const int64_t step = i / kStep;
+    char& byte = group[(step / 2 * kPanelColumns + c) * kStep + i % kStep];
+    byte = static_cast<char>(step % 2 ? (byte & 15) | q << 4 : q);
+  }
+};
+
+struct Bytes {
+  static constexpr int64_t kGroupBytes = kGroup * kPanelColumns, kHalves = 1;
+  static void put(char* group, int64_t c, int64_t i, uint8_t q) {
+    group[(i / kStep * kPanelColumns + c) * kStep + i % kStep] = static_cast<char>(q - 128 + kByteOffset);
+  }
+};
+
+template <typename Format>
+constexpr int64_t kStoredGroup = Format::kGroupBytes + Format::kHalves * kPanelColumns * 2;
+
+template <typename Format>
+int64_t grouped_packed_bytes(int64_t n, int64_t k) {
+  return (n + kPanelColumns - 1) / kPanelColumns * (k / kGroup) * kStoredGroup<Format>;
+}
+
+template <typename Format>
+void pack_groups(const GroupedWeights& w, int64_t n, int64_t k, void* packed) {
+  const int64_t groups = k / kGroup;
+  auto* out = static_cast<char*>(packed);
+  for (int64_t panel = 0; panel < n; panel += kPanelColumns)
+    for (int64_t g = 0; g < groups; ++g, out += kStoredGroup<Format>)
+      for (int64_t c = 0; c < kPanelColumns; ++c) {
+        const int64_t row = panel + c;
+        const bool is_there = row < n;
+        for (int64_t i = 0; i < kGroup; ++i)
+          Format::put(out, c, i, is_there ? w.q[row * k + g * kGroup + i] : 0);
+        char* const scales = out + Format::kGroupBytes;
+        store_half(scales + 2 * c, is_there ? w.scale[row * groups + g] : 0.0f);
+        if (Format::kHalves == 2)
+          store_half(scales + 2 * (kPanelColumns + c), is_there ? w.offset[row * groups + g] : 0.0f);
+      }
+}
+
+void encode_groups(const float* x, int64_t rows, int64_t k, const float*, void* encoded) {
+  auto* out = static_cast<char*>(encoded);
+  for (int64_t row = 0; row < rows; ++row, x += k, out += grouped_row_bytes(k))
+    for (int64_t g = 0; g < k / kGroup; ++g) {
+      const float* const from = x + g * kGroup;
+      GroupScale scale{int8_scale(from, kGroup, nullptr), 0};
+      const Vec inverse = splat(scale.scale > 0.0f ? 1.0f / scale.scale : 0.0f);
+      IntVec sum = splat_int(0);
+      for (int64_t i = 0; i < kGroup; i += kLanes) {
+        const IntVec q = to_int(mul(load(from + i), inverse));
+        store_bytes(out + g * kGroup + i, q, kLanes);
+        sum = add_int(sum, q);
+      }
+      scale.sum = sum_int(sum);
+      __builtin_memcpy(out + k + g * static_cast<int64_t>(sizeof scale), &scale, sizeof scale);
+    }
+}
+
+// One group of kRows rows: exact sums of byte products.
+template <typename Format, int kRows>
+inline __attribute__((always_inline)) void group_sums(const char* x, int64_t stride, const char* w,
+                                                      Int8Dot::Acc (&acc)[kRows][kPanelVectors]) {
+  constexpr int64_t kVectorBytes = kLanes * kStep, kStepBytes = kPanelColumns * kStep;
+#pragma GCC unroll 8
+  for (int64_t s = 0; s < kStepsPerGroup; s += 2)
+#pragma GCC unroll 2
+    for (int v = 0; v < kPanelVectors; ++v) {
+      IntVec first, second;
+      if constexpr (Format::kHalves == 2) {
+        const IntVec both = load_int(w + s / 2 * kStepBytes + v * kVectorBytes);
+        first = low_nibbles(both), second = high_nibbles(both);
+      } else {
+        first = load_int(w + s * kStepBytes + v * kVectorBytes);
+        second = load_int(w + (s + 1) * kStepBytes + v * kVectorBytes);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const IntVec a = splat_int(four_bytes(x + r * stride + s * kStep));
+        const IntVec b = splat_int(four_bytes(x + r * stride + (s + 1) * kStep));
+        auto sum = reinterpret_cast<IntVec>(acc[r][v]);
+        if constexpr (Format::kHalves == 2)
+          sum = dot_nibbles(dot_nibbles(sum, first, a), second, b);
+        else
+          sum = dot_weights(dot_weights(sum, first, a), second, b);
+        acc[r][v] = reinterpret_cast<Int8Dot::Acc>(sum);
+      }
+    }
+}
+
+template <typename Format, int kRows>
+void grouped_rows(const NarrowGemm& g, int64_t row, int64_t col_begin, int64_t col_end) {
+  const int64_t groups = g.k / kGroup, stride = grouped_row_bytes(g.k);
+  const char* const x = static_cast<const char*>(g.x) + row * stride;
+  for (int64_t col = col_begin; col < col_end; col += kPanelColumns) {
+    const char* w =
+        static_cast<const char*>(g.packed_w) + col / kPanelColumns * groups * kStoredGroup<Format>;
+    Vec total[kRows][kPanelVectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < kPanelVectors; ++v) total[r][v] = splat(0.0f);
+#pragma GCC unroll 1
+    for (int64_t group = 0; group < groups; ++group, w += kStoredGroup<Format>) {
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kStoredGroup<Format>; i += 64) __builtin_prefetch(w + kAhead + i, 0, 3);
+      Int8Dot::Acc acc[kRows][kPanelVectors] = {};
+      group_sums<Format, kRows>(x + group * kGroup, stride, w, acc);
+      const char* const halves = w + Format::kGroupBytes;
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        GroupScale scale;
+        __builtin_memcpy(&scale, x + r * stride + g.k + group * static_cast<int64_t>(sizeof scale),
+                         sizeof scale);
+        const float offset = scale.scale * static_cast<float>(scale.sum);
+#pragma GCC unroll 2
+        for (int v = 0; v < kPanelVectors; ++v) {
+          const Vec weight = mul(load_halves(halves + v * kLanes * 2), splat(scale.scale));
+          if constexpr (Format::kHalves == 2) {
+            total[r][v] = mul_add(to_float(reinterpret_cast<IntVec>(acc[r][v])), weight, total[r][v]);
+            total[r][v] =
+                mul_add(load_halves(halves + (kPanelColumns + v * kLanes) * 2), splat(offset), total[r][v]);
+          } else {
+            const Int8Dot::Acc exact = acc[r][v] - kByteOffset * scale.sum;
+            total[r][v] = mul_add(to_float(reinterpret_cast<IntVec>(exact)), weight, total[r][v]);
+          }
+        }
+      }
+    }
+    float tile[kRows * kPanelColumns];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < kPanelVectors; ++v) store(tile + r * kPanelColumns + v * kLanes, total[r][v]);
+    finish_narrow(g, row, kRows, col, least(kPanelColumns, col_end - col), tile);
+  }
+}
+
+template <typename Format>
+void grouped_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin,
+                  int64_t col_end) {
+  using Rows = void (*)(const NarrowGemm&, int64_t, int64_t, int64_t);
+#if defined(__AVX512F__)
+  constexpr Rows kRows[] = {grouped_rows<Format, 1>, grouped_rows<Format, 2>, grouped_rows<Format, 3>,
+                            grouped_rows<Format, 4>, grouped_rows<Format, 5>, grouped_rows<Format, 6>};
+#else
+  constexpr Rows kRows[] = {grouped_rows<Format, 1>, grouped_rows<Format, 2>};
+#endif
+  constexpr int64_t kTile = sizeof kRows / sizeof kRows[0];
+  each_tile(
+      row_begin, row_end, kTile, col_begin, col_end, g.k / kGroup * kStoredGroup<Format>,
+      [&](int64_t row, int64_t end, int64_t col, int64_t stop) { kRows[end - row - 1](g, row, col, stop); });
+}
+
+}  // namespace
+}  // namespace headrace

@@ -1,0 +1,193 @@
+#include "models/language_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "models/settings_file.h"
+
+namespace headrace {
+namespace {
+
+constexpr const char* kFamilies[] = {"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text"};
+
+// A member that is there and not null.
+std::optional<JsonValue> given(JsonValue object, std::string_view key) {
+  const auto value = object.find(key);
+  return value && !value->is_null() ? value : std::nullopt;
+}
+
+int64_t size_or(JsonValue object, std::string_view key, int64_t high, int64_t fallback) {
+  const auto value = given(object, key);
+  return value ? value->as_int(1, high) : fallback;
+}
+
+double number_or(JsonValue object, std::string_view key, double low, double high, double fallback) {
+  const auto value = given(object, key);
+  if (!value) return fallback;
+  const double number = value->as_double();
+  if (!(number >= low && number <= high))
+    value->fail(concat(key, " must lie between ", low, " and ", high, ", not at ", number));
+  return number;
+}
+
+bool flag_or(JsonValue object, std::string_view key, bool fallback) {
+  const auto value = given(object, key);
+  return value ? value->as_bool() : fallback;
+}
+
+[[noreturn]] void refuse(const std::string& path, const std::string& what, std::string_view supported) {
+  throw Error(ErrorKind::kUnsupported, concat(path, ": ", what, ": supported are ", supported));
+}
+
+// One set of rotary parameters, as transformers 5 (rope_parameters) or earlier (rope_scaling) writes it.
+RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, const std::string& path) {
+  RotaryConfig rotary;
+  rotary.theta = number_or(object, "rope_theta", 1.0, 1e12, theta);
+  const auto type = given(object, "rope_type") ? given(object, "rope_type") : given(object, "type");
+  if (type) rotary.type = type->as_string();
+  if (rotary.type == "default") return rotary;
+  if (rotary.type != "linear" && rotary.type != "llama3" && rotary.type != "yarn")
+    refuse(path, concat("rotary positions of type '", rotary.type, "'"), "default, linear, llama3 and yarn");
+  rotary.factor = number_or(object, "factor", 1.0, 1e4, 1.0);
+  rotary.low_frequency_factor = number_or(object, "low_freq_factor", 1e-3, 1e4, 1.0);
+  rotary.high_frequency_factor = number_or(object, "high_freq_factor", 1e-3, 1e4, 4.0);
+  rotary.beta_fast = number_or(object, "beta_fast", 1e-3, 1e6, 32.0);
+  rotary.beta_slow = number_or(object, "beta_slow", 1e-3, 1e6, 1.0);
+  rotary.attention_factor = number_or(object, "attention_factor", 1e-3, 1e3, 0.0);
+  rotary.truncate = flag_or(object, "truncate", true);
+  rotary.original_positions =
+      number_or(object, "original_max_position_embeddings", 1, 1 << 30, static_cast<double>(positions));
+  if (rotary.type == "llama3" && rotary.high_frequency_factor <= rotary.low_frequency_factor)
+    object.fail("high_freq_factor must be above low_freq_factor");
+  for (const char* key : {"mscale", "mscale_all_dim"})
+    if (given(object, key)) refuse(path, concat("'", key, "' of rotary positions"), "yarn without it");
+  return rotary;
+}
+
+void read_rotaries(JsonValue root, const std::string& path, LanguageConfig& config) {
+  const double theta = number_or(root, "rope_theta", 1.0, 1e12, 10000.0);
+  const double local = number_or(root, "rope_local_base_freq", 1.0, 1e12, 10000.0);
+  config.rotary.theta = theta;
+  config.local_rotary.theta = config.family == "gemma3_text" ? local : theta;
+  if (const auto parameters = given(root, "rope_parameters")) {
+    const auto full = given(*parameters, "full_attention"), sliding = given(*parameters, "sliding_attention");
+    config.rotary = read_rotary(full ? *full : *parameters, theta, config.positions, path);
+    config.local_rotary =
+        full ? (sliding ? read_rotary(*sliding, local, config.positions, path) : config.local_rotary)
+             : config.rotary;
+  } else if (const auto scaling = given(root, "rope_scaling")) {
+    config.rotary = read_rotary(*scaling, theta, config.positions, path);
+    if (config.family != "gemma3_text") config.local_rotary = config.rotary;
+  }
+}
+
+// Which layers look at a window only.
+void read_windows(JsonValue root, LanguageConfig& config) {
+  config.windows.assign(static_cast<size_t>(config.layers), 0);
+  if (!flag_or(root, "use_sliding_window", config.family != "qwen2" && config.family != "qwen3")) return;
+  const int64_t window = size_or(root, "sliding_window", 1 << 30, 0);
+  if (window == 0) return;
+  if (const auto types = given(root, "layer_types")) {
+    if (static_cast<int64_t>(types->size()) != config.layers)
+      types->fail(concat("layer_types has ", types->size(), " entries for ", config.layers, " layers"));
+    size_t layer = 0;
+    for (const JsonValue type : types->items()) {
+      const std::string_view name = type.as_string();
+      if (name != "full_attention" && name != "sliding_attention")
+        type.fail(concat("'", name, "' among layer_types: known are full_attention and sliding_attention"));
+      config.windows[layer++] = name == "sliding_attention" ? window : 0;
+    }
+    return;
+  }
+  // Files older than layer_types.
+  const int64_t pattern = size_or(root, "sliding_window_pattern", 1 << 10, config.family == "gemma2" ? 2 : 6);
+  const int64_t first = size_or(root, "max_window_layers", 1 << 10, 0);
+  for (int64_t i = 0; i < config.layers; ++i) {
+    bool is_local = true;
+    if (config.family.starts_with("gemma")) is_local = (i + 1) % pattern != 0;
+    if (config.family.starts_with("qwen")) is_local = i >= first;
+    if (is_local) config.windows[static_cast<size_t>(i)] = window;
+  }
+}
+
+void read_end_ids(JsonValue root, LanguageConfig& config) {
+  const auto ids = given(root, "eos_token_id");
+  if (!ids) return;
+  const auto add = [&](JsonValue id) {
+    config.end_ids.push_back(static_cast<int32_t>(id.as_int(0, config.vocabulary - 1)));
+  };
+  if (!ids->is_array()) return add(*ids);
+  for (const JsonValue id : ids->items()) add(id);
+}
+
+void read_gemma(JsonValue root, LanguageConfig& config) {
+  config.norm_offset = 1;
+  config.embedding_scale = std::sqrt(static_cast<float>(config.hidden));
+  config.has_post_norms = true;
+  config.has_head_norms = config.family == "gemma3_text";
+  const double scalar = number_or(root, "query_pre_attn_scalar", 1e-3, 1e6, 256.0);
+  config.attention_scale = static_cast<float>(1.0 / std::sqrt(scalar));
+  config.attention_cap = static_cast<float>(number_or(root, "attn_logit_softcapping", 0, 1e6, 0.0));
+  config.logit_cap = static_cast<float>(number_or(root, "final_logit_softcapping", 0, 1e6, 0.0));
+}
+
+void read_activation(JsonValue root, const std::string& path, LanguageConfig& config) {
+  auto activation = given(root, "hidden_activation");
+  if (!activation) activation = given(root, "hidden_act");
+  const std::string_view name = activation ? activation->as_string() : "silu";
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new")
+    config.activation = GateActivation::kGeluTanh;
+  else if (name != "silu" && name != "swish")
+    refuse(path, concat("the activation '", name, "'"), "silu and gelu_pytorch_tanh");
+}
+
+}  // namespace
+
+std::vector<std::string> language_families() { return {std::begin(kFamilies), std::end(kFamilies)}; }
+
+bool is_language_family(const std::string& family) {
+  return std::find(std::begin(kFamilies), std::end(kFamilies), family) != std::end(kFamilies);
+}
+
+LanguageConfig read_language_config(const std::string& directory) {
+  const std::string path = directory + "/config.json";
+  const std::string text = read_settings_file(path);
+  const JsonDocument document(text, path);
+  const JsonValue root = document.root();
+  LanguageConfig config;
+  config.family = root.at("model_type").as_string();
+  if (!is_language_family(config.family)) {
+    std::string known;
+    for (const char* name : kFamilies) known += concat(known.empty() ? "" : ", ", name);
+    refuse(path, concat("model_type '", config.family, "'"), known);
+  }
+  config.hidden = root.at("hidden_size").as_int(1, 1 << 16);
+  config.layers = root.at("num_hidden_layers").as_int(1, 1 << 10);
+  config.heads = root.at("num_attention_heads").as_int(1, 1 << 10);
+  config.kv_heads = size_or(root, "num_key_value_heads", 1 << 10, config.heads);
+  config.feed_forward = root.at("intermediate_size").as_int(1, 1 << 18);
+  config.vocabulary = root.at("vocab_size").as_int(1, 1 << 24);
+  config.positions = size_or(root, "max_position_embeddings", 1 << 24, 2048);
+  config.head_dim = size_or(root, "head_dim", 1 << 12, std::max<int64_t>(config.hidden / config.heads, 1));
+  config.norm_eps = static_cast<float>(number_or(root, "rms_norm_eps", 1e-12, 1e-1, 1e-6));
+  config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  config.has_head_norms = config.family == "qwen3";
+  config.is_fused = config.family == "phi3";
+  config.is_tied = flag_or(root, "tie_word_embeddings", config.family.starts_with("gemma"));
+  if (config.heads % config.kv_heads != 0)
+    root.fail(concat(config.heads, " query heads are no multiple of ", config.kv_heads, " key-value heads"));
+  const double part = number_or(root, "partial_rotary_factor", 1e-3, 1.0, 1.0);
+  config.rotated = static_cast<int64_t>(static_cast<double>(config.head_dim) * part) / 2 * 2;
+  if (config.rotated == 0)
+    root.fail(concat("a head of ", config.head_dim, " has nothing for positions to turn"));
+  if (config.family.starts_with("gemma")) read_gemma(root, config);
+  read_activation(root, path, config);
+  read_rotaries(root, path, config);
+  read_windows(root, config);
+  read_end_ids(root, config);
+  return config;
+}
+
+}  // namespace headrace

@@ -1,0 +1,266 @@
+#include "models/language_model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace headrace {
+namespace {
+
+// A step's work by rows: enough of them in one task that handing it out costs little.
+constexpr int64_t kRowsPerTask = 16;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+template <typename Body>
+void each_rows(ThreadPool& pool, int64_t rows, const Body& body) {
+  pool.parallel_for(divide_up(rows, kRowsPerTask), [&](int64_t task, int) {
+    const int64_t begin = task * kRowsPerTask;
+    body(begin, std::min(rows, begin + kRowsPerTask));
+  });
+}
+
+Buffer read_norm(WeightReader& reader, const std::string& name, int64_t c, float offset) {
+  Buffer gain = reader.tensor(name + ".weight", {c});
+  for (int64_t i = 0; i < c; ++i) gain.data()[i] += offset;
+  return gain;
+}
+
+}  // namespace
+
+std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory, const Kernels& kernels,
+                                                   const LoadOptions& options) {
+  const LanguageConfig config = read_language_config(directory);
+  std::unique_ptr<LanguageModel> model(new LanguageModel(kernels, Checkpoint::open(directory)));
+  model->config_ = config;
+  WeightReader reader(model->checkpoint_, "", kernels);
+  const Precision precision = language_precision_by_name(options.precision, kernels);
+  reader.use(precision);
+  model->embedding_ = reader.rows("model.embed_tokens.weight", config.vocabulary, config.hidden);
+  for (int64_t i = 0; i < config.layers; ++i) model->layers_.push_back(model->read_layer(reader, i));
+  model->final_norm_ = read_norm(reader, "model.norm", config.hidden, config.norm_offset);
+  // A tied model's file may hold the shared weights under either name, or both.
+  const bool has_output = reader.has("lm_head.weight") && !config.is_tied;
+  model->output_ =
+      reader.projection({{has_output ? "lm_head" : "model.embed_tokens", config.vocabulary}}, config.hidden);
+
+  ModelInfo& info = model->info_;
+  info.task = "generate";
+  info.architecture = config.family;
+  info.isa = kernels.name;
+  info.precision = precision_name(precision);
+  info.rows = AnswerRows::kPicked;
+  info.dimensions = config.vocabulary;
+  info.max_tokens = config.positions;
+  info.vocabulary = config.vocabulary;
+  info.parameters = reader.parameters();
+  info.weight_bytes = reader.packed_bytes();
+  return model;
+}
+
+LanguageModel::Layer LanguageModel::read_layer(WeightReader& reader, int64_t index) const {
+  const LanguageConfig& c = config_;
+  const std::string name = concat("model.layers.", index, ".");
+  const std::string attention = name + "self_attn.", mlp = name + "mlp.";
+  const int64_t queries = c.heads * c.head_dim, keys = c.kv_heads * c.head_dim;
+  const auto norm = [&](const std::string& which, int64_t width) {
+    return read_norm(reader, which, width, c.norm_offset);
+  };
+  Layer layer;
+  layer.attention_norm = norm(name + "input_layernorm", c.hidden);
+  if (c.is_fused) {
+    layer.qkv = reader.projection({{attention + "qkv_proj", queries + 2 * keys}}, c.hidden);
+    layer.gate_up = reader.projection({{mlp + "gate_up_proj", 2 * c.feed_forward}}, c.hidden);
+  } else {
+    layer.qkv = reader.projection(
+        {{attention + "q_proj", queries}, {attention + "k_proj", keys}, {attention + "v_proj", keys}},
+        c.hidden);
+    layer.gate_up =
+        reader.projection({{mlp + "gate_proj", c.feed_forward}, {mlp + "up_proj", c.feed_forward}}, c.hidden);
+  }
+  if (c.has_head_norms) {
+    layer.query_norm = norm(attention + "q_norm", c.head_dim);
+    layer.key_norm = norm(attention + "k_norm", c.head_dim);
+  }
+  layer.attended = reader.projection({{attention + "o_proj", c.hidden}}, queries);
+  layer.down = reader.projection({{mlp + "down_proj", c.hidden}}, c.feed_forward);
+  if (c.has_post_norms) {
+    layer.attended_norm = norm(name + "post_attention_layernorm", c.hidden);
+    layer.mlp_norm = norm(name + "pre_feedforward_layernorm", c.hidden);
+    layer.down_norm = norm(name + "post_feedforward_layernorm", c.hidden);
+  } else {
+    layer.mlp_norm = norm(name + "post_attention_layernorm", c.hidden);
+  }
+  layer.window = c.windows[static_cast<size_t>(index)];
+  return layer;
+}
+
+int64_t LanguageModel::cache_block_bytes() const {
+  return config_.layers * block_floats() * static_cast<int64_t>(sizeof(float));
+}
+
+void LanguageModel::reserve(const StepLimits& limits) {
+  limits_ = limits;
+  const LanguageConfig& c = config_;
+  const int64_t rows = limits.step_tokens, queries = c.heads * c.head_dim;
+  rotary_.fill(c.rotary, c.rotated, limits.context);
+  local_rotary_.fill(c.local_rotary, c.rotated, limits.context);
+  cache_ = Buffer(c.layers * limits.blocks * block_floats());
+  x_ = Buffer(rows * c.hidden);
+  normed_ = Buffer(rows * c.hidden);
+  qkv_ = Buffer(rows * (queries + 2 * c.kv_heads * c.head_dim));
+  context_ = Buffer(rows * std::max(queries, c.hidden));
+  gate_up_ = Buffer(rows * 2 * c.feed_forward);
+  hidden_ = Buffer(rows * c.feed_forward);
+  const Layer& layer = layers_.front();
+  int64_t bytes = 0;
+  for (const Linear* linear : {&layer.qkv, &layer.attended, &layer.gate_up, &layer.down})
+    bytes = std::max(bytes, linear->encoded_bytes(kernels_, rows));
+  bytes = std::max(bytes, output_.encoded_bytes(kernels_, limits.step_wanted));
+  encoded_ = Buffer(divide_up(bytes, 4));
+  // Whole cache lines apart, so that threads do not write to each other's.
+  scratch_floats_ =
+      divide_up(kernels_.decoder.paged_attention_scratch(c.heads / c.kv_heads, c.head_dim), 16) * 16 + 16;
+  scratch_ = Buffer(scratch_floats_ * limits.threads);
+}
+
+void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool) {
+  const auto rows = static_cast<int64_t>(batch.ids.size());
+  embed(batch);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    norm(pool, layer.attention_norm, rows, x_.data(), normed_.data());
+    layer.qkv.forward(kernels_, pool, rows, normed_.data(), qkv_.data(), Activation::kNone, nullptr,
+                      encoded_.data());
+    place(layer, i, batch, pool);
+    attend(layer, i, batch, pool);
+    add_block(layer.attended, layer.attended_norm, rows, context_.data(), pool);
+    norm(pool, layer.mlp_norm, rows, x_.data(), normed_.data());
+    layer.gate_up.forward(kernels_, pool, rows, normed_.data(), gate_up_.data(), Activation::kNone, nullptr,
+                          encoded_.data());
+    const int64_t f = config_.feed_forward;
+    each_rows(pool, rows, [&](int64_t begin, int64_t end) {
+      kernels_.decoder.gate(gate_up_.data() + begin * 2 * f, end - begin, f, config_.activation,
+                            hidden_.data() + begin * f);
+    });
+    add_block(layer.down, layer.down_norm, rows, hidden_.data(), pool);
+  }
+  answer(batch, logits, pool);
+}
+
+void LanguageModel::embed(const StepBatch& batch) {
+  float* x = x_.data();
+  for (const int32_t id : batch.ids) {
+    embedding_.read(id, x);
+    if (config_.embedding_scale != 1.0f)
+      for (int64_t i = 0; i < config_.hidden; ++i) x[i] *= config_.embedding_scale;
+    x += config_.hidden;
+  }
+}
+
+void LanguageModel::norm(ThreadPool& pool, const Buffer& gain, int64_t rows, const float* x, float* y) const {
+  const int64_t c = gain.size();
+  each_rows(pool, rows, [&](int64_t begin, int64_t end) {
+    kernels_.decoder.rms_norm(x + begin * c, gain.data(), config_.norm_eps, end - begin, c, y + begin * c);
+  });
+}
+
+// Queries and keys turned to their positions; keys and values to the cache.
+void LanguageModel::place(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool) {
+  const LanguageConfig& c = config_;
+  const DecoderKernels& kernels = kernels_.decoder;
+  const int64_t d = c.head_dim, width = (c.heads + 2 * c.kv_heads) * d;
+  const RotaryTable& rotary = layer.window > 0 ? local_rotary_ : rotary_;
+  float* const cache = layer_cache(index);
+  int64_t row = 0;
+  for (const StepSpan& span : batch.spans) {
+    each_rows(pool, span.tokens, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        float* const queries = qkv_.data() + (row + t) * width;
+        float* const keys = queries + c.heads * d;
+        if (c.has_head_norms) {
+          kernels.rms_norm(queries, layer.query_norm.data(), c.norm_eps, c.heads, d, queries);
+          kernels.rms_norm(keys, layer.key_norm.data(), c.norm_eps, c.kv_heads, d, keys);
+        }
+        const int64_t position = span.position + t;
+        kernels.rotate(queries, c.heads + c.kv_heads, d, rotary.half(), rotary.cosine(position),
+                       rotary.sine(position));
+        float* const block = cache + span.blocks[position / kCacheBlock] * block_floats();
+        for (int64_t head = 0; head < c.kv_heads; ++head)
+          kernels.store_key_value(keys + head * d, keys + (c.kv_heads + head) * d, d, position % kCacheBlock,
+                                  block + head * 2 * kCacheBlock * d);
+      }
+    });
+    row += span.tokens;
+  }
+}
+
+void LanguageModel::attend(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool) {
+  const LanguageConfig& c = config_;
+  const int64_t d = c.head_dim, group = c.heads / c.kv_heads, width = (c.heads + 2 * c.kv_heads) * d;
+  // Long stretches are cut so that every thread has work; a row's numbers are the same either way.
+  constexpr int64_t kTokensPerTask = 64;
+  int64_t tasks = 0;
+  for (const StepSpan& span : batch.spans) tasks += divide_up(span.tokens, kTokensPerTask) * c.kv_heads;
+  pool.parallel_for(tasks, [&](int64_t task, int thread) {
+    int64_t row = 0;
+    const StepSpan* span = batch.spans.data();
+    for (;; ++span) {
+      const int64_t own = divide_up(span->tokens, kTokensPerTask) * c.kv_heads;
+      if (task < own) break;
+      task -= own;
+      row += span->tokens;
+    }
+    const int64_t head = task % c.kv_heads, begin = task / c.kv_heads * kTokensPerTask;
+    kernels_.decoder.paged_attention({.q = qkv_.data() + (row + begin) * width + head * group * d,
+                                      .ldq = width,
+                                      .cache = layer_cache(index) + head * 2 * kCacheBlock * d,
+                                      .blocks = span->blocks,
+                                      .block_floats = block_floats(),
+                                      .out = context_.data() + ((row + begin) * c.heads + head * group) * d,
+                                      .ldo = c.heads * d,
+                                      .rows = std::min(kTokensPerTask, span->tokens - begin),
+                                      .group = group,
+                                      .head_dim = d,
+                                      .position = span->position + begin,
+                                      .window = layer.window,
+                                      .scale = c.attention_scale,
+                                      .soft_cap = c.attention_cap,
+                                      .scratch = scratch_.data() + thread * scratch_floats_});
+  });
+}
+
+void LanguageModel::add_block(const Linear& linear, const Buffer& gain, int64_t rows, const float* input,
+                              ThreadPool& pool) {
+  float* const x = x_.data();
+  if (gain.size() == 0)
+    return linear.forward(kernels_, pool, rows, input, x, Activation::kNone, x, encoded_.data());
+  const int64_t c = config_.hidden;
+  linear.forward(kernels_, pool, rows, input, normed_.data(), Activation::kNone, nullptr, encoded_.data());
+  norm(pool, gain, rows, normed_.data(), normed_.data());
+  each_rows(pool, rows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * c; i < end * c; ++i) x[i] += normed_.data()[i];
+  });
+}
+
+void LanguageModel::answer(const StepBatch& batch, float* logits, ThreadPool& pool) {
+  const int64_t c = config_.hidden;
+  int64_t row = 0, wanted = 0;
+  for (const StepSpan& span : batch.spans) {
+    row += span.tokens;
+    for (int64_t i = row - span.wanted; i < row; ++i, ++wanted)
+      kernels_.decoder.rms_norm(x_.data() + i * c, final_norm_.data(), config_.norm_eps, 1, c,
+                                normed_.data() + wanted * c);
+  }
+  if (wanted == 0) return;
+  output_.forward(kernels_, pool, wanted, normed_.data(), logits, Activation::kNone, nullptr,
+                  encoded_.data());
+  if (const float cap = config_.logit_cap; cap > 0)
+    each_rows(pool, wanted, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * config_.vocabulary; i < end * config_.vocabulary; ++i)
+        logits[i] = cap * std::tanh(logits[i] / cap);
+    });
+}
+
+}  // namespace headrace

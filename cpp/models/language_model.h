@@ -1,0 +1,113 @@
+// A language model of the Llama family: tokens -> logits of the next one, over a cache of keys and values.
+//
+//   x = embedding[id]
+//   per layer:  a = attention(norm(x) Wqkv);  x += a Wo;  g, u = norm(x) Wgate, norm(x) Wup;  x += (act(g) u)
+//   Wdown logits = norm(x) Wout
+//
+// A step takes rows of many sequences at once, some with one new token, some with a stretch of their prompt:
+// every linear layer is one GEMM over all rows, only attention looks at sequences. A row's numbers do not
+// depend on the other rows, nor on how a prompt is cut into steps.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/language_config.h"
+#include "models/layers.h"
+#include "models/model.h"
+#include "models/rotary.h"
+#include "models/weights.h"
+
+namespace headrace {
+
+// Consecutive tokens of one sequence.
+struct StepSpan {
+  int64_t tokens = 0;
+  int64_t position = 0;             // of the first; what is before it is in the cache
+  const int32_t* blocks = nullptr;  // the sequence's blocks, kCacheBlock tokens each, up to its last token
+  int64_t wanted = 0;               // of how many of its last tokens logits are wanted
+};
+
+struct StepBatch {
+  std::span<const int32_t> ids;  // [T], the spans' tokens end to end
+  std::span<const StepSpan> spans;
+};
+
+struct StepLimits {
+  int64_t step_tokens = 512;  // rows of one step
+  int64_t step_wanted = 64;   // rows of logits of one step
+  int64_t context = 2048;     // the longest sequence
+  int64_t blocks = 64;        // of the cache
+  int threads = 1;
+};
+
+class LanguageModel {
+ public:
+  // Reads a directory's config.json and weights, and packs them for `kernels`. Throws what language_config.h
+  // and weights.h say.
+  static std::unique_ptr<LanguageModel> load(const std::string& directory, const Kernels& kernels,
+                                             const LoadOptions& options = {});
+
+  const ModelInfo& info() const { return info_; }
+  const LanguageConfig& config() const { return config_; }
+  int64_t cache_block_bytes() const;
+
+  // Makes room; the only call that allocates.
+  void reserve(const StepLimits& limits);
+
+  // logits [sum of wanted, V], spans in order. Every id, length and block is within what was reserved, and
+  // no two spans are of one sequence. Allocates nothing and cannot fail.
+  void step(const StepBatch& batch, float* logits, ThreadPool& pool);
+
+ private:
+  struct Layer {
+    Buffer attention_norm;        // [C]
+    Linear qkv;                   // [(H + 2 K) D, C]
+    Buffer query_norm, key_norm;  // [D], where heads are normed
+    Linear attended;              // [C, H D]
+    Buffer attended_norm;         // [C], where what a block gives is normed
+    Buffer mlp_norm;              // [C]
+    Linear gate_up;               // [2 F, C]
+    Linear down;                  // [C, F]
+    Buffer down_norm;             // [C], as attended_norm
+    int64_t window = 0;
+  };
+
+  LanguageModel(const Kernels& kernels, Checkpoint checkpoint)
+      : kernels_(kernels), checkpoint_(std::move(checkpoint)) {}
+  Layer read_layer(WeightReader& reader, int64_t index) const;
+  void embed(const StepBatch& batch);
+  void norm(ThreadPool& pool, const Buffer& gain, int64_t rows, const float* x, float* y) const;
+  void place(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
+  void attend(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
+  // x += what a block gives, normed first where there is a norm.
+  void add_block(const Linear& linear, const Buffer& gain, int64_t rows, const float* input,
+                 ThreadPool& pool);
+  void answer(const StepBatch& batch, float* logits, ThreadPool& pool);
+  int64_t block_floats() const { return config_.kv_heads * 2 * kCacheBlock * config_.head_dim; }
+  float* layer_cache(size_t layer) {
+    return cache_.data() + static_cast<int64_t>(layer) * limits_.blocks * block_floats();
+  }
+
+  const Kernels& kernels_;
+  Checkpoint checkpoint_;  // stays open: embeddings are read from it, row by row
+  LanguageConfig config_;
+  ModelInfo info_;
+  EmbeddingRows embedding_;  // [V, C]
+  std::vector<Layer> layers_;
+  Buffer final_norm_;
+  Linear output_;  // [V, C]
+  RotaryTable rotary_, local_rotary_;
+
+  StepLimits limits_;
+  Buffer cache_;  // [layers, blocks, K, 2, kCacheBlock, D], see kCacheBlock
+  // Activations of one step.
+  Buffer x_, normed_, qkv_, context_, gate_up_, hidden_;
+  Buffer encoded_;
+  Buffer scratch_;  // attention, per thread
+  int64_t scratch_floats_ = 0;
+};
+
+}  // namespace headrace

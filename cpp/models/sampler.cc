@@ -1,0 +1,187 @@
+#include "models/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "base/error.h"
+
+namespace headrace {
+namespace {
+
+template <typename Number>
+void check_range(const char* name, Number value, double low, double high) {
+  if (!(static_cast<double>(value) >= low && static_cast<double>(value) <= high))
+    throw Error(ErrorKind::kInvalidArgument,
+                concat(name, "=", value, ": must be between ", low, " and ", high));
+}
+
+// In [0, 1), from the seed and a counter (the finalizer of SplitMix64, twice).
+double uniform(uint64_t seed, int64_t counter) {
+  const auto mix = [](uint64_t x) {
+    x += 0x9E3779B97F4A7C15ull;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+    return x ^ x >> 31;
+  };
+  return static_cast<double>(mix(mix(seed) ^ static_cast<uint64_t>(counter)) >> 11) * 0x1p-53;
+}
+
+// Numbers, or -infinity, and at least one number.
+bool is_sound(std::span<const float> logits) {
+  float sum = 0, top = -HUGE_VALF;
+  for (const float logit : logits) {
+    sum += logit == -HUGE_VALF ? 0.0f : logit * 0.0f;
+    top = std::max(top, logit);
+  }
+  return sum == 0.0f && std::isfinite(top);
+}
+
+void penalize(std::span<float> logits, const SamplingOptions& options, const TokenCounts& counts) {
+  for (const auto& [token, count] : counts.counts()) {
+    float& logit = logits[static_cast<size_t>(token)];
+    if (const float r = options.repetition_penalty; r != 1.0f) logit = logit > 0 ? logit / r : logit * r;
+    if (count.generated == 0) continue;
+    logit -= options.presence_penalty + options.frequency_penalty * static_cast<float>(count.generated);
+  }
+}
+
+float log_of_sum(std::span<const float> logits, float top) {
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit - top));
+  return top + static_cast<float>(std::log(sum));
+}
+
+}  // namespace
+
+void check(const SamplingOptions& o, int64_t vocabulary) {
+  check_range("temperature", o.temperature, 0, 100);
+  check_range("top_k", o.top_k, 0, static_cast<double>(int64_t{1} << 31));
+  check_range("top_p", o.top_p, 0, 1);
+  if (o.top_p == 0)
+    throw Error(ErrorKind::kInvalidArgument,
+                "top_p=0: must be above 0; for the likeliest token say temperature=0");
+  check_range("min_p", o.min_p, 0, 1);
+  check_range("repetition_penalty", o.repetition_penalty, 0.01, 100);
+  check_range("presence_penalty", o.presence_penalty, -2, 2);
+  check_range("frequency_penalty", o.frequency_penalty, -2, 2);
+  check_range("top_logprobs", o.top_logprobs, -1, 100);
+  for (const auto& [token, bias] : o.logit_bias) {
+    if (token < 0 || token >= vocabulary)
+      throw Error(ErrorKind::kInvalidArgument,
+                  concat("logit_bias of token ", token, ": must be between 0 and ", vocabulary - 1));
+    check_range("logit_bias", bias, -100, 100);
+  }
+}
+
+void TokenCounts::add_prompt(std::span<const int32_t> tokens) {
+  for (const int32_t token : tokens) counts_[token].in_prompt = true;
+}
+
+void Sampler::keep_likeliest(std::span<const float> logits, int64_t count) {
+  const std::greater<> order;
+  candidates_.clear();
+  const auto kept = static_cast<size_t>(std::min(count, static_cast<int64_t>(logits.size())));
+  // A heap with the least likely of them on top: most logits are only compared with that.
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const Candidate candidate{logits[i], static_cast<int32_t>(i)};
+    if (candidates_.size() < kept) {
+      candidates_.push_back(candidate);
+      std::push_heap(candidates_.begin(), candidates_.end(), order);
+    } else if (candidate > candidates_.front()) {
+      std::pop_heap(candidates_.begin(), candidates_.end(), order);
+      candidates_.back() = candidate;
+      std::push_heap(candidates_.begin(), candidates_.end(), order);
+    }
+  }
+  std::sort(candidates_.begin(), candidates_.end(), order);
+}
+
+void Sampler::keep_above(std::span<const float> logits, float least) {
+  candidates_.clear();
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] >= least) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+  std::sort(candidates_.begin(), candidates_.end(), std::greater<>());
+}
+
+Sampled Sampler::sample(std::span<float> logits, const SamplingOptions& options, const TokenCounts* counts,
+                        int64_t generated, std::span<const int32_t> forbidden) {
+  Sampled result;
+  if (!is_sound(logits)) return result;
+  float log_sum = 0;
+  if (options.top_logprobs >= 0) {
+    log_sum = log_of_sum(logits, *std::max_element(logits.begin(), logits.end()));
+    keep_likeliest(logits, options.top_logprobs);
+    for (const Candidate& c : candidates_) result.top.emplace_back(c.token, c.logit - log_sum);
+  }
+  for (const auto& [token, bias] : options.logit_bias) logits[static_cast<size_t>(token)] += bias;
+  const bool penalties =
+      options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
+  std::optional<float> own;  // what the chosen token's logit was
+  std::vector<std::pair<int32_t, float>> before;
+  if (options.top_logprobs >= 0) {
+    for (const auto& [token, bias] : options.logit_bias)
+      before.emplace_back(token, logits[static_cast<size_t>(token)] - bias);
+    if (penalties && counts)
+      for (const auto& [token, count] : counts->counts())
+        before.emplace_back(token, logits[static_cast<size_t>(token)]);
+  }
+  if (penalties && counts) penalize(logits, options, *counts);
+  for (const int32_t token : forbidden) logits[static_cast<size_t>(token)] = -HUGE_VALF;
+  const auto top = std::max_element(logits.begin(), logits.end());
+  if (!std::isfinite(*top)) return result;
+  result.token = options.temperature == 0 ? static_cast<int32_t>(top - logits.begin())
+                                          : draw(logits, options, *top, generated);
+  if (options.top_logprobs >= 0) {
+    for (const auto& [token, logit] : before)
+      if (token == result.token && !own) own = logit;
+    result.logprob = own.value_or(logits[static_cast<size_t>(result.token)]) - log_sum;
+  }
+  return result;
+}
+
+int32_t Sampler::draw(std::span<const float> logits, const SamplingOptions& options, float top,
+                      int64_t generated) {
+  const float inverse = 1.0f / options.temperature;
+  const auto weight = [&](float logit) { return std::exp(static_cast<double>((logit - top) * inverse)); };
+  const auto size = static_cast<int64_t>(logits.size());
+  const bool has_top_k = options.top_k > 0 && options.top_k < size;
+  const double u = uniform(options.seed, generated);
+  if (!has_top_k && options.top_p >= 1 && options.min_p <= 0) {
+    weights_.resize(logits.size());
+    double sum = 0;
+    for (size_t i = 0; i < logits.size(); ++i) weights_[i] = sum += weight(logits[i]);
+    const auto at = std::upper_bound(weights_.begin(), weights_.end(), u * sum);
+    return static_cast<int32_t>(std::min(at - weights_.begin(), static_cast<std::ptrdiff_t>(size - 1)));
+  }
+  double mass = 1;  // of the candidates, where only they count
+  if (has_top_k) {
+    keep_likeliest(logits, options.top_k);
+    mass = 0;
+    for (const Candidate& c : candidates_) mass += weight(c.logit);
+  } else {
+    double all = 0;
+    for (const float logit : logits) all += weight(logit);
+    mass = all;
+    // Sorting all of a vocabulary is not needed: fewer and fewer likely ones, until they have the mass.
+    for (float depth = 12.0f;; depth *= 3) {
+      keep_above(logits, top - depth * options.temperature);
+      double found = 0;
+      for (const Candidate& c : candidates_) found += weight(c.logit);
+      if (found >= options.top_p * all || candidates_.size() == logits.size()) break;
+      if (depth > 1e5f) break;  // all that is left has no weight
+    }
+  }
+  double kept = 0;
+  weights_.clear();
+  for (const Candidate& c : candidates_) {
+    const double w = weight(c.logit);
+    if (!weights_.empty() && (kept >= options.top_p * mass || w < options.min_p)) break;
+    weights_.push_back(kept += w);
+  }
+  const auto at = std::upper_bound(weights_.begin(), weights_.end(), u * kept);
+  const auto last = static_cast<std::ptrdiff_t>(weights_.size()) - 1;
+  return candidates_[static_cast<size_t>(std::min(at - weights_.begin(), last))].token;
+}
+
+}  // namespace headrace

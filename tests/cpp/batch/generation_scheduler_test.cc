@@ -1,0 +1,266 @@
+// The scheduler of generation by traces of a few lines and by random lives with invariants.
+#include "batch/generation_scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace headrace {
+namespace {
+
+// A line of a trace:
+//   submit 1 prompt=40 max=5 [priority=1] [tenant=b] [deadline=9]    -> ok | overloaded
+//   step [t=7]                                                       -> 1:40* 2:8     id:tokens, * if it
+//   samples finish 1
+// Every token that samples gives the next one, 1000 + how many there were; ends at max.
+class Trace {
+ public:
+  Trace(const GenerationLimits& limits, int64_t blocks) : blocks_(blocks), scheduler_(limits, blocks_) {}
+
+  std::string run(const std::string& line) {
+    std::istringstream in(line);
+    std::string verb;
+    in >> verb;
+    std::string answer = verb == "submit" ? submit(in) : verb == "step" ? step(in) : finish(in);
+    scheduler_.check();
+    return answer;
+  }
+  GenerationScheduler& scheduler() { return scheduler_; }
+  const KvBlocks& blocks() const { return blocks_; }
+
+ private:
+  static std::map<std::string, std::string> fields(std::istringstream& in) {
+    std::map<std::string, std::string> found;
+    for (std::string word; in >> word;)
+      found[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+    return found;
+  }
+
+  std::string submit(std::istringstream& in) {
+    uint64_t id;
+    in >> id;
+    auto f = fields(in);
+    // Prompts with one `text` begin alike.
+    std::vector<int32_t> prompt(static_cast<size_t>(std::stoi(f["prompt"])));
+    std::iota(prompt.begin(), prompt.end(),
+              f.contains("text") ? 1000 * std::stoi(f["text"]) : 1000 * int(id));
+    left_[id] = std::stoi(f["max"]);
+    const auto refused = scheduler_.submit(
+        {.id = id,
+         .tenant = f["tenant"],
+         .prompt = prompt,
+         .max_tokens = left_[id],
+         .priority = static_cast<Priority>(f.contains("priority") ? std::stoi(f["priority"]) : 0),
+         .arrival_us = ++arrivals_,
+         .deadline_us = f.contains("deadline") ? std::stoi(f["deadline"]) : 0});
+    return refused ? "overloaded" : "ok";
+  }
+
+  std::string step(std::istringstream& in) {
+    auto f = fields(in);
+    std::vector<uint64_t> expired;
+    scheduler_.next_step(f.contains("t") ? std::stoi(f["t"]) : 0, spans_, expired);
+    std::string answer;
+    for (const uint64_t id : expired) answer += concat(answer.empty() ? "" : " ", "expired:", id);
+    for (const GenerationSpan& span : spans_) {
+      answer += concat(answer.empty() ? "" : " ", span.id, ":", span.tokens.size(), span.samples ? "*" : "");
+      if (span.position > 0 && !span.samples) answer += concat("@", span.position);
+    }
+    const auto ran = spans_;
+    for (const GenerationSpan& span : ran) {
+      const auto count = static_cast<int64_t>(span.tokens.size());
+      scheduler_.advance(span.id, count, span.samples ? std::optional(9) : std::nullopt);
+      if (span.samples && --left_[span.id] == 0) scheduler_.finish(span.id);
+    }
+    return answer;
+  }
+
+  std::string finish(std::istringstream& in) {
+    uint64_t id;
+    in >> id;
+    return scheduler_.finish(id) ? "gone" : "unknown";
+  }
+
+  KvBlocks blocks_;
+  GenerationScheduler scheduler_;
+  std::vector<GenerationSpan> spans_;
+  std::map<uint64_t, int> left_;
+  int64_t arrivals_ = 0;
+};
+
+TEST(GenerationScheduler, a_long_prompt_is_read_in_pieces_while_answers_go_on) {
+  Trace trace({.step_tokens = 64}, 20);
+  trace.run("submit 1 prompt=10 max=9");
+  EXPECT_EQ(trace.run("step"), "1:10*");
+  trace.run("submit 2 prompt=150 max=2");
+  EXPECT_EQ(trace.run("step"), "1:1* 2:63");
+  EXPECT_EQ(trace.run("step"), "1:1* 2:63@63");
+  EXPECT_EQ(trace.run("step"), "1:1* 2:24*");
+  EXPECT_EQ(trace.run("step"), "1:1* 2:1*");
+  EXPECT_EQ(trace.run("step"), "1:1*");
+}
+
+TEST(GenerationScheduler, prompts_share_what_is_left) {
+  Trace trace({.step_tokens = 100}, 40);
+  trace.run("submit 1 prompt=300 max=1");
+  trace.run("submit 2 prompt=40 max=1");
+  EXPECT_EQ(trace.run("step"), "1:50 2:40*");
+  EXPECT_EQ(trace.run("step"), "1:100@50");
+}
+
+TEST(GenerationScheduler, the_prompt_that_was_read_before_is_not_read_again) {
+  Trace trace({.step_tokens = 100}, 20);
+  trace.run("submit 1 prompt=70 max=1 text=5");
+  EXPECT_EQ(trace.run("step"), "1:70*");
+  trace.run("submit 2 prompt=70 max=1 text=5");
+  EXPECT_EQ(trace.run("step"), "2:6*");
+  trace.run("submit 3 prompt=70 max=1 text=5 tenant=other");
+  EXPECT_EQ(trace.run("step"), "3:70*");
+}
+
+TEST(GenerationScheduler, priority_goes_first_and_is_preempted_last) {
+  Trace trace({.step_tokens = 100}, 4);
+  trace.run("submit 1 prompt=31 max=90 priority=1");
+  EXPECT_EQ(trace.run("step"), "1:31*");
+  trace.run("submit 2 prompt=63 max=40");
+  EXPECT_EQ(trace.run("step"), "1:1* 2:63*");
+  EXPECT_EQ(trace.run("step"), "2:1* 1:1*");
+  EXPECT_EQ(trace.scheduler().preemptions(), 0);
+  EXPECT_EQ(trace.run("step"), "2:1*") << "2 has its third block, which was 1's";
+  EXPECT_EQ(trace.scheduler().preemptions(), 1);
+  EXPECT_EQ(trace.scheduler().waiting(), 1u);
+  EXPECT_EQ(trace.run("finish 2"), "gone");
+  EXPECT_EQ(trace.run("step"), "1:2*") << "34 tokens, of which the first block was still there";
+}
+
+TEST(GenerationScheduler, a_full_queue_refuses_and_a_deadline_ends) {
+  Trace trace({.step_tokens = 10, .max_sequences = 1, .max_queue_tokens = 50}, 20);
+  EXPECT_EQ(trace.run("submit 1 prompt=10 max=9"), "ok");
+  EXPECT_EQ(trace.run("step"), "1:10*");
+  EXPECT_EQ(trace.run("submit 2 prompt=40 max=9 deadline=5"), "ok");
+  EXPECT_EQ(trace.run("submit 3 prompt=11 max=9"), "overloaded");
+  EXPECT_EQ(trace.run("submit 4 prompt=10 max=9"), "ok");
+  EXPECT_EQ(trace.run("step t=5"), "expired:2 1:1*");
+  EXPECT_EQ(trace.run("finish 1"), "gone");
+  EXPECT_EQ(trace.run("finish 1"), "unknown");
+  EXPECT_EQ(trace.run("step"), "4:10*");
+}
+
+TEST(GenerationScheduler, what_can_never_fit_is_refused_at_once) {
+  Trace trace({}, 2);
+  EXPECT_THROW(trace.run("submit 1 prompt=64 max=2"), Error);
+  EXPECT_EQ(trace.run("submit 2 prompt=64 max=1"), "ok");
+  EXPECT_THROW(trace.run("submit 2 prompt=6 max=1"), Error);
+  EXPECT_THROW(trace.run("submit 3 prompt=0 max=1"), Error);
+  EXPECT_THROW(trace.run("submit 3 prompt=1 max=0"), Error);
+}
+
+// One request's life as its caller sees it.
+struct Life {
+  std::vector<int32_t> tokens;
+  int64_t generated = 0, max_tokens = 0, computed = 0, deadline = 0;
+  int ends = 0;
+};
+
+void live(uint32_t seed) {
+  std::mt19937 random(seed);
+  const auto up_to = [&](uint32_t n) { return static_cast<int64_t>(random() % n); };
+  KvBlocks blocks(4 + up_to(20), seed);
+  const GenerationLimits limits{
+      .step_tokens = 1 + up_to(120), .max_sequences = 1 + up_to(8), .max_queue_tokens = 100 + up_to(400)};
+  GenerationScheduler scheduler(limits, blocks);
+  std::map<uint64_t, Life> lives;
+  uint64_t next = 1;
+  int64_t refused = 0;
+  std::vector<GenerationSpan> spans;
+  std::vector<uint64_t> expired;
+  const auto end = [&](uint64_t id) { ASSERT_EQ(++lives[id].ends, 1) << "two ends of " << id; };
+  for (int64_t now = 1; now < 4000; ++now) {
+    const bool is_open = now < 60;
+    if (is_open && up_to(3) == 0) {
+      Life life;
+      for (int64_t i = 0, n = 1 + up_to(120); i < n; ++i) life.tokens.push_back(static_cast<int32_t>(i / 50));
+      life.max_tokens = 1 + up_to(40);
+      life.deadline = up_to(8) == 0 ? now + 1 + up_to(30) : 0;
+      try {
+        const auto error = scheduler.submit({.id = next,
+                                             .tenant = up_to(2) ? "a" : "b",
+                                             .prompt = life.tokens,
+                                             .max_tokens = life.max_tokens,
+                                             .priority = static_cast<Priority>(up_to(3)),
+                                             .arrival_us = now,
+                                             .deadline_us = life.deadline});
+        if (error) {
+          ASSERT_EQ(error->kind(), ErrorKind::kOverloaded);
+          ++refused;
+        } else {
+          lives[next++] = std::move(life);
+        }
+      } catch (const Error& error) {
+        ASSERT_EQ(error.kind(), ErrorKind::kInvalidArgument);
+      }
+    }
+    if (is_open && up_to(20) == 0 && next > 1) {
+      const uint64_t id = 1 + random() % (next - 1);
+      const bool was_alive = lives[id].ends == 0;
+      ASSERT_EQ(scheduler.finish(id), was_alive);
+      if (was_alive) end(id);
+    }
+    scheduler.next_step(now, spans, expired);
+    for (const uint64_t id : expired) {
+      ASSERT_GT(lives[id].deadline, 0);
+      ASSERT_LE(lives[id].deadline, now);
+      end(id);
+    }
+    int64_t total = 0;
+    std::map<uint64_t, int> seen;
+    for (const GenerationSpan& span : spans) {
+      const Life& life = lives[span.id];
+      ASSERT_EQ(++seen[span.id], 1) << "twice in a step";
+      ASSERT_GE(span.tokens.size(), 1u);
+      total += static_cast<int64_t>(span.tokens.size());
+      const auto stop = span.position + static_cast<int64_t>(span.tokens.size());
+      ASSERT_LE(stop, static_cast<int64_t>(life.tokens.size()));
+      ASSERT_EQ(span.samples, stop == static_cast<int64_t>(life.tokens.size()));
+      ASSERT_TRUE(std::equal(span.tokens.begin(), span.tokens.end(), life.tokens.begin() + span.position));
+      ASSERT_GE(static_cast<int64_t>(span.blocks.size()) * KvBlocks::kBlockTokens, stop);
+    }
+    ASSERT_LE(total, limits.step_tokens);
+    if (spans.empty()) {
+      ASSERT_EQ(scheduler.waiting() + scheduler.running(), 0u) << "nothing is done though something waits";
+      if (!is_open) break;
+    }
+    const auto ran = spans;
+    for (const GenerationSpan& span : ran) {
+      Life& life = lives[span.id];
+      const auto count = static_cast<int64_t>(span.tokens.size());
+      const auto token = span.samples ? std::optional(static_cast<int32_t>(random() % 3)) : std::nullopt;
+      scheduler.advance(span.id, count, token);
+      if (!token) continue;
+      life.tokens.push_back(*token);
+      if (++life.generated == life.max_tokens || up_to(15) == 0) {
+        ASSERT_TRUE(scheduler.finish(span.id));
+        end(span.id);
+      }
+    }
+    ASSERT_NO_THROW(scheduler.check());
+  }
+  ASSERT_EQ(scheduler.waiting() + scheduler.running(), 0u) << "not all came to an end";
+  for (const auto& [id, life] : lives) ASSERT_EQ(life.ends, 1);
+  ASSERT_EQ(blocks.free(), blocks.counts().blocks);
+}
+
+TEST(GenerationScheduler, random_lives) {
+  for (uint32_t seed = 0; seed < 10'000; ++seed) {
+    live(seed);
+    if (HasFatalFailure()) FAIL() << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace headrace
