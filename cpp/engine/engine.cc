@@ -21,6 +21,14 @@ bool is_model_name(std::string_view name) {
                      [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
+// Whether letters in upper and in lower case are the same tokens.
+bool lowers(const Tokenizer& tokenizer) {
+  std::vector<int32_t> upper, lower;
+  tokenizer.encode_ids("THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG \xC3\x89", {}, upper);
+  tokenizer.encode_ids("the quick brown fox jumps over the lazy dog \xC3\xA9", {}, lower);
+  return upper == lower;
+}
+
 // Where the model's files do not say, one of the two names that are in use.
 int32_t mask_of(const Tokenizer& tokenizer, const std::string& token) {
   if (token.empty()) {
@@ -56,7 +64,13 @@ void Engine::add(const std::string& name, const std::string& directory, const Lo
     check_name(name);  // before the work of loading
   }
   auto model = Encoder::load(directory, kernels(), options);
-  auto tokenizer = Tokenizer::from_file(transformer_directory(directory) + "/tokenizer.json");
+  const std::string files = transformer_directory(directory);
+  auto tokenizer = Tokenizer::from_file(files + "/tokenizer.json");
+  if (model->info().task == "embed" && wants_lower_case(files) && !lowers(*tokenizer))
+    throw Error(
+        ErrorKind::kUnsupported,
+        concat(files, ": its sentence_bert_config.json asks for lower case (do_lower_case), which the ",
+               "normalizer of tokenizer.json does not make; put {\"type\": \"Lowercase\"} first in it"));
   if (tokenizer->vocab_size() > model->info().vocabulary)
     throw Error(ErrorKind::kCorruptFile,
                 concat(directory, ": tokenizer.json has ids up to ", tokenizer->vocab_size() - 1,

@@ -228,4 +228,18 @@ std::string transformer_directory(const std::string& directory) {
   return directory;
 }
 
+bool wants_lower_case(const std::string& transformer) {
+  // Older versions name the file after the encoder.
+  for (const char* kind : {"bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"}) {
+    const std::string path = concat(transformer, "/sentence_", kind, "_config.json");
+    if (!file_exists(path)) continue;
+    const std::string text = read_settings_file(path);
+    const JsonDocument document(text, path);
+    document.root().members();  // an object, or a clear error
+    const auto wanted = given(document.root(), "do_lower_case");
+    return wanted && wanted->as_bool();
+  }
+  return false;
+}
+
 }  // namespace headrace

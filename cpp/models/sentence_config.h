@@ -57,4 +57,8 @@ SentenceConfig read_sentence_config(const std::string& directory);
 // which nearly always is the directory itself.
 std::string transformer_directory(const std::string& directory);
 
+// Whether texts are to be brought to lower case before the tokenizer sees them: do_lower_case of the settings
+// that stand beside the encoder. transformer: transformer_directory(). Throws kCorruptFile.
+bool wants_lower_case(const std::string& transformer);
+
 }  // namespace headrace

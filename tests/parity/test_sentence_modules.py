@@ -205,6 +205,19 @@ def test_similarity(tmp_path: Path, name: str) -> None:
         np.testing.assert_allclose(sign * ours, expected, rtol=0, atol=bound)
 
 
+def test_lower_case(tmp_path: Path) -> None:
+    path = saved(tmp_path, [modules.Pooling(32)])
+    (path / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    with pytest.raises(headrace.UnsupportedError, match="put .* first in it"):
+        headrace.load(path)
+    # As the message says; it is what the library does.
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    first = [{"type": "Lowercase"}, tokenizer["normalizer"]]
+    tokenizer["normalizer"] = {"type": "Sequence", "normalizers": first}
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    check(path)
+
+
 def test_the_encoder_in_a_folder_of_its_own(tmp_path: Path) -> None:
     path = saved(tmp_path, [modules.Pooling(32)])
     folder = path / "0_Transformer"

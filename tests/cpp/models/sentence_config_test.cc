@@ -178,6 +178,18 @@ TEST_F(SentenceFiles, the_encoder_may_lie_in_a_folder_of_its_own) {
   EXPECT_THROW(transformer_directory(directory_.string()), Error);
 }
 
+TEST_F(SentenceFiles, lower_case_is_wanted_where_a_file_says_so) {
+  EXPECT_FALSE(wants_lower_case(directory_.string()));
+  write("sentence_roberta_config.json", R"({"max_seq_length": 128, "do_lower_case": true})");
+  EXPECT_TRUE(wants_lower_case(directory_.string()));
+  write("sentence_bert_config.json", R"({"max_seq_length": 128})");
+  EXPECT_FALSE(wants_lower_case(directory_.string()));
+  for (const char* text : {R"({"do_lower_case": 1})", "[]", ""}) {
+    write("sentence_bert_config.json", text);
+    EXPECT_THROW(wants_lower_case(directory_.string()), Error) << text;
+  }
+}
+
 TEST_F(SentenceFiles, prompts_and_similarity_are_read) {
   write("config_sentence_transformers.json", R"({"prompts": {"query": "query: ", "document": null},
       "default_prompt_name": "query", "similarity_fn_name": "dot"})");
