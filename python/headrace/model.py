@@ -257,6 +257,8 @@ class Model(TaskMethods, Runner):
         if prompt is not None:
             if prompt_name is not None:
                 raise InvalidArgumentError("prompt and prompt_name are both given: give one of them")
+            if not isinstance(prompt, str) or any("\ud800" <= letter <= "\udfff" for letter in prompt):
+                raise InvalidArgumentError(f"prompt={prompt!r}: must be a str of valid Unicode")
             return prompt
         name = self.info.default_prompt if prompt_name is None else prompt_name
         if name is None:

@@ -208,7 +208,7 @@ def test_similarity(tmp_path: Path, name: str) -> None:
 def test_lower_case(tmp_path: Path) -> None:
     path = saved(tmp_path, [modules.Pooling(32)])
     (path / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
-    with pytest.raises(headrace.UnsupportedError, match="put .* first in it"):
+    with pytest.raises(headrace.UnsupportedError, match=r"put .* first in it"):
         headrace.load(path)
     # As the message says; it is what the library does.
     tokenizer = json.loads((path / "tokenizer.json").read_text())

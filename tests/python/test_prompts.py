@@ -96,6 +96,9 @@ class TestModel:
             model.embed(TEXTS, prompt_name="ask")
         with pytest.raises(headrace.InvalidArgumentError, match="give one of them"):
             model.embed(TEXTS, prompt_name="query", prompt="x")
+        for prompt in ("\ud800", b"query: ", 1):
+            with pytest.raises(headrace.InvalidArgumentError, match="must be a str of valid Unicode"):
+                model.embed(TEXTS, prompt=prompt)  # type: ignore[arg-type]
         with pytest.raises(headrace.InvalidArgumentError, match=r"input\[0\] is an empty string"):
             model.embed([""], prompt_name="query")
         with pytest.raises(headrace.InvalidArgumentError, match=r"input\[1\] has .* tokens"):
