@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/encoding.h"
 #include "kernels/dispatch.h"
+#include "models/settings_file.h"
 
 namespace py = pybind11;
 
@@ -105,7 +106,9 @@ void register_generator(py::module_& module) {
              must("step_tokens", step_tokens, 1, 8192);
              must("max_sequences", max_sequences, 1, 4096);
              const py::gil_scoped_release unlocked;
-             auto tokenizer = std::shared_ptr<Tokenizer>(Tokenizer::from_model(path));
+             const std::string gguf = gguf_path(path);
+             auto tokenizer = std::shared_ptr<Tokenizer>(gguf.empty() ? Tokenizer::from_model(path)
+                                                                      : Tokenizer::from_file(gguf));
              auto model = LanguageModel::load(path, kernels(), {.precision = precision});
              return std::unique_ptr<Generator, DeleteWhereMade>(
                  new Generator(std::move(model), std::move(tokenizer),

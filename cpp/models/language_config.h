@@ -21,6 +21,7 @@ struct RotaryConfig {
   double attention_factor = 0.0;                                   // yarn; 0: as the paper has it
   double original_positions = 0.0;                                 // llama3, yarn
   bool truncate = true;                                            // yarn
+  std::vector<float> divisors;  // of the frequencies, where the file has them one by one
 };
 
 struct LanguageConfig {
