@@ -1,6 +1,6 @@
-"""The machine's multiply-add peak in f32, for each kernel table that runs here: the ceiling of other figures.
+"""Each kernel of the kernel tables beside what this machine could do at most: `headrace bench --kernels`, recorded.
 
-python benchmarks/bench_kernels.py
+python benchmarks/bench_kernels.py --isa amx avx2
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ import harness
 
 def main() -> None:
     parser = harness.parser("kernels", __doc__)
+    parser.add_argument("--isa", nargs="+", help="default: all that run here")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.05, help="of one measurement")
     arguments = parser.parse_args()
     core = harness.core()
-    measure = getattr(core, "measure_peak_gflops", None)
-    if measure is None:
-        raise SystemExit("headrace is not built here, or its build cannot measure the peak")
-    lines = []
-    for isa in core.runnable_isas():
-        for threads in arguments.threads:
-            values = [measure(isa, threads) for _ in range(arguments.rounds)]
-            figures = {"isa": isa, "threads": threads, "unit": "GFLOP/s", **harness.spread(values, 1)}
-            lines.append({"engine": "headrace", "measure": "peak", **figures})
+    if core is None:
+        raise SystemExit("headrace is not built here")
+    from headrace import kernel_bench
+
+    isas = arguments.isa or core.runnable_isas()
+    tables = kernel_bench.measure(isas, arguments.threads, arguments.seconds)
+    lines = [{"engine": "headrace", "measure": "roofline", **table} for table in tables]
     harness.write("kernels", lines, arguments.out)
 
 

@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ core of headrace. Use the names in the package headrace; these may change.";
   headrace::register_errors(module);
   headrace::register_info(module);
+  headrace::register_kernel_timing(module);
   headrace::register_encoding(module);
   headrace::register_padded(module);
   headrace::register_tokenizer(module);

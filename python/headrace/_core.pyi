@@ -6,7 +6,26 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'KernelTimes', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
+class KernelTimes:
+    """
+    How long one run of a kernel took, and what it did.
+    """
+    @property
+    def bytes(self) -> float:
+        """
+        Of one run: each array read or written once.
+        """
+    @property
+    def operations(self) -> float:
+        """
+        Of one run.
+        """
+    @property
+    def seconds(self) -> list[float]:
+        """
+        Of one run, a number for each sample.
+        """
 class Encoding:
     """
     One encoded text: ids, and where in the text each token stands.
@@ -414,9 +433,9 @@ def known_isas() -> list[str]:
     """
     The kernel tables in this build, best first.
     """
-def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex = 1) -> float:
+def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex = 1, precision: str = 'f32') -> float:
     """
-    GFLOP/s of multiply-adds on registers alone: the ceiling for every kernel of that table.
+    GFLOP/s (GOP/s in int8) on registers alone: the ceiling for every kernel of that table.
     """
 def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str | None] | None:
     """
@@ -437,5 +456,13 @@ def runnable_isas() -> list[str]:
 def softmax_top_k(logits: numpy.typing.NDArray[numpy.float32], top_k: typing.SupportsInt | typing.SupportsIndex) -> tuple:
     """
     (int32 [rows, top_k], float32 [rows, top_k]): the columns with the largest logits, best first, of equal ones the first, and their share in the softmax of the whole row.
+    """
+def time_kernel(isa: str, kernel: str, *, precision: str = 'f32', rows: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, k: typing.SupportsInt | typing.SupportsIndex = 1, gelu: bool = False, residual: bool = False, threads: typing.SupportsInt | typing.SupportsIndex = 1, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.1) -> KernelTimes:
+    """
+    Runs one kernel of a table for about so many seconds on arrays of its own.
+    """
+def time_reading(bytes: typing.SupportsInt | typing.SupportsIndex, threads: typing.SupportsInt | typing.SupportsIndex = 1, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.1) -> list[float]:
+    """
+    GB/s at which so much memory is read from end to end, a number for each sample.
     """
 __version__: str = '0.1.0'

@@ -14,6 +14,7 @@ from typing import Any
 from .client import Client
 from .errors import Error, InvalidArgumentError
 from .loadtest import Result, closed_loop, open_loop, run_fast
+from .roofline import pyplot
 
 _TEXTS = [
     "A headrace leads the water to the wheel.",
@@ -33,10 +34,12 @@ def run(options: argparse.Namespace) -> int:
     points = _numbers(
         "--rate" if open_mode else "--connections", options.rate if open_mode else options.connections
     )
+    if options.seconds is None:
+        options.seconds = 10.0
     if options.batch < 1 or not options.seconds > 0:
         raise InvalidArgumentError(f"--batch={options.batch} --seconds={options.seconds:g}: must be above 0")
     if options.plot is not None:
-        _pyplot()  # a missing library is told before the measurement, not after
+        pyplot()  # a missing library is told before the measurement, not after
     texts = _TEXTS
     if options.texts is not None:
         with open(options.texts, encoding="utf-8") as file:
@@ -137,21 +140,10 @@ def _row(summary: dict[str, Any]) -> str:
     )
 
 
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install 'headrace[plot]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def _plot(results: list[Result], path: str) -> None:
     """One measurement: the distribution of its latencies; several: percentiles over the load."""
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    plots = pyplot()
+    figure, axes = plots.subplots(figsize=(7, 4.5), layout="constrained")
     if len(results) == 1:
         ordered = sorted(results[0].latencies)
         shares = [(i + 1) / len(ordered) * 100 for i in range(len(ordered))]
@@ -168,4 +160,4 @@ def _plot(results: list[Result], path: str) -> None:
         axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+    plots.close(figure)

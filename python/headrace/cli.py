@@ -64,6 +64,8 @@ examples:
   headrace bench --connections 1,8,32 --seconds 5     one row for each number of connections
   headrace bench --rate 200 --url http://host:8000    requests arrive at random, 200 a second
   headrace bench --rate 100,200,400 --plot load.png   a curve of latency over rate
+  headrace bench --kernels                            no server: each kernel beside what the processor could do
+  headrace bench --kernels --isa avx2 --threads 1 --plot roofline.png
 Latency counts from the moment a request was due, not from when a slow server let it be sent.
 """
 
@@ -172,7 +174,14 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--url", help="server to ask, such as http://127.0.0.1:8000")
     models.add_argument("--json", action="store_true")
 
-    bench = command("bench", _bench, "Measure a server under load.", _BENCH_HELP)
+    bench = command(
+        "bench", _bench, "Measure a server under load, or the kernels of this machine.", _BENCH_HELP
+    )
+    bench.add_argument("--kernels", action="store_true", help="measure the kernels, not a server")
+    bench.add_argument(
+        "--isa", help="with --kernels: these tables, such as avx2,avx512 (default: all that run here)"
+    )
+    bench.add_argument("--threads", help="with --kernels: such as 1,2 (default: one, and one a core)")
     bench.add_argument("--url", help="server to measure (default: one of its own with the demo model)")
     bench.add_argument("--model", help="default: the server's first")
     bench.add_argument(
@@ -182,12 +191,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--rate", help="open loop instead: requests a second, at random (Poisson) times")
     bench.add_argument(
-        "--seconds", type=float, default=10, help="length of one measurement (default %(default)s)"
+        "--seconds", type=float, help="length of one measurement (default 10; of a kernel 0.1)"
     )
     bench.add_argument("--texts", metavar="FILE", help="a text a line (default: short English sentences)")
     bench.add_argument("--batch", type=int, default=1, help="texts a request (default %(default)s)")
-    bench.add_argument("--json", action="store_true", help="a JSON line for each measurement")
-    bench.add_argument("--plot", metavar="FILE.png", help="draw the latencies (needs matplotlib)")
+    bench.add_argument(
+        "--json", action="store_true", help="a JSON line for each measurement; one for all kernels"
+    )
+    bench.add_argument(
+        "--plot", metavar="FILE.png", help="draw latencies, or kernels' rooflines (needs matplotlib)"
+    )
     return parser
 
 
@@ -341,8 +354,17 @@ def _print_table(values: dict[str, Any], as_json: bool) -> None:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.kernels:
+        from .kernel_bench import run as run_kernels
+
+        return run_kernels(options)
     from .bench import run
 
+    for name in ("isa", "threads"):
+        if getattr(options, name) is not None:
+            raise InvalidArgumentError(
+                f"--{name} is for --kernels; a server is started by `headrace serve`, with options of its own"
+            )
     return run(options)
 
 
