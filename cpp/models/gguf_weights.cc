@@ -184,6 +184,9 @@ LanguageConfig GgufWeights::config() const {
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"})
     if (const auto id = file_.metadata().find_int(key); id && *id >= 0 && *id < config.vocabulary)
       config.end_ids.push_back(static_cast<int32_t>(*id));
+  if (const auto id = file_.metadata().find_int("tokenizer.ggml.bos_token_id"); id && *id < config.vocabulary)
+    config.begin_id = static_cast<int32_t>(*id);
+  config.chat_template = file_.metadata().find_string("tokenizer.chat_template").value_or("");
   return config;
 }
 
