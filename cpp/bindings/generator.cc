@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/encoding.h"
 #include "kernels/dispatch.h"
+#include "models/settings_file.h"
 
 namespace py = pybind11;
 
@@ -78,6 +79,8 @@ py::tuple take(Stream& stream) {
 }  // namespace
 
 void register_generator(py::module_& module) {
+  module.def("language_families", &language_families, "Every model_type of a language model that is known.");
+
   py::class_<Stream, std::shared_ptr<Stream>>(module, "Stream", "One request for generated text.")
       .def_property_readonly("id", &Stream::id)
       .def_property_readonly("prompt_tokens", &Stream::prompt_tokens)
@@ -105,7 +108,9 @@ void register_generator(py::module_& module) {
              must("step_tokens", step_tokens, 1, 8192);
              must("max_sequences", max_sequences, 1, 4096);
              const py::gil_scoped_release unlocked;
-             auto tokenizer = std::shared_ptr<Tokenizer>(Tokenizer::from_model(path));
+             const std::string gguf = gguf_path(path);
+             auto tokenizer = std::shared_ptr<Tokenizer>(gguf.empty() ? Tokenizer::from_model(path)
+                                                                      : Tokenizer::from_file(gguf));
              auto model = LanguageModel::load(path, kernels(), {.precision = precision});
              return std::unique_ptr<Generator, DeleteWhereMade>(
                  new Generator(std::move(model), std::move(tokenizer),
@@ -125,7 +130,7 @@ void register_generator(py::module_& module) {
              const std::vector<std::pair<int32_t, float>>& logit_bias, uint64_t seed, int64_t top_logprobs,
              int64_t max_tokens, int64_t min_tokens, const std::vector<std::string>& stop,
              const std::vector<int32_t>& stop_ids, bool ignore_eos, int priority, int64_t timeout_us,
-             const std::string& tenant, std::shared_ptr<CompletionQueue> queue) {
+             const std::string& tenant, std::optional<std::shared_ptr<CompletionQueue>> queue) {
             if (priority < 0 || priority > 2)
               throw Error(ErrorKind::kInvalidArgument, concat("priority=", priority, ": must be 0, 1 or 2"));
             const GenerateOptions options{.sampling = {.temperature = temperature,
@@ -146,7 +151,7 @@ void register_generator(py::module_& module) {
                                           .priority = static_cast<Priority>(priority),
                                           .timeout_us = timeout_us,
                                           .tenant = tenant,
-                                          .completions = std::move(queue)};
+                                          .completions = queue ? std::move(*queue) : nullptr};
             const std::vector<int32_t> ids(prompt.data(), prompt.data() + prompt.size());
             const py::gil_scoped_release unlocked;
             return self.submit(ids, options);
@@ -170,6 +175,10 @@ void register_generator(py::module_& module) {
                              [](const Generator& self) {
                                return std::vector<int32_t>(self.end_ids().begin(), self.end_ids().end());
                              })
+      .def_property_readonly(
+          "chat_template", [](const Generator& self) { return self.config().chat_template; },
+          "The Jinja template of a GGUF; empty where there is none.")
+      .def_property_readonly("begin_id", [](const Generator& self) { return self.config().begin_id; })
       .def("info", &info)
       .def("metrics", &metrics);
 }

@@ -53,6 +53,7 @@ class Generator {
 
   const ModelInfo& info() const { return model_->info(); }
   const std::shared_ptr<Tokenizer>& tokenizer() const { return tokenizer_; }
+  const LanguageConfig& config() const { return model_->config(); }
   std::span<const int32_t> end_ids() const { return model_->config().end_ids; }
   int64_t context() const { return context_; }
   int threads() const { return pool_.threads(); }

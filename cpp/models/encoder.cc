@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "models/encoder_names.h"
 #include "models/weights.h"
+#include "tensor/checkpoint.h"
 
 namespace headrace {
 namespace {

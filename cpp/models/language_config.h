@@ -21,6 +21,7 @@ struct RotaryConfig {
   double attention_factor = 0.0;                                   // yarn; 0: as the paper has it
   double original_positions = 0.0;                                 // llama3, yarn
   bool truncate = true;                                            // yarn
+  std::vector<float> divisors;  // of the frequencies, where the file has them one by one
 };
 
 struct LanguageConfig {
@@ -47,6 +48,8 @@ struct LanguageConfig {
   GateActivation activation = GateActivation::kSilu;
   RotaryConfig rotary;           // of layers that look at everything
   RotaryConfig local_rotary;     // of layers with a window
+  std::string chat_template;     // of a GGUF; Jinja
+  int32_t begin_id = -1;         // of a GGUF: the token that begins every text
   std::vector<int64_t> windows;  // by layer; 0: none
   std::vector<int32_t> end_ids;  // what ends a text: eos_token_id
 };

@@ -4,6 +4,9 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "models/gguf_weights.h"
+#include "models/settings_file.h"
+#include "tensor/checkpoint.h"
 
 namespace headrace {
 namespace {
@@ -27,17 +30,34 @@ Buffer read_norm(WeightReader& reader, const std::string& name, int64_t c, float
   return gain;
 }
 
+constexpr const char* kEmbeddings = "model.embed_tokens.weight";
+
 }  // namespace
 
 std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory, const Kernels& kernels,
                                                    const LoadOptions& options) {
-  const LanguageConfig config = read_language_config(directory);
-  std::unique_ptr<LanguageModel> model(new LanguageModel(kernels, Checkpoint::open(directory)));
+  const std::string gguf = gguf_path(directory);
+  std::unique_ptr<TensorSource> source;
+  LanguageConfig config;
+  if (gguf.empty()) {
+    config = read_language_config(directory);
+    source = std::make_unique<Checkpoint>(Checkpoint::open(directory));
+  } else {
+    auto weights = std::make_unique<GgufWeights>(GgufWeights::open(gguf));
+    config = weights->config();
+    source = std::move(weights);
+  }
+  std::unique_ptr<LanguageModel> model(new LanguageModel(kernels, std::move(source)));
   model->config_ = config;
-  WeightReader reader(model->checkpoint_, "", kernels);
-  const Precision precision = language_precision_by_name(options.precision, kernels);
+  WeightReader reader(*model->source_, "", kernels);
+  Precision precision = language_precision_by_name(options.precision, kernels);
+  if (options.precision == "auto") {
+    // What the file's matrices are stored in, where that is groups.
+    const int bits = model->source_->group_bits("model.layers.0.mlp.down_proj.weight");
+    if (bits != 0) precision = bits == 4 ? Precision::kQ4 : Precision::kQ8;
+  }
   reader.use(precision);
-  model->embedding_ = reader.rows("model.embed_tokens.weight", config.vocabulary, config.hidden);
+  reader.expect(kEmbeddings, {config.vocabulary, config.hidden});
   for (int64_t i = 0; i < config.layers; ++i) model->layers_.push_back(model->read_layer(reader, i));
   model->final_norm_ = read_norm(reader, "model.norm", config.hidden, config.norm_offset);
   // A tied model's file may hold the shared weights under either name, or both.
@@ -152,7 +172,7 @@ void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool
 void LanguageModel::embed(const StepBatch& batch) {
   float* x = x_.data();
   for (const int32_t id : batch.ids) {
-    embedding_.read(id, x);
+    source_->read(kEmbeddings, id * config_.hidden, config_.hidden, x);
     if (config_.embedding_scale != 1.0f)
       for (int64_t i = 0; i < config_.hidden; ++i) x[i] *= config_.embedding_scale;
     x += config_.hidden;

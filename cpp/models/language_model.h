@@ -45,8 +45,9 @@ struct StepLimits {
 
 class LanguageModel {
  public:
-  // Reads a directory's config.json and weights, and packs them for `kernels`. Throws what language_config.h
-  // and weights.h say.
+  // Reads a directory's config.json and weights, or a GGUF file (one.gguf, or a directory with one and no
+  // config.json), and packs the weights for `kernels`. precision "auto" keeps a GGUF's groups of 4 or 8 bits
+  // as they are. Throws what language_config.h, gguf.h and weights.h say.
   static std::unique_ptr<LanguageModel> load(const std::string& directory, const Kernels& kernels,
                                              const LoadOptions& options = {});
 
@@ -75,8 +76,8 @@ class LanguageModel {
     int64_t window = 0;
   };
 
-  LanguageModel(const Kernels& kernels, Checkpoint checkpoint)
-      : kernels_(kernels), checkpoint_(std::move(checkpoint)) {}
+  LanguageModel(const Kernels& kernels, std::unique_ptr<TensorSource> source)
+      : kernels_(kernels), source_(std::move(source)) {}
   Layer read_layer(WeightReader& reader, int64_t index) const;
   void embed(const StepBatch& batch);
   void norm(ThreadPool& pool, const Buffer& gain, int64_t rows, const float* x, float* y) const;
@@ -92,10 +93,9 @@ class LanguageModel {
   }
 
   const Kernels& kernels_;
-  Checkpoint checkpoint_;  // stays open: embeddings are read from it, row by row
+  std::unique_ptr<TensorSource> source_;  // stays open: embeddings are read from it, row by row
   LanguageConfig config_;
   ModelInfo info_;
-  EmbeddingRows embedding_;  // [V, C]
   std::vector<Layer> layers_;
   Buffer final_norm_;
   Linear output_;  // [V, C]

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/half.h"
+#include "base/half.h"
 
 namespace headrace {
 namespace {

@@ -46,6 +46,7 @@ void RotaryTable::fill(const RotaryConfig& c, int64_t rotated, int64_t positions
     if (c.type == "linear") frequency /= c.factor;
     if (c.type == "llama3") frequency = llama3_frequency(c, frequency);
     if (c.type == "yarn") frequency = yarn_frequency(c, width, i, frequency);
+    if (!c.divisors.empty()) frequency /= c.divisors[static_cast<size_t>(i)];
     frequencies.push_back(static_cast<float>(frequency));
   }
   double scale = 1;

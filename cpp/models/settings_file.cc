@@ -3,8 +3,10 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <vector>
 
 #include "base/error.h"
 
@@ -15,6 +17,21 @@ constexpr int64_t kMaxConfigBytes = 16 << 20;
 bool file_exists(const std::string& path) {
   struct stat status{};
   return stat(path.c_str(), &status) == 0;
+}
+
+std::string gguf_path(const std::string& model) {
+  namespace fs = std::filesystem;
+  const fs::path path(model);
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return path.extension() == ".gguf" ? model : "";
+  if (fs::exists(path / "config.json", error)) return "";
+  std::vector<std::string> found;
+  for (const auto& entry : fs::directory_iterator(path, error))
+    if (entry.path().extension() == ".gguf") found.push_back(entry.path().string());
+  if (found.size() > 1)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat(model, ": there are ", found.size(), " .gguf files; give the path of one"));
+  return found.empty() ? "" : found.front();
 }
 
 std::string read_settings_file(const std::string& path) {

@@ -1,10 +1,10 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/error.h"
 #include "models/quantize.h"
-#include "models/widen.h"
 
 namespace headrace {
 namespace {
@@ -17,48 +17,42 @@ std::string shape_text(std::span<const int64_t> shape) {
 
 }  // namespace
 
-const TensorView& WeightReader::find(const std::string& name, std::initializer_list<int64_t> shape) {
+// Returns how many numbers it has.
+int64_t WeightReader::check(const std::string& name, std::initializer_list<int64_t> shape) const {
   const std::string full = prefix_ + name;
-  const TensorView* view = checkpoint_.find(full);
-  if (!view)
-    throw Error(ErrorKind::kCorruptFile, concat(checkpoint_.path_of(full), ": the tensor '", full,
+  const std::vector<int64_t>* const found = source_.shape_of(full);
+  if (!found)
+    throw Error(ErrorKind::kCorruptFile, concat(source_.path_of(full), ": the tensor '", full,
                                                 "' is missing, though config.json asks for it"));
-  if (!std::equal(view->shape.begin(), view->shape.end(), shape.begin(), shape.end()))
-    throw Error(
-        ErrorKind::kCorruptFile,
-        concat(checkpoint_.path_of(full), ": the tensor '", full, "' has shape ", shape_text(view->shape),
-               "; config.json makes it ", shape_text({shape.begin(), shape.size()})));
-  return *view;
-}
-
-void WeightReader::refuse(const TensorView& view) const {
-  throw Error(ErrorKind::kUnsupported,
-              concat(checkpoint_.path_of(view.name), ": the tensor '", view.name, "' has type ",
-                     dtype_name(view.dtype), ": supported are F32, F16 and BF16"));
-}
-
-void WeightReader::read(const TensorView& view, float* out) {
+  if (!std::equal(found->begin(), found->end(), shape.begin(), shape.end()))
+    throw Error(ErrorKind::kCorruptFile,
+                concat(source_.path_of(full), ": the tensor '", full, "' has shape ", shape_text(*found),
+                       "; config.json makes it ", shape_text({shape.begin(), shape.size()})));
   int64_t count = 1;
-  for (const int64_t size : view.shape) count *= size;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+void WeightReader::expect(const std::string& name, std::initializer_list<int64_t> shape) {
+  parameters_ += check(name, shape);
+}
+
+void WeightReader::read(const std::string& name, std::initializer_list<int64_t> shape, float* out) {
+  const int64_t count = check(name, shape);
   parameters_ += count;
-  if (!is_floating(view.dtype)) refuse(view);
-  widen(view.dtype, view.bytes, out);
+  source_.read(prefix_ + name, 0, count, out);
 }
 
 // The shape is checked before memory is asked for, and the reader has checked shapes against the file's size:
-// a lying config.json or header cannot make us allocate more than the file is long (twice that for
-// half-precision weights).
+// a lying config.json or header cannot make us allocate more than the file is long (some times that for
+// weights of few bits).
 Buffer WeightReader::tensor(const std::string& name, std::initializer_list<int64_t> shape) {
-  const TensorView& view = find(name, shape);
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  Buffer buffer(count);
-  read(view, buffer.data());
+  Buffer buffer(check(name, shape));
+  read(name, shape, buffer.data());
   return buffer;
 }
 
-Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) {
-  const int64_t panel = kernels_.panel_columns;
+Linear WeightReader::start_layer(Buffer bias, int64_t n, int64_t k) const {
   const bool is_grouped = precision_ == Precision::kQ8 || precision_ == Precision::kQ4;
   if (is_grouped && k % kWeightGroup != 0)
     throw Error(ErrorKind::kUnsupported,
@@ -69,32 +63,65 @@ Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k
   layer.k = k;
   layer.bias = std::move(bias);
   layer.precision = precision_;
-  if (const NarrowKernels* narrow = narrow_kernels(kernels_, precision_)) {
-    constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
-    layer.packed = Buffer((narrow->packed_bytes(n, k) + kFloat - 1) / kFloat);
-    if (narrow->pack)
-      narrow->pack(plain.data(), n, k, layer.packed.data());
-    else
-      narrow->pack_groups(quantize(plain.data(), n, k, precision_ == Precision::kQ4 ? 4 : 8).view(), n, k,
-                          layer.packed.data());
-  } else {
-    layer.packed = Buffer((n + panel - 1) / panel * panel * k);
+  const int64_t panel = kernels_.panel_columns;
+  constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
+  const NarrowKernels* const narrow = narrow_kernels(kernels_, precision_);
+  layer.packed = Buffer(narrow ? (narrow->packed_bytes(n, k) + kFloat - 1) / kFloat
+                               : (n + panel - 1) / panel * panel * k);
+  return layer;
+}
+
+Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) {
+  Linear layer = start_layer(std::move(bias), n, k);
+  const NarrowKernels* const narrow = narrow_kernels(kernels_, precision_);
+  if (!narrow)
     kernels_.pack_weights(plain.data(), n, k, layer.packed.data());
+  else if (narrow->pack)
+    narrow->pack(plain.data(), n, k, layer.packed.data());
+  else
+    narrow->pack_groups(quantize(plain.data(), n, k, precision_ == Precision::kQ4 ? 4 : 8).view(), n, k,
+                        layer.packed.data());
+  packed_bytes_ += (layer.packed.size() + layer.bias.size()) * static_cast<int64_t>(sizeof(float));
+  return layer;
+}
+
+// Weights that are stored in the very groups that are wanted, as they are.
+std::optional<Linear> WeightReader::pack_stored(std::initializer_list<Projection> parts, Buffer& bias,
+                                                int64_t k) {
+  const int bits = precision_ == Precision::kQ4 ? 4 : precision_ == Precision::kQ8 ? 8 : 0;
+  int64_t total = 0;
+  for (const Projection& part : parts) {
+    if (bits == 0 || source_.group_bits(prefix_ + part.name + ".weight") != bits) return std::nullopt;
+    total += part.n;
   }
+  QuantizedWeights stored;
+  stored.q.resize(static_cast<size_t>(total * k));
+  stored.scale.resize(static_cast<size_t>(total * k / kWeightGroup));
+  if (bits == 4) stored.offset.resize(stored.scale.size());
+  int64_t row = 0;
+  for (const Projection& part : parts) {
+    const auto group = static_cast<size_t>(row * k / kWeightGroup);
+    parameters_ += part.n * k;
+    source_.read_groups(prefix_ + part.name + ".weight", stored.q.data() + row * k,
+                        stored.scale.data() + group, bits == 4 ? stored.offset.data() + group : nullptr);
+    row += part.n;
+  }
+  Linear layer = start_layer(std::move(bias), total, k);
+  narrow_kernels(kernels_, precision_)->pack_groups(stored.view(), total, k, layer.packed.data());
   packed_bytes_ += (layer.packed.size() + layer.bias.size()) * static_cast<int64_t>(sizeof(float));
   return layer;
 }
 
 Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n, int64_t k,
                             const ColumnSizes& input) {
-  for (const std::string& name : names) find(name + ".weight", {n, k});
+  for (const std::string& name : names) check(name + ".weight", {n, k});
   const int64_t total = n * static_cast<int64_t>(names.size());
   Buffer bias(total);
   Buffer plain(total * k);
   int64_t row = 0;
   for (const std::string& name : names) {
-    read(find(name + ".weight", {n, k}), plain.data() + row * k);
-    read(find(name + ".bias", {n}), bias.data() + row);
+    read(name + ".weight", {n, k}, plain.data() + row * k);
+    read(name + ".bias", {n}, bias.data() + row);
     row += n;
   }
   Buffer factor;
@@ -108,25 +135,24 @@ Linear WeightReader::projection(std::initializer_list<Projection> parts, int64_t
   int64_t total = 0;
   bool has_bias = false;
   for (const Projection& part : parts) {
-    find(part.name + ".weight", {part.n, k});
+    check(part.name + ".weight", {part.n, k});
     total += part.n;
     has_bias = has_bias || has(part.name + ".bias");
   }
-  Buffer plain(total * k), bias(has_bias ? total : 0);
+  Buffer bias(has_bias ? total : 0);
   int64_t row = 0;
   for (const Projection& part : parts) {
-    read(find(part.name + ".weight", {part.n, k}), plain.data() + row * k);
-    if (has(part.name + ".bias")) read(find(part.name + ".bias", {part.n}), bias.data() + row);
+    if (has(part.name + ".bias")) read(part.name + ".bias", {part.n}, bias.data() + row);
+    row += part.n;
+  }
+  if (auto stored = pack_stored(parts, bias, k)) return std::move(*stored);
+  Buffer plain(total * k);
+  row = 0;
+  for (const Projection& part : parts) {
+    read(part.name + ".weight", {part.n, k}, plain.data() + row * k);
     row += part.n;
   }
   return pack(plain, std::move(bias), total, k);
-}
-
-EmbeddingRows WeightReader::rows(const std::string& name, int64_t rows, int64_t width) {
-  const TensorView& view = find(name, {rows, width});
-  if (!is_floating(view.dtype)) refuse(view);
-  parameters_ += rows * width;
-  return EmbeddingRows(view, width);
 }
 
 Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {

@@ -2,14 +2,14 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <string>
 
 #include "kernels/kernels.h"
-#include "models/embedding_rows.h"
 #include "models/layers.h"
 #include "models/smoothing.h"
 #include "tensor/buffer.h"
-#include "tensor/checkpoint.h"
+#include "tensor/tensor_source.h"
 
 namespace headrace {
 
@@ -22,8 +22,8 @@ struct Projection {
 class WeightReader {
  public:
   // prefix: what stands before every name in this checkpoint, e.g. "bert." or "".
-  WeightReader(const Checkpoint& checkpoint, std::string prefix, const Kernels& kernels)
-      : checkpoint_(checkpoint), prefix_(std::move(prefix)), kernels_(kernels) {}
+  WeightReader(const TensorSource& source, std::string prefix, const Kernels& kernels)
+      : source_(source), prefix_(std::move(prefix)), kernels_(kernels) {}
 
   // The tensor of that name and exactly that shape, as f32 (f16 and bf16 widen without loss). Throws
   // kCorruptFile when it is missing or has another shape, kUnsupported for other types.
@@ -41,9 +41,9 @@ class WeightReader {
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
   // Several with the same input, side by side; bias is empty when none has one.
   Linear projection(std::initializer_list<Projection> parts, int64_t k);
-  // The tensor [rows, width] for reading rows from; the checkpoint must stay.
-  EmbeddingRows rows(const std::string& name, int64_t rows, int64_t width);
-  bool has(const std::string& name) const { return checkpoint_.find(prefix_ + name) != nullptr; }
+  // Throws as tensor() does, and counts the tensor among the parameters, but does not read it.
+  void expect(const std::string& name, std::initializer_list<int64_t> shape);
+  bool has(const std::string& name) const { return source_.shape_of(prefix_ + name) != nullptr; }
   // name.weight and name.bias, [c] each.
   LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
 
@@ -54,12 +54,13 @@ class WeightReader {
   int64_t packed_bytes() const { return packed_bytes_; }
 
  private:
-  const TensorView& find(const std::string& name, std::initializer_list<int64_t> shape);
-  [[noreturn]] void refuse(const TensorView& view) const;
-  void read(const TensorView& view, float* out);
+  int64_t check(const std::string& name, std::initializer_list<int64_t> shape) const;
+  void read(const std::string& name, std::initializer_list<int64_t> shape, float* out);
+  Linear start_layer(Buffer bias, int64_t n, int64_t k) const;
   Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k);
+  std::optional<Linear> pack_stored(std::initializer_list<Projection> parts, Buffer& bias, int64_t k);
 
-  const Checkpoint& checkpoint_;
+  const TensorSource& source_;
   std::string prefix_;
   const Kernels& kernels_;
   Precision precision_ = Precision::kF32;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "tensor/widen.h"
 
 namespace headrace {
 namespace {
@@ -103,6 +104,21 @@ const std::string& Checkpoint::path_of(std::string_view name) const {
   for (const SafetensorsFile& file : files_)
     if (file.find(name)) return file.name();
   return path_;
+}
+
+const std::vector<int64_t>* Checkpoint::shape_of(std::string_view name) const {
+  const TensorView* const view = find(name);
+  return view ? &view->shape : nullptr;
+}
+
+void Checkpoint::read(std::string_view name, int64_t begin, int64_t count, float* out) const {
+  const TensorView& view = *find(name);
+  if (!is_floating(view.dtype))
+    throw Error(ErrorKind::kUnsupported, concat(path_of(name), ": the tensor '", name, "' has type ",
+                                                dtype_name(view.dtype), ": supported are F32, F16 and BF16"));
+  const auto size = static_cast<size_t>(dtype_bits(view.dtype) / 8);
+  widen(view.dtype, view.bytes.subspan(static_cast<size_t>(begin) * size, static_cast<size_t>(count) * size),
+        out);
 }
 
 }  // namespace headrace

@@ -13,10 +13,11 @@
 #include <vector>
 
 #include "tensor/safetensors.h"
+#include "tensor/tensor_source.h"
 
 namespace headrace {
 
-class Checkpoint {
+class Checkpoint final : public TensorSource {
  public:
   static constexpr size_t kMaxIndexBytes = 100'000'000;
   static constexpr size_t kMaxFiles = 4096;
@@ -27,7 +28,9 @@ class Checkpoint {
   // The tensor of that name, or null.
   const TensorView* find(std::string_view name) const;
   // The path of the file that holds that tensor; without such a tensor, of the file to look into.
-  const std::string& path_of(std::string_view name) const;
+  const std::string& path_of(std::string_view name) const override;
+  const std::vector<int64_t>* shape_of(std::string_view name) const override;
+  void read(std::string_view name, int64_t begin, int64_t count, float* out) const override;
   size_t files() const { return files_.size(); }
 
  private:

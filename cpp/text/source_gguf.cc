@@ -3,8 +3,8 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/gguf_metadata.h"
 #include "base/utf8.h"
-#include "text/gguf_metadata.h"
 #include "text/json_writer.h"
 #include "text/scored_pieces.h"
 #include "text/source_bert.h"

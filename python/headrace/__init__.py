@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ._core import Encoding, Padded, Ragged, Tokenizer, __version__
     from .chat import ChatTemplate
     from .client import AsyncClient, Client
-    from .engine import Engine, info, isa, load
+    from .engine import Engine, LanguageOptions, info, isa, load
+    from .generation import Generation, Piece, Sampling, TokenScore
     from .model import Embeddings, Model, ModelInfo
     from .results import Answer, Candidate, Entity, Label, Ranked, Span
     from .search import Neighbours, VectorIndex, similarity
@@ -45,18 +46,23 @@ __all__ = [
     "Engine",
     "Entity",
     "Error",
+    "Generation",
     "InternalError",
     "InvalidArgumentError",
     "Label",
+    "LanguageOptions",
     "Model",
     "ModelInfo",
     "ModelNotFoundError",
     "Neighbours",
     "OverloadedError",
     "Padded",
+    "Piece",
     "Ragged",
     "Ranked",
+    "Sampling",
     "Span",
+    "TokenScore",
     "Tokenizer",
     "UnsupportedError",
     "VectorIndex",
@@ -82,6 +88,11 @@ _LAZY = {
     "Embeddings": "model",
     "Encoding": "_core",
     "Engine": "engine",
+    "Generation": "generation",
+    "LanguageOptions": "engine",
+    "Piece": "generation",
+    "Sampling": "generation",
+    "TokenScore": "generation",
     "Model": "model",
     "ModelInfo": "model",
     "Padded": "_core",

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'KernelTimes', 'Padded', 'Ragged', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'KernelTimes', 'LanguageModel', 'Padded', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -413,6 +413,97 @@ class VectorIndex:
     @property
     def threads(self) -> int:
         ...
+class LanguageModel:
+    """
+    A language model's logits, one sequence at a time.
+    """
+    def __init__(self, path: str, *, precision: str = 'auto', isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> None:
+        ...
+    def logits(self, ids: numpy.typing.NDArray[numpy.int32], *, step: typing.SupportsInt | typing.SupportsIndex = 256) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n, V]: the logits of the token after each of ids (int32 [n]), `step` tokens at a time.
+        """
+    @property
+    def parameters(self) -> int:
+        ...
+    @property
+    def precision(self) -> str:
+        ...
+    @property
+    def vocabulary(self) -> int:
+        ...
+    @property
+    def weight_bytes(self) -> int:
+        ...
+class Stream:
+    """
+    One request for generated text.
+    """
+    def take(self) -> tuple:
+        """
+        (text, [(id, logprob, top), ...], finish reason or None, exception or None) since the last call.
+        """
+    @property
+    def cached_tokens(self) -> int:
+        """
+        Of the prompt, tokens that another request had computed before.
+        """
+    @property
+    def done(self) -> bool:
+        """
+        Whether `take` has something to give.
+        """
+    @property
+    def ended(self) -> bool:
+        ...
+    @property
+    def generated_tokens(self) -> int:
+        ...
+    @property
+    def id(self) -> int:
+        ...
+    @property
+    def prompt_tokens(self) -> int:
+        ...
+class Generator:
+    """
+    Runs one language model for many requests. Use headrace.load.
+    """
+    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64) -> None:
+        ...
+    def cancel(self, stream: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def close(self) -> None:
+        ...
+    def info(self) -> dict:
+        ...
+    def metrics(self) -> dict:
+        ...
+    def submit(self, prompt: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, temperature: typing.SupportsFloat | typing.SupportsIndex = 1.0, top_k: typing.SupportsInt | typing.SupportsIndex = 0, top_p: typing.SupportsFloat | typing.SupportsIndex = 1.0, min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0, repetition_penalty: typing.SupportsFloat | typing.SupportsIndex = 1.0, presence_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, frequency_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, logit_bias: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]] = [], seed: typing.SupportsInt | typing.SupportsIndex = 0, top_logprobs: typing.SupportsInt | typing.SupportsIndex = -1, max_tokens: typing.SupportsInt | typing.SupportsIndex = 0, min_tokens: typing.SupportsInt | typing.SupportsIndex = 0, stop: collections.abc.Sequence[str] = [], stop_ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [], ignore_eos: bool = False, priority: typing.SupportsInt | typing.SupportsIndex = 0, timeout_us: typing.SupportsInt | typing.SupportsIndex = 0, tenant: str = '', queue: CompletionQueue | None = None) -> Stream:
+        """
+        Queues a prompt of token ids; raises InvalidArgumentError, OverloadedError or CancelledError.
+        """
+    def wait(self, stream: Stream, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        """
+        Whether the stream has news before the time is over.
+        """
+    @property
+    def begin_id(self) -> int:
+        ...
+    @property
+    def chat_template(self) -> str:
+        """
+        The Jinja template of a GGUF; empty where there is none.
+        """
+    @property
+    def end_ids(self) -> list[int]:
+        ...
+    @property
+    def threads(self) -> int:
+        ...
+    @property
+    def tokenizer(self) -> Tokenizer:
+        ...
 def available_cpus() -> int:
     """
     Processors this process may run on.
@@ -432,6 +523,10 @@ def isa() -> str:
 def known_isas() -> list[str]:
     """
     The kernel tables in this build, best first.
+    """
+def language_families() -> list[str]:
+    """
+    Every model_type of a language model that is known.
     """
 def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex = 1, precision: str = 'f32') -> float:
     """

@@ -6,10 +6,19 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from . import _core
+    pass
+
+
+class Waitable(Protocol):
+    """A ticket or a stream."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def done(self) -> bool: ...
 
 
 _WAKES_PER_TURN = 12  # about a millisecond of answers
@@ -44,16 +53,16 @@ class LoopCompletions:
         if self._finished and loop is not None:
             loop.call_soon(self._wake_some)
 
-    def when_done(self, ticket: _core.Ticket, callback: Callable[[], None]) -> None:
+    def when_done(self, ticket: Waitable, callback: Callable[[], None]) -> None:
         """Calls `callback`, which must not raise, once a ticket just submitted to `queue` is finished."""
         # Nothing can be lost in between: _on_ready runs on this thread, so only after the callback is in place.
         self._waiting[ticket.id] = callback
 
-    def forget(self, ticket: _core.Ticket) -> None:
+    def forget(self, ticket: Waitable) -> None:
         """Takes the callback back."""
         self._waiting.pop(ticket.id, None)
 
-    async def wait(self, ticket: _core.Ticket) -> None:
+    async def wait(self, ticket: Waitable) -> None:
         """Returns when the ticket is finished, well or not."""
         if ticket.done:
             return

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _core, inputs, render, repository
@@ -16,6 +19,28 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageOptions:
+    """How an engine runs language models.
+
+    Args:
+        context: tokens of the longest text, prompt and answer together; None: what the model was made for, as far as
+            the cache holds it.
+        cache_tokens: tokens whose keys and values are kept, of all texts together; None: what 2 GiB hold.
+        step_tokens: tokens computed at a time; fewer make others' tokens come more evenly, more read long prompts
+            sooner.
+        max_sequences: texts that are written at a time.
+    """
+
+    context: int | None = None
+    cache_tokens: int | None = None
+    step_tokens: int = 256
+    max_sequences: int = 64
+
+
 class Engine:
     """Any number of models on one set of threads, with a bounded queue for each.
 
@@ -23,6 +48,7 @@ class Engine:
         threads: compute threads; by default every processor the process may use.
         queue_budget: seconds; work that would have to wait longer is refused with OverloadedError.
         max_batch_tokens: tokens that run together at most; more gains little and makes the next request wait longer.
+        language: how language models run: the longest text, memory, texts at a time.
 
     >>> import headrace
     >>> with headrace.Engine() as engine:
@@ -32,7 +58,12 @@ class Engine:
     """
 
     def __init__(
-        self, *, threads: int | None = None, queue_budget: float = 0.5, max_batch_tokens: int | None = None
+        self,
+        *,
+        threads: int | None = None,
+        queue_budget: float = 0.5,
+        max_batch_tokens: int | None = None,
+        language: LanguageOptions | None = None,
     ) -> None:
         options: dict[str, int] = {} if max_batch_tokens is None else {"max_batch_tokens": max_batch_tokens}
         if threads is not None and threads < 1:
@@ -42,6 +73,7 @@ class Engine:
         self._core = _core.Engine(threads=threads or 0, queue_budget_us=int(queue_budget * 1e6), **options)
         self._models: dict[str, Model] = {}
         self._owned_by_model = False
+        self.language = language or LanguageOptions()
         self.queue_budget = queue_budget
 
     @property
@@ -72,6 +104,8 @@ class Engine:
         """
         inputs.check_precision(precision, device)
         directory = repository.resolve(path)
+        if repository.generates_text(directory):
+            return self._add_language_model(name, directory, task, precision)
         self._core.add(name, os.fspath(directory), task=inputs.task_name(task), precision=precision)
         info = ModelInfo(
             name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(name)
@@ -79,10 +113,33 @@ class Engine:
         model = self._models[name] = Model(self, info)
         return model
 
+    def _add_language_model(self, name: str, path: Path, task: str | None, precision: str) -> Model:
+        if task not in (None, "generate"):
+            raise InvalidArgumentError(f"task={task!r}: {path} is a language model; its task is 'generate'")
+        if name in self._models or not _NAME.fullmatch(name):
+            raise InvalidArgumentError(
+                f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
+            )
+        generator = _core.Generator(
+            os.fspath(path),
+            precision=precision,
+            threads=self.threads,
+            context=self.language.context or 0,
+            cache_tokens=self.language.cache_tokens or 0,
+            step_tokens=self.language.step_tokens,
+            max_sequences=self.language.max_sequences,
+        )
+        info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
+        model = self._models[name] = Model(self, info, generator)
+        return model
+
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""
-        self._core.remove(name)
-        self._models.pop(name, None)
+        model = self._models.pop(name, None)
+        if model is not None and model._generator is not None:
+            model._generator.close()
+        else:
+            self._core.remove(name)
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises ModelNotFoundError, which lists the names there are."""
@@ -99,11 +156,20 @@ class Engine:
         return [model.info for model in list(self._models.values())]  # a thread may add one meanwhile
 
     def stats(self) -> dict[str, Any]:
-        """Counters and histograms since each model was added: `{"models": {name: {...}}}`."""
-        return {"models": {name: self._core.metrics(name) for name in list(self._models)}}
+        """Counters and histograms since each model was added: `{"models": {name: {...}}, "language_models": {...}}`."""
+        models = list(self._models.items())
+        return {
+            "models": {name: self._core.metrics(name) for name, model in models if model._generator is None},
+            "language_models": {
+                name: model._generator.metrics() for name, model in models if model._generator is not None
+            },
+        }
 
     def close(self, drain: bool = True) -> None:
         """Refuses new work, finishes what is queued (or, without drain, fails it) and ends the threads."""
+        for model in list(self._models.values()):
+            if model._generator is not None:
+                model._generator.close()
         self._core.close(drain)
 
     def _release(self, name: str) -> None:

@@ -52,8 +52,8 @@ def _listed(name: str) -> str:
 
 
 AGGREGATIONS = ("none", "simple", "first", "average", "max")  # of tag
-PRECISIONS = ("auto", "f32", "bf16", "int8")
-TASKS = ("embed", "classify", "rerank", "tag", "answer", "fill_mask")
+PRECISIONS = ("auto", "f32", "bf16", "int8", "q8", "q4")
+TASKS = ("embed", "classify", "rerank", "tag", "answer", "fill_mask", "generate")
 
 
 def task_name(task: str | None) -> str:
@@ -70,7 +70,8 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="auto",
-        help="of the model's matrices; auto: bf16 where the processor has it, else f32",
+        help="of the model's matrices; auto: as a GGUF stores them, else bf16 where the processor has it, else f32; "
+        "q8 and q4 are for language models",
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from . import _core, inputs, render
 from .errors import InvalidArgumentError, UnsupportedError
+from .generate_methods import GenerateMethods
 from .running import PORTION, Admission, Priority, Runner, Stop, make_terms
 from .task_methods import TaskMethods
 
@@ -60,22 +61,18 @@ class Embeddings:
     truncated: int
 
 
-class Model(TaskMethods, Runner):
+class Model(TaskMethods, GenerateMethods, Runner):
     """A loaded model. Made by `headrace.load` or `Engine.add`; safe to use from any number of threads and tasks."""
 
-    def __init__(self, engine: Engine, info: ModelInfo) -> None:
+    def __init__(self, engine: Engine, info: ModelInfo, generator: _core.Generator | None = None) -> None:
         self._engine = engine
         self._core = engine._core
+        self._generator = generator
         self.info = info
 
     @property
     def name(self) -> str:
         return self.info.name
-
-    @property
-    def tokenizer(self) -> _core.Tokenizer:
-        """The model's tokenizer, the very one that the engine uses."""
-        return self._core.tokenizer(self.name)
 
     def embed(
         self,

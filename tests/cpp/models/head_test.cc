@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "kernels/dispatch.h"
 #include "models/tensor_files.h"
+#include "tensor/checkpoint.h"
 #include "tensor/safetensors.h"
 
 namespace headrace {

@@ -1,4 +1,4 @@
-#include "text/gguf_metadata.h"
+#include "base/gguf_metadata.h"
 
 #include <cstring>
 
@@ -63,7 +63,7 @@ GgufMetadata::GgufMetadata(std::string_view bytes, std::string_view prefix, std:
   if (version != 2 && version != 3)
     throw Error(ErrorKind::kUnsupported,
                 concat(name_, ": GGUF version ", version, " is not supported; supported: 2 and 3"));
-  cursor.number<uint64_t>();  // tensors
+  num_tensors_ = cursor.number<uint64_t>();
   const auto count = cursor.number<uint64_t>();
   for (uint64_t i = 0; i < count; ++i) {
     const std::string_view key = cursor.string();
@@ -81,6 +81,7 @@ GgufMetadata::GgufMetadata(std::string_view bytes, std::string_view prefix, std:
     if (key.starts_with(prefix) && !values_.try_emplace(key, value).second)
       cursor.fail("a key is there twice");
   }
+  end_ = cursor.at();
 }
 
 size_t GgufMetadata::scalar_bytes(uint32_t type) {
@@ -135,6 +136,13 @@ std::optional<int64_t> GgufMetadata::find_int(std::string_view key) const {
   if (value->type == kUint32) return cursor.number<uint32_t>();
   if (value->type == kInt32) return cursor.number<int32_t>();
   fail_type(key, "an integer of 32 bits");
+}
+
+std::optional<double> GgufMetadata::find_float(std::string_view key) const {
+  const Value* const value = find(key);
+  if (value == nullptr) return std::nullopt;
+  if (value->type != kFloat32) fail_type(key, "a float of 32 bits");
+  return Cursor(bytes_, name_, value->at).number<float>();
 }
 
 std::optional<std::vector<std::string_view>> GgufMetadata::find_strings(std::string_view key) const {

@@ -19,11 +19,15 @@ class GgufMetadata {
   GgufMetadata(std::string_view bytes, std::string_view prefix, std::string name);
 
   const std::string& name() const { return name_; }
+  // How many tensors the file says it has, and where their descriptions begin.
+  uint64_t num_tensors() const { return num_tensors_; }
+  size_t end() const { return end_; }
 
   // Nothing when the key is missing. Throws Error(kCorruptFile) when it is of another type.
   std::optional<std::string_view> find_string(std::string_view key) const;
   std::optional<bool> find_bool(std::string_view key) const;
   std::optional<int64_t> find_int(std::string_view key) const;
+  std::optional<double> find_float(std::string_view key) const;
   std::optional<std::vector<std::string_view>> find_strings(std::string_view key) const;
   std::optional<std::vector<float>> find_floats(std::string_view key) const;
   std::optional<std::vector<int32_t>> find_ints(std::string_view key) const;  // of 32 bits
@@ -58,6 +62,8 @@ class GgufMetadata {
 
   std::string_view bytes_;
   std::string name_;
+  uint64_t num_tensors_ = 0;
+  size_t end_ = 0;
   std::unordered_map<std::string_view, Value> values_;
 };
 

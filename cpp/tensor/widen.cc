@@ -1,10 +1,10 @@
-#include "models/widen.h"
+#include "tensor/widen.h"
 
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
-#include "models/half.h"
+#include "base/half.h"
 
 namespace headrace {
 namespace {
