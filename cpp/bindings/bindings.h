@@ -24,5 +24,6 @@ void register_scores(pybind11::module_& module);
 void register_vector_index(pybind11::module_& module);
 void register_language_model(pybind11::module_& module);
 void register_generator(pybind11::module_& module);
+void register_gguf(pybind11::module_& module);
 
 }  // namespace headrace

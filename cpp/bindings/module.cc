@@ -19,4 +19,5 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_vector_index(module);
   headrace::register_language_model(module);
   headrace::register_generator(module);
+  headrace::register_gguf(module);
 }
