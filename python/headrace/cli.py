@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from . import inputs, task_commands
+from . import chat_command, inputs, task_commands
 from .errors import Error, InvalidArgumentError
 from .loading import ModelLoader, parse_models
 
@@ -27,6 +27,8 @@ _SERVE_HELP = """\
 examples:
   headrace serve                               the demo model at http://127.0.0.1:8000
   headrace serve models/e5-small               a folder of Hugging Face files, named e5-small
+  headrace serve demo:smollm2                  a chat model, at /v1/chat/completions
+  headrace serve models/llama.gguf             the same from one file
   headrace serve models                        every model in the folder models, named as its own folder
   headrace serve fast=models/a best=models/b   two models, by names of your own
   headrace serve --port 0 --json               any free port; the first line is JSON with the URL
@@ -49,6 +51,10 @@ _EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "tag": ("/v1/tag", {"input": "Maria Smith runs the mill in Paris."}),
     "answer": ("/v1/answer", {"question": "Who runs the mill?", "context": "Maria runs the mill."}),
     "fill_mask": ("/v1/fill-mask", {"input": "The [MASK] turns the wheel."}),
+    "generate": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 50},
+    ),
 }
 _TOKENIZE_HELP = """\
 examples:
@@ -113,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="folder, folder of models, demo:minilm or NAME=one model (default demo:minilm)",
+        help="folder, folder of models, .gguf file, demo:minilm, demo:smollm2 or NAME=one model (default demo:minilm)",
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
@@ -152,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_precision(embed)
 
     task_commands.add(command)
+    chat_command.add(command)
 
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)
     tokenize.add_argument("model", metavar="MODEL", help="folder, demo:minilm, or a tokenizer's file")

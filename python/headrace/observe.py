@@ -47,6 +47,31 @@ _LATENCY_BOUNDS = (
 )
 
 
+# Of language models: headrace_generation_<name>.
+_GENERATION_COUNTERS = {
+    "requests": "Texts asked for",
+    "refused": "Requests refused because the queue was full",
+    "expired": "Texts whose time was over before they were",
+    "cancelled": "Texts given up, such as by a client that left",
+    "failed": "Texts that ended in an internal error",
+    "prompt_tokens": "Prompt tokens computed",
+    "cached_tokens": "Prompt tokens found computed",
+    "generated_tokens": "Tokens generated",
+    "steps": "Steps run",
+    "step_seconds": "Seconds spent in steps",
+    "preemptions": "Texts that gave their memory to others for a while",
+    "cache_evictions": "Cached blocks taken for something else",
+}
+_GENERATION_GAUGES = {
+    "running": "Texts being written",
+    "waiting": "Texts that wait to be begun",
+    "queued_tokens": "Prompt tokens that wait",
+    "cache_blocks": "Blocks of the cache of keys and values",
+    "cache_used": "Blocks in use",
+    "cache_cached": "Blocks not in use that hold what may be asked for again",
+}
+
+
 class EngineCollector:
     """Reads `engine.stats()` when Prometheus asks; costs nothing in between."""
 
@@ -60,7 +85,8 @@ class EngineCollector:
             HistogramMetricFamily,
         )
 
-        models: dict[str, dict[str, Any]] = self._engine.stats()["models"]
+        stats_of = self._engine.stats()
+        models: dict[str, dict[str, Any]] = stats_of["models"]
         for name, text in _COUNTERS.items():
             counter = CounterMetricFamily(f"headrace_{name}", text, labels=["model"])
             for model, stats in models.items():
@@ -78,6 +104,17 @@ class EngineCollector:
                 buckets = _cumulative(values["bounds"], values["counts"])
                 histogram.add_metric([model], buckets, sum_value=values["sum"])
             yield histogram
+        language: dict[str, dict[str, Any]] = stats_of["language_models"]
+        for name, text in _GENERATION_COUNTERS.items():
+            counter = CounterMetricFamily(f"headrace_generation_{name}", text, labels=["model"])
+            for model, stats in language.items():
+                counter.add_metric([model], stats[name])
+            yield counter
+        for name, text in _GENERATION_GAUGES.items():
+            gauge = GaugeMetricFamily(f"headrace_generation_{name}", text, labels=["model"])
+            for model, stats in language.items():
+                gauge.add_metric([model], stats[name])
+            yield gauge
 
 
 class HttpMetrics:

@@ -24,6 +24,7 @@ NAMES = {
     *("ModelNotFoundError", "OverloadedError", "UnsupportedError"),
     *("Answer", "Candidate", "Entity", "Label", "Ranked", "Span"),
     *("Neighbours", "VectorIndex", "similarity"),
+    *("Generation", "LanguageOptions", "Piece", "Sampling", "TokenScore"),
     *("__version__", "info", "isa", "load"),
 }
 

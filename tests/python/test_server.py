@@ -294,6 +294,7 @@ class TestOtherRoutes:
         assert set(described["paths"]) == {
             *("/v1/embeddings", "/v1/models", "/v1/models/{id}"),
             *("/v1/classify", "/v1/rerank", "/v1/tag", "/v1/answer", "/v1/fill-mask"),
+            *("/v1/chat/completions", "/v1/completions"),
             *("/livez", "/readyz", "/metrics"),
         }
         body = described["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"]

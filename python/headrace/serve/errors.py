@@ -44,7 +44,8 @@ _MAX_MESSAGE = 1000  # a message may quote the request, which may be megabytes
 # The core's messages begin with the argument that is wrong: "input[3] has ...", "dimensions=0: ...".
 _LEADING_FIELD = re.compile(
     r"(?:the )?(input|dimensions|prompt_name|query|documents|question|context|top_k|top_n|stride|window|"
-    r"max_answer_tokens|aggregation)\b"
+    r"max_answer_tokens|aggregation|temperature|top_p|min_p|repetition_penalty|presence_penalty|frequency_penalty|"
+    r"logit_bias|top_logprobs|max_tokens|min_tokens)\b"
 )
 
 
