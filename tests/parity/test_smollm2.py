@@ -97,7 +97,7 @@ def test_logits(reference: Any, path: str) -> None:
 def test_greedy_tokens_are_the_same(reference: Any, path: str) -> None:
     """Each token that we choose is the one that transformers would, given those before it."""
     with headrace.load(path, precision="f32") as model:
-        for prompt in PROMPTS:
+        for prompt in PROMPTS[:3]:
             ids = model.prompt_ids(prompt)
             answer = model.generate(prompt, temperature=0, max_tokens=256, ignore_eos=True)
             chosen = np.asarray([token.id for token in answer.tokens], np.int32)
