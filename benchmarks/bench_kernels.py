@@ -21,7 +21,9 @@ def main() -> None:
 
     isas = arguments.isa or core.runnable_isas()
     tables = kernel_bench.measure(isas, arguments.threads, arguments.seconds)
-    lines = [{"engine": "headrace", "measure": "roofline", **table} for table in tables]
+    lines = [
+        {"engine": "headrace", "measure": "roofline", "unit": "GFLOP/s, GB/s", **table} for table in tables
+    ]
     harness.write("kernels", lines, arguments.out)
 
 

@@ -127,9 +127,9 @@ def test_info_is_for_people_and_programs() -> None:
 
 
 def test_models_lists_the_demo_and_a_server_s(server: Server) -> None:
-    (demo,) = json.loads(headrace("models", "--json").stdout)
-    assert demo["id"] == "demo:minilm"
-    assert demo["installed"] is True
+    demos = json.loads(headrace("models", "--json").stdout)
+    assert [demo["id"] for demo in demos] == ["demo:minilm", "demo:smollm2"]
+    assert all(demo["installed"] for demo in demos)
     (running,) = json.loads(headrace("models", "--json", "--url", server.url).stdout)
     assert running["id"] == "minilm"
     assert "minilm" in headrace("models", "--url", server.url).stdout
@@ -186,3 +186,39 @@ class TestBench:
         assert (found["ok"], found["lost"], found["statuses"]) == (100, 1, {"200": 100, "429": 1})
         assert found["requests_per_second"] == 100
         assert Result("open", 1.0, 0).summary()["p50_ms"] is None
+
+
+class TestChat:
+    def test_one_answer(self) -> None:
+        done = headrace("chat", "demo:smollm2", "What is the capital of France?", "--temperature", "0")
+        assert done.returncode == 0, done.stderr
+        assert "Paris" in done.stdout
+
+    def test_as_json(self) -> None:
+        done = headrace("chat", "demo:smollm2", "--raw", "--max-tokens", "3", "--json", "Water flows")
+        answer = json.loads(done.stdout)
+        assert answer["generated_tokens"] == 3
+        assert answer["finish_reason"] == "length"
+
+    def test_a_conversation_from_a_pipe(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "headrace.cli",
+            "chat",
+            "demo:smollm2",
+            "--max-tokens",
+            "4",
+            "--seed",
+            "1",
+        ]
+        done = subprocess.run(
+            command, input="Hello\n/reset\nHello\n", capture_output=True, text=True, timeout=120
+        )
+        first, again = done.stdout.splitlines()
+        assert first == again
+
+    def test_a_model_of_another_task(self) -> None:
+        done = headrace("chat", "demo:minilm", "Hello")
+        assert done.returncode == 2
+        assert "its task is embed" in done.stderr
