@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'KernelTimes', 'LanguageModel', 'Padded', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'Padded', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -504,6 +504,21 @@ class Generator:
     @property
     def tokenizer(self) -> Tokenizer:
         ...
+class GgufFile:
+    """
+    A GGUF file, llama.cpp's format, as read-only memory.
+    """
+    @staticmethod
+    def open(path: str) -> GgufFile:
+        """
+        Raises ModelNotFoundError, CorruptFileError or UnsupportedError.
+        """
+    def names(self) -> list[str]:
+        ...
+    def tensor(self, name: str) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32: the numbers that the tensor stands for.
+        """
 def available_cpus() -> int:
     """
     Processors this process may run on.
