@@ -198,8 +198,12 @@ void grouped_rows(const NarrowGemm& g, int64_t row, int64_t col_begin, int64_t c
             total[r][v] =
                 mul_add(load_halves(halves + (kPanelColumns + v * kLanes) * 2), splat(offset), total[r][v]);
           } else {
-            const Int8Dot::Acc exact = acc[r][v] - kByteOffset * scale.sum;
-            total[r][v] = mul_add(to_float(reinterpret_cast<IntVec>(exact)), weight, total[r][v]);
+            // Unsigned: of a row that is not finite, whose scale makes its results what they are, sums are of
+            // any size.
+            const auto offset_sum =
+                static_cast<int32_t>(static_cast<uint32_t>(kByteOffset) * static_cast<uint32_t>(scale.sum));
+            const IntVec exact = sub_int(reinterpret_cast<IntVec>(acc[r][v]), splat_int(offset_sum));
+            total[r][v] = mul_add(to_float(exact), weight, total[r][v]);
           }
         }
       }
