@@ -2,35 +2,21 @@
 
 #include <cstring>
 
+#include "base/byte_cursor.h"
 #include "base/error.h"
 
 namespace headrace {
 
-// Where we are in the file; nothing is read behind its end.
-class GgufMetadata::Cursor {
+class GgufMetadata::Cursor : public ByteCursor {
  public:
   Cursor(std::string_view bytes, const std::string& name, size_t at = 0)
-      : bytes_(bytes), name_(name), at_(at) {}
+      : ByteCursor(bytes, name, "GGUF metadata", at) {}
 
-  size_t at() const { return at_; }
-
-  template <typename Number>
-  Number number() {
-    Number value;
-    std::memcpy(&value, take(sizeof value).data(), sizeof value);
-    return value;
-  }
   std::string_view string() { return take(number<uint64_t>()); }
-  std::string_view take(uint64_t count) {
-    if (count > bytes_.size() - at_) fail("the file ends too early");
-    const std::string_view taken = bytes_.substr(at_, count);
-    at_ += count;
-    return taken;
-  }
   // Passes over `count` items of a type that is at most `depth` arrays deep.
   void skip(uint32_t type, uint64_t count, int depth) {
     if (const size_t size = scalar_bytes(type); size != 0) {
-      if (count > (bytes_.size() - at_) / size) fail("an array is larger than the file");
+      if (count > left() / size) fail("an array is larger than the file");
       take(count * size);
       return;
     }
@@ -45,14 +31,6 @@ class GgufMetadata::Cursor {
       }
     }
   }
-  [[noreturn]] void fail(const char* what) const {
-    throw Error(ErrorKind::kCorruptFile, concat(name_, ": GGUF metadata at byte ", at_, ": ", what));
-  }
-
- private:
-  std::string_view bytes_;
-  const std::string& name_;
-  size_t at_;
 };
 
 GgufMetadata::GgufMetadata(std::string_view bytes, std::string_view prefix, std::string name)

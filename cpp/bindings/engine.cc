@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "bindings/bindings.h"
+#include "bindings/delete_where_made.h"
 #include "bindings/encoding.h"
 #include "bindings/text_arguments.h"
 
@@ -166,13 +167,6 @@ py::array_t<float> vectors(const std::shared_ptr<Ticket>& ticket) {
   const py::capsule keep(owner, [](void* p) { delete static_cast<std::shared_ptr<Ticket>*>(p); });
   return py::array_t<float>({ticket->rows(), ticket->dimensions()}, ticket->vectors(), keep);
 }
-
-// A forked child leaves its parent's engine alone, at its own exit too.
-struct DeleteWhereMade {
-  void operator()(Engine* engine) const {
-    if (engine->made_here()) delete engine;
-  }
-};
 
 }  // namespace
 

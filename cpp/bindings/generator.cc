@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "bindings/bindings.h"
+#include "bindings/delete_where_made.h"
 #include "bindings/encoding.h"
 #include "kernels/dispatch.h"
 #include "models/settings_file.h"
@@ -18,13 +19,6 @@ namespace headrace {
 namespace {
 
 using Ids = py::array_t<int32_t, py::array::c_style>;
-
-// A forked child leaves its parent's generator alone, at its own exit too.
-struct DeleteWhereMade {
-  void operator()(Generator* generator) const {
-    if (generator->made_here()) delete generator;
-  }
-};
 
 py::dict metrics(const Generator& generator) {
   const GeneratorMetrics m = generator.metrics();

@@ -227,7 +227,7 @@ void Generator::sample() {
     sampled_[i] = samplers_[static_cast<size_t>(thread)].sample(
         std::span(logits_).subspan(static_cast<size_t>(row) * vocabulary, vocabulary),
         stream.options_.sampling, &stream.counts_, generated,
-        must_go_on ? end_ids() : std::span<const int32_t>(no_ids_));
+        must_go_on ? end_ids() : std::span<const int32_t>());
   });
 }
 

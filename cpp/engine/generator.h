@@ -94,7 +94,6 @@ class Generator {
   std::shared_ptr<Tokenizer> tokenizer_;
   ThreadPool pool_;  // the loop thread's
   int64_t context_ = 0;
-  std::vector<int32_t> no_ids_;
 
   mutable std::mutex mutex_;
   std::condition_variable work_, news_;

@@ -136,6 +136,37 @@ void read_gemma(const Keys& keys, LanguageConfig& config) {
   config.logit_cap = static_cast<float>(keys.number_or("final_logit_softcapping", 0, 1e6, 0.0));
 }
 
+// The rows of a tensor as they lie in the file.
+class StoredRows {
+ public:
+  // heads: see turned_heads().
+  StoredRows(const GgufTensor& tensor, int64_t heads)
+      : tensor_(tensor), width_(tensor.shape.back()), rows_(tensor.numbers() / width_), heads_(heads) {
+    const GgufBlock block = gguf_block(tensor.type);
+    row_bytes_ = width_ / block.numbers * block.bytes;
+  }
+
+  int64_t width() const { return width_; }
+  int64_t count() const { return rows_; }
+  GgufType type() const { return tensor_.type; }
+  std::span<const std::byte> row(int64_t row) const {
+    return tensor_.bytes.subspan(static_cast<size_t>(stored(row) * row_bytes_),
+                                 static_cast<size_t>(row_bytes_));
+  }
+
+ private:
+  // Where ours turn the halves of a head against each other, the file's turn neighbours.
+  int64_t stored(int64_t row) const {
+    const int64_t half = heads_ > 0 ? rows_ / heads_ / 2 : 0;
+    if (half == 0) return row;
+    const int64_t size = rows_ / heads_, head = row / size, within = row % size;
+    return head * size + within % half * 2 + within / half;
+  }
+
+  const GgufTensor& tensor_;
+  int64_t width_, rows_, heads_, row_bytes_ = 0;
+};
+
 }  // namespace
 
 GgufWeights::GgufWeights(GgufFile file) : file_(std::move(file)) {
@@ -194,16 +225,11 @@ const GgufTensor* GgufWeights::find(std::string_view name) const {
   return file_.find(stored_name(name, architecture_.starts_with("gemma")));
 }
 
-// llama.cpp stores the query and key rows of its architecture "llama" for positions that turn neighbours,
-// where ours turn the halves of a head against each other.
-int64_t GgufWeights::stored_row(std::string_view name, int64_t row, int64_t rows) const {
-  if (architecture_ != "llama") return row;
-  const bool is_query = name.find(".q_proj.") != std::string_view::npos;
-  if (!is_query && name.find(".k_proj.") == std::string_view::npos) return row;
-  const int64_t width = rows / (is_query ? heads_ : kv_heads_), half = width / 2;
-  if (half == 0) return row;
-  const int64_t head = row / width, within = row % width;
-  return head * width + within % half * 2 + within / half;
+// llama.cpp stores the query and key rows of its architecture "llama" for positions that turn neighbours.
+int64_t GgufWeights::turned_heads(std::string_view name) const {
+  if (architecture_ != "llama") return 0;
+  if (name.find(".q_proj.") != std::string_view::npos) return heads_;
+  return name.find(".k_proj.") != std::string_view::npos ? kv_heads_ : 0;
 }
 
 const std::vector<int64_t>* GgufWeights::shape_of(std::string_view name) const {
@@ -211,16 +237,15 @@ const std::vector<int64_t>* GgufWeights::shape_of(std::string_view name) const {
   return tensor ? &tensor->shape : nullptr;
 }
 
-void GgufWeights::read(std::string_view name, int64_t begin, int64_t count, float* out) const {
-  const GgufTensor& tensor = *find(name);
-  const GgufBlock block = gguf_block(tensor.type);
-  const int64_t width = tensor.shape.back(), rows = tensor.numbers() / width;
-  const int64_t row_bytes = width / block.numbers * block.bytes;
-  // Callers read whole rows.
-  for (int64_t row = begin / width; row < (begin + count) / width; ++row, out += width) {
-    const auto at = static_cast<size_t>(stored_row(name, row, rows) * row_bytes);
-    dequantize(tensor.type, tensor.bytes.subspan(at, static_cast<size_t>(row_bytes)), out);
-  }
+void GgufWeights::read(std::string_view name, float* out) const {
+  const StoredRows rows(*find(name), turned_heads(name));
+  for (int64_t i = 0; i < rows.count(); ++i) dequantize(rows.type(), rows.row(i), out + i * rows.width());
+}
+
+TensorSource::RowReader GgufWeights::rows(std::string_view name) const {
+  return [rows = StoredRows(*find(name), turned_heads(name))](int64_t row, float* out) {
+    dequantize(rows.type(), rows.row(row), out);
+  };
 }
 
 int GgufWeights::group_bits(std::string_view name) const {
@@ -229,15 +254,11 @@ int GgufWeights::group_bits(std::string_view name) const {
 }
 
 void GgufWeights::read_groups(std::string_view name, uint8_t* q, float* scale, float* offset) const {
-  const GgufTensor& tensor = *find(name);
-  const GgufBlock block = gguf_block(tensor.type);
-  const int64_t width = tensor.shape.back(), rows = tensor.numbers() / width, groups = width / block.numbers;
-  const int64_t row_bytes = groups * block.bytes;
-  for (int64_t row = 0; row < rows; ++row) {
-    const auto at = static_cast<size_t>(stored_row(name, row, rows) * row_bytes);
-    headrace::read_groups(tensor.type, tensor.bytes.subspan(at, static_cast<size_t>(row_bytes)),
-                          q + row * width, scale + row * groups, offset ? offset + row * groups : nullptr);
-  }
+  const StoredRows rows(*find(name), turned_heads(name));
+  const int64_t width = rows.width(), groups = width / gguf_block(rows.type()).numbers;
+  for (int64_t i = 0; i < rows.count(); ++i)
+    headrace::read_groups(rows.type(), rows.row(i), q + i * width, scale + i * groups,
+                          offset ? offset + i * groups : nullptr);
 }
 
 }  // namespace headrace

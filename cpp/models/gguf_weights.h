@@ -21,7 +21,8 @@ class GgufWeights final : public TensorSource {
   LanguageConfig config() const;
 
   const std::vector<int64_t>* shape_of(std::string_view name) const override;
-  void read(std::string_view name, int64_t begin, int64_t count, float* out) const override;
+  void read(std::string_view name, float* out) const override;
+  RowReader rows(std::string_view name) const override;
   const std::string& path_of(std::string_view) const override { return file_.name(); }
   int group_bits(std::string_view name) const override;
   void read_groups(std::string_view name, uint8_t* q, float* scale, float* offset) const override;
@@ -29,8 +30,8 @@ class GgufWeights final : public TensorSource {
  private:
   explicit GgufWeights(GgufFile file);
   const GgufTensor* find(std::string_view name) const;
-  // Where row `row` of a tensor of that name stands in the file.
-  int64_t stored_row(std::string_view name, int64_t row, int64_t rows) const;
+  // How many heads the rows of a tensor of that name are to be put in another order for; 0: they stay.
+  int64_t turned_heads(std::string_view name) const;
 
   GgufFile file_;
   std::string architecture_;

@@ -30,8 +30,6 @@ Buffer read_norm(WeightReader& reader, const std::string& name, int64_t c, float
   return gain;
 }
 
-constexpr const char* kEmbeddings = "model.embed_tokens.weight";
-
 }  // namespace
 
 std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory, const Kernels& kernels,
@@ -57,7 +55,7 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory,
     if (bits != 0) precision = bits == 4 ? Precision::kQ4 : Precision::kQ8;
   }
   reader.use(precision);
-  reader.expect(kEmbeddings, {config.vocabulary, config.hidden});
+  model->embedding_ = reader.rows("model.embed_tokens.weight", config.vocabulary, config.hidden);
   for (int64_t i = 0; i < config.layers; ++i) model->layers_.push_back(model->read_layer(reader, i));
   model->final_norm_ = read_norm(reader, "model.norm", config.hidden, config.norm_offset);
   // A tied model's file may hold the shared weights under either name, or both.
@@ -74,7 +72,8 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory,
   info.dimensions = config.vocabulary;
   info.max_tokens = config.positions;
   info.vocabulary = config.vocabulary;
-  info.parameters = reader.parameters();
+  // A tied model's embeddings were read as its last layer.
+  info.parameters = reader.parameters() + (has_output ? config.vocabulary * config.hidden : 0);
   info.weight_bytes = reader.packed_bytes();
   return model;
 }
@@ -172,7 +171,7 @@ void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool
 void LanguageModel::embed(const StepBatch& batch) {
   float* x = x_.data();
   for (const int32_t id : batch.ids) {
-    source_->read(kEmbeddings, id * config_.hidden, config_.hidden, x);
+    embedding_(id, x);
     if (config_.embedding_scale != 1.0f)
       for (int64_t i = 0; i < config_.hidden; ++i) x[i] *= config_.embedding_scale;
     x += config_.hidden;

@@ -96,6 +96,7 @@ class LanguageModel {
   std::unique_ptr<TensorSource> source_;  // stays open: embeddings are read from it, row by row
   LanguageConfig config_;
   ModelInfo info_;
+  TensorSource::RowReader embedding_;  // rows of [V, C]
   std::vector<Layer> layers_;
   Buffer final_norm_;
   Linear output_;  // [V, C]

@@ -25,6 +25,10 @@ Precision language_precision_by_name(const std::string& name, const Kernels& ker
   return by_name(name, kernels, "'auto', 'f32', 'bf16', 'int8', 'q8' or 'q4'");
 }
 
+int weight_group_bits(Precision precision) {
+  return precision == Precision::kQ4 ? 4 : precision == Precision::kQ8 ? 8 : 0;
+}
+
 const char* precision_name(Precision precision) {
   switch (precision) {
     case Precision::kBf16:

@@ -17,6 +17,9 @@ Precision precision_by_name(const std::string& name, const Kernels& kernels);
 // The same for language models, which also know q8 and q4.
 Precision language_precision_by_name(const std::string& name, const Kernels& kernels);
 
+// 8 or 4 where weights are in groups, else 0.
+int weight_group_bits(Precision precision);
+
 const char* precision_name(Precision precision);
 
 // The functions of a precision other than f32; null for that.

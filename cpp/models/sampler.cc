@@ -110,6 +110,7 @@ Sampled Sampler::sample(std::span<float> logits, const SamplingOptions& options,
   if (!is_sound(logits)) return result;
   float log_sum = 0;
   if (options.top_logprobs >= 0) {
+    own_.assign(logits.begin(), logits.end());
     log_sum = log_of_sum(logits, *std::max_element(logits.begin(), logits.end()));
     keep_likeliest(logits, options.top_logprobs);
     for (const Candidate& c : candidates_) result.top.emplace_back(c.token, c.logit - log_sum);
@@ -117,26 +118,13 @@ Sampled Sampler::sample(std::span<float> logits, const SamplingOptions& options,
   for (const auto& [token, bias] : options.logit_bias) logits[static_cast<size_t>(token)] += bias;
   const bool penalties =
       options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
-  std::optional<float> own;  // what the chosen token's logit was
-  std::vector<std::pair<int32_t, float>> before;
-  if (options.top_logprobs >= 0) {
-    for (const auto& [token, bias] : options.logit_bias)
-      before.emplace_back(token, logits[static_cast<size_t>(token)] - bias);
-    if (penalties && counts)
-      for (const auto& [token, count] : counts->counts())
-        before.emplace_back(token, logits[static_cast<size_t>(token)]);
-  }
   if (penalties && counts) penalize(logits, options, *counts);
   for (const int32_t token : forbidden) logits[static_cast<size_t>(token)] = -HUGE_VALF;
   const auto top = std::max_element(logits.begin(), logits.end());
   if (!std::isfinite(*top)) return result;
   result.token = options.temperature == 0 ? static_cast<int32_t>(top - logits.begin())
                                           : draw(logits, options, *top, generated);
-  if (options.top_logprobs >= 0) {
-    for (const auto& [token, logit] : before)
-      if (token == result.token && !own) own = logit;
-    result.logprob = own.value_or(logits[static_cast<size_t>(result.token)]) - log_sum;
-  }
+  if (options.top_logprobs >= 0) result.logprob = own_[static_cast<size_t>(result.token)] - log_sum;
   return result;
 }
 

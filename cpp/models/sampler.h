@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -78,6 +77,7 @@ class Sampler {
 
   std::vector<Candidate> candidates_;
   std::vector<double> weights_;
+  std::vector<float> own_;  // the model's logits, where their probabilities are to be told
 };
 
 }  // namespace headrace

@@ -33,14 +33,14 @@ int64_t WeightReader::check(const std::string& name, std::initializer_list<int64
   return count;
 }
 
-void WeightReader::expect(const std::string& name, std::initializer_list<int64_t> shape) {
-  parameters_ += check(name, shape);
+TensorSource::RowReader WeightReader::rows(const std::string& name, int64_t rows, int64_t width) const {
+  check(name, {rows, width});
+  return source_.rows(prefix_ + name);
 }
 
 void WeightReader::read(const std::string& name, std::initializer_list<int64_t> shape, float* out) {
-  const int64_t count = check(name, shape);
-  parameters_ += count;
-  source_.read(prefix_ + name, 0, count, out);
+  parameters_ += check(name, shape);
+  source_.read(prefix_ + name, out);
 }
 
 // The shape is checked before memory is asked for, and the reader has checked shapes against the file's size:
@@ -52,9 +52,8 @@ Buffer WeightReader::tensor(const std::string& name, std::initializer_list<int64
   return buffer;
 }
 
-Linear WeightReader::start_layer(Buffer bias, int64_t n, int64_t k) const {
-  const bool is_grouped = precision_ == Precision::kQ8 || precision_ == Precision::kQ4;
-  if (is_grouped && k % kWeightGroup != 0)
+Linear WeightReader::start_layer(Buffer bias, int64_t n, int64_t k) {
+  if (weight_group_bits(precision_) != 0 && k % kWeightGroup != 0)
     throw Error(ErrorKind::kUnsupported,
                 concat("a layer with ", k, " inputs has no precision ", precision_name(precision_),
                        ", which wants a multiple of ", kWeightGroup, ": use int8, bf16 or f32"));
@@ -68,6 +67,7 @@ Linear WeightReader::start_layer(Buffer bias, int64_t n, int64_t k) const {
   const NarrowKernels* const narrow = narrow_kernels(kernels_, precision_);
   layer.packed = Buffer(narrow ? (narrow->packed_bytes(n, k) + kFloat - 1) / kFloat
                                : (n + panel - 1) / panel * panel * k);
+  packed_bytes_ += (layer.packed.size() + layer.bias.size()) * kFloat;
   return layer;
 }
 
@@ -79,16 +79,15 @@ Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k
   else if (narrow->pack)
     narrow->pack(plain.data(), n, k, layer.packed.data());
   else
-    narrow->pack_groups(quantize(plain.data(), n, k, precision_ == Precision::kQ4 ? 4 : 8).view(), n, k,
+    narrow->pack_groups(quantize(plain.data(), n, k, weight_group_bits(precision_)).view(), n, k,
                         layer.packed.data());
-  packed_bytes_ += (layer.packed.size() + layer.bias.size()) * static_cast<int64_t>(sizeof(float));
   return layer;
 }
 
 // Weights that are stored in the very groups that are wanted, as they are.
 std::optional<Linear> WeightReader::pack_stored(std::initializer_list<Projection> parts, Buffer& bias,
                                                 int64_t k) {
-  const int bits = precision_ == Precision::kQ4 ? 4 : precision_ == Precision::kQ8 ? 8 : 0;
+  const int bits = weight_group_bits(precision_);
   int64_t total = 0;
   for (const Projection& part : parts) {
     if (bits == 0 || source_.group_bits(prefix_ + part.name + ".weight") != bits) return std::nullopt;
@@ -108,7 +107,6 @@ std::optional<Linear> WeightReader::pack_stored(std::initializer_list<Projection
   }
   Linear layer = start_layer(std::move(bias), total, k);
   narrow_kernels(kernels_, precision_)->pack_groups(stored.view(), total, k, layer.packed.data());
-  packed_bytes_ += (layer.packed.size() + layer.bias.size()) * static_cast<int64_t>(sizeof(float));
   return layer;
 }
 

@@ -41,8 +41,9 @@ class WeightReader {
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
   // Several with the same input, side by side; bias is empty when none has one.
   Linear projection(std::initializer_list<Projection> parts, int64_t k);
-  // Throws as tensor() does, and counts the tensor among the parameters, but does not read it.
-  void expect(const std::string& name, std::initializer_list<int64_t> shape);
+  // For reading single rows of a tensor [rows, width] later; throws as tensor() does. Not counted among the
+  // parameters: a layer may share the tensor.
+  TensorSource::RowReader rows(const std::string& name, int64_t rows, int64_t width) const;
   bool has(const std::string& name) const { return source_.shape_of(prefix_ + name) != nullptr; }
   // name.weight and name.bias, [c] each.
   LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
@@ -50,13 +51,13 @@ class WeightReader {
   // Of the linear layers read from here on.
   void use(Precision precision) { precision_ = precision; }
   int64_t parameters() const { return parameters_; }
-  // Memory that the tensors and layers which were read take.
+  // Memory that the linear layers which were read take.
   int64_t packed_bytes() const { return packed_bytes_; }
 
  private:
   int64_t check(const std::string& name, std::initializer_list<int64_t> shape) const;
   void read(const std::string& name, std::initializer_list<int64_t> shape, float* out);
-  Linear start_layer(Buffer bias, int64_t n, int64_t k) const;
+  Linear start_layer(Buffer bias, int64_t n, int64_t k);
   Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k);
   std::optional<Linear> pack_stored(std::initializer_list<Projection> parts, Buffer& bias, int64_t k);
 

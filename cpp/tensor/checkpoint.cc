@@ -111,14 +111,26 @@ const std::vector<int64_t>* Checkpoint::shape_of(std::string_view name) const {
   return view ? &view->shape : nullptr;
 }
 
-void Checkpoint::read(std::string_view name, int64_t begin, int64_t count, float* out) const {
+// The tensor of that name, which is there, if its numbers are.
+const TensorView& Checkpoint::floating(std::string_view name) const {
   const TensorView& view = *find(name);
   if (!is_floating(view.dtype))
     throw Error(ErrorKind::kUnsupported, concat(path_of(name), ": the tensor '", name, "' has type ",
                                                 dtype_name(view.dtype), ": supported are F32, F16 and BF16"));
-  const auto size = static_cast<size_t>(dtype_bits(view.dtype) / 8);
-  widen(view.dtype, view.bytes.subspan(static_cast<size_t>(begin) * size, static_cast<size_t>(count) * size),
-        out);
+  return view;
+}
+
+void Checkpoint::read(std::string_view name, float* out) const {
+  const TensorView& view = floating(name);
+  widen(view.dtype, view.bytes, out);
+}
+
+TensorSource::RowReader Checkpoint::rows(std::string_view name) const {
+  const TensorView& view = floating(name);
+  const auto row_bytes = static_cast<size_t>(view.shape.back() * dtype_bits(view.dtype) / 8);
+  return [&view, row_bytes](int64_t row, float* out) {
+    widen(view.dtype, view.bytes.subspan(static_cast<size_t>(row) * row_bytes, row_bytes), out);
+  };
 }
 
 }  // namespace headrace

@@ -30,11 +30,13 @@ class Checkpoint final : public TensorSource {
   // The path of the file that holds that tensor; without such a tensor, of the file to look into.
   const std::string& path_of(std::string_view name) const override;
   const std::vector<int64_t>* shape_of(std::string_view name) const override;
-  void read(std::string_view name, int64_t begin, int64_t count, float* out) const override;
+  void read(std::string_view name, float* out) const override;
+  RowReader rows(std::string_view name) const override;
   size_t files() const { return files_.size(); }
 
  private:
   explicit Checkpoint(std::string path) : path_(std::move(path)) {}
+  const TensorView& floating(std::string_view name) const;
   void open_files(std::string_view index, const std::string& directory);
 
   std::string path_;  // model.safetensors or the index

@@ -1,9 +1,10 @@
 #include "tensor/gguf.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
+#include <optional>
 
+#include "base/byte_cursor.h"
 #include "base/error.h"
 
 namespace headrace {
@@ -12,34 +13,6 @@ namespace {
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-// Where we are among the descriptions of tensors; nothing is read behind the file's end.
-class Cursor {
- public:
-  Cursor(std::string_view bytes, const std::string& name, size_t at) : bytes_(bytes), name_(name), at_(at) {}
-
-  size_t at() const { return at_; }
-  template <typename Number>
-  Number number() {
-    Number value;
-    std::memcpy(&value, take(sizeof value).data(), sizeof value);
-    return value;
-  }
-  std::string_view take(uint64_t count) {
-    if (count > bytes_.size() - at_) fail("the file ends within the descriptions of its tensors");
-    const std::string_view taken = bytes_.substr(at_, count);
-    at_ += count;
-    return taken;
-  }
-  [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorKind::kCorruptFile, concat(name_, ": GGUF tensors at byte ", at_, ": ", what));
-  }
-
- private:
-  std::string_view bytes_;
-  const std::string& name_;
-  size_t at_;
-};
 
 // The product, or nothing where it is beyond 2^62.
 std::optional<int64_t> product(const std::vector<int64_t>& sizes) {
@@ -73,7 +46,7 @@ GgufFile::GgufFile(std::span<const std::byte> bytes, std::string name)
 
 void GgufFile::read_tensors() {
   const uint64_t count = metadata_.num_tensors();
-  Cursor cursor(text_of(bytes_), name_, metadata_.end());
+  ByteCursor cursor(text_of(bytes_), name_, "GGUF tensors", metadata_.end());
   if (count > kMaxTensors) cursor.fail(concat(count, " tensors; at most ", kMaxTensors, " are allowed"));
   const int64_t alignment = metadata_.find_int("general.alignment").value_or(32);
   if (alignment < 1 || alignment > 1 << 20 || (alignment & (alignment - 1)) != 0)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,10 +15,13 @@ class TensorSource {
 
   // Null when there is no such tensor.
   virtual const std::vector<int64_t>* shape_of(std::string_view name) const = 0;
-  // Numbers [begin, begin + count) of the tensor, row-major, as f32; both within it, and multiples of 32
-  // unless it is all of the tensor or its rows are read whole. Throws kUnsupported for a type of number that
-  // no model has its weights in.
-  virtual void read(std::string_view name, int64_t begin, int64_t count, float* out) const = 0;
+  // All of a tensor that is there, row-major, as f32. Throws kUnsupported for a type of number that no model
+  // has its weights in.
+  virtual void read(std::string_view name, float* out) const = 0;
+  // Reads a row of a tensor that is there, found once and not for every row; usable as long as this source.
+  // Throws as read() does; what it returns does not throw.
+  using RowReader = std::function<void(int64_t row, float* out)>;
+  virtual RowReader rows(std::string_view name) const = 0;
   // The file that holds the tensor; without such a tensor, the one to look into. For messages.
   virtual const std::string& path_of(std::string_view name) const = 0;
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -17,9 +16,6 @@ from .model import Model, ModelInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +112,7 @@ class Engine:
     def _add_language_model(self, name: str, path: Path, task: str | None, precision: str) -> Model:
         if task not in (None, "generate"):
             raise InvalidArgumentError(f"task={task!r}: {path} is a language model; its task is 'generate'")
-        if name in self._models or not _NAME.fullmatch(name):
+        if name in self._models or not repository.MODEL_NAME.fullmatch(name):
             raise InvalidArgumentError(
                 f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
             )

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from . import _core
     from .running import Priority
 
-_PRIORITIES = {"interactive": 0, "normal": 1, "batch": 2}
+# Settings of `Sampling` that the core and the HTTP routes know by the same names.
+SAMPLING_NUMBERS = (
+    *("temperature", "top_p", "top_k", "min_p"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +108,7 @@ class Sampling:
         return {
             "max_tokens": self.max_tokens or 0,
             "min_tokens": self.min_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "presence_penalty": self.presence_penalty,
-            "frequency_penalty": self.frequency_penalty,
+            **{name: getattr(self, name) for name in SAMPLING_NUMBERS},
             "logit_bias": list((self.logit_bias or {}).items()),
             "seed": seed % 2**64,
             "stop": [self.stop] if isinstance(self.stop, str) else list(self.stop),
@@ -129,15 +127,10 @@ class Terms:
     tenant: str = ""
 
     def arguments(self) -> dict[str, Any]:
-        if self.timeout is not None and not self.timeout > 0:
-            raise InvalidArgumentError(f"timeout={self.timeout}: must be positive seconds, or None")
-        if self.priority not in _PRIORITIES:
-            raise InvalidArgumentError(f"priority={self.priority!r}: must be one of {', '.join(_PRIORITIES)}")
-        return {
-            "timeout_us": 0 if self.timeout is None else max(1, int(self.timeout * 1e6)),
-            "priority": _PRIORITIES[self.priority],
-            "tenant": self.tenant,
-        }
+        from .running import make_terms
+
+        terms = make_terms(self.timeout, self.priority, "wait", None)
+        return {"timeout_us": terms.timeout_us, "priority": terms.priority, "tenant": self.tenant}
 
 
 def take(stream: _core.Stream) -> Piece | None:

@@ -6,18 +6,15 @@ A MODEL is `demo:minilm` (named `minilm`), a folder (named as the folder), NAME=
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Error, InvalidArgumentError, ModelNotFoundError
-from .repository import default_name, models_in
+from .repository import MODEL_NAME, default_name, models_in
 
 if TYPE_CHECKING:
     from .engine import Engine
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Wanted(NamedTuple):
@@ -42,7 +39,7 @@ def parse_models(arguments: Sequence[str]) -> dict[str, Wanted]:
     models: dict[str, Wanted] = {}
     for name, model in _expanded(arguments or ["demo:minilm"]):
         path = model.path
-        if not _NAME.fullmatch(name):
+        if not MODEL_NAME.fullmatch(name):
             raise InvalidArgumentError(
                 f"model name {name!r}: must be at most 128 of letters, digits and '._-'; say NAME={path}"
             )

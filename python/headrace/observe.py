@@ -79,42 +79,35 @@ class EngineCollector:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
-        from prometheus_client.metrics_core import (
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
+        from prometheus_client.metrics_core import HistogramMetricFamily
 
-        stats_of = self._engine.stats()
-        models: dict[str, dict[str, Any]] = stats_of["models"]
-        for name, text in _COUNTERS.items():
-            counter = CounterMetricFamily(f"headrace_{name}", text, labels=["model"])
-            for model, stats in models.items():
-                counter.add_metric([model], stats[name])
-            yield counter
-        for name, text in _GAUGES.items():
-            gauge = GaugeMetricFamily(f"headrace_{name}", text, labels=["model"])
-            for model, stats in models.items():
-                gauge.add_metric([model], stats[name])
-            yield gauge
+        stats = self._engine.stats()
+        models: dict[str, dict[str, Any]] = stats["models"]
+        yield from _numbers("headrace_", models, _COUNTERS, _GAUGES)
         for name, text in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(f"headrace_{name}", text, labels=["model"])
-            for model, stats in models.items():
-                values = stats[name]
-                buckets = _cumulative(values["bounds"], values["counts"])
-                histogram.add_metric([model], buckets, sum_value=values["sum"])
+            for model, values in models.items():
+                buckets = _cumulative(values[name]["bounds"], values[name]["counts"])
+                histogram.add_metric([model], buckets, sum_value=values[name]["sum"])
             yield histogram
-        language: dict[str, dict[str, Any]] = stats_of["language_models"]
-        for name, text in _GENERATION_COUNTERS.items():
-            counter = CounterMetricFamily(f"headrace_generation_{name}", text, labels=["model"])
-            for model, stats in language.items():
-                counter.add_metric([model], stats[name])
-            yield counter
-        for name, text in _GENERATION_GAUGES.items():
-            gauge = GaugeMetricFamily(f"headrace_generation_{name}", text, labels=["model"])
-            for model, stats in language.items():
-                gauge.add_metric([model], stats[name])
-            yield gauge
+        yield from _numbers(
+            "headrace_generation_", stats["language_models"], _GENERATION_COUNTERS, _GENERATION_GAUGES
+        )
+
+
+def _numbers(
+    prefix: str, models: dict[str, dict[str, Any]], counters: dict[str, str], gauges: dict[str, str]
+) -> Iterator[Metric]:
+    """A family for each name in `counters` and `gauges`, with a value for each model."""
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    kinds: list[tuple[Any, dict[str, str]]] = [(CounterMetricFamily, counters), (GaugeMetricFamily, gauges)]
+    for kind, named in kinds:
+        for name, text in named.items():
+            family = kind(f"{prefix}{name}", text, labels=["model"])
+            for model, values in models.items():
+                family.add_metric([model], values[name])
+            yield family
 
 
 class HttpMetrics:

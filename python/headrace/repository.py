@@ -39,6 +39,7 @@ _MARKS = (
 
 
 _MAX_CONFIG = 16 << 20
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def _is_model(path: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..generation import Sampling
+from ..generation import SAMPLING_NUMBERS, Sampling
 from .errors import invalid
 from .requests import Name, decode
 
@@ -64,15 +64,7 @@ class LanguageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def sampling(self, index: int) -> Sampling:
         """Of choice `index`: with a seed, each has its own, so that they differ and can be had again."""
         seed = None if self.seed is None else self.seed + index
-        given = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "presence_penalty": self.presence_penalty,
-            "frequency_penalty": self.frequency_penalty,
-        }
+        given = {name: getattr(self, name) for name in SAMPLING_NUMBERS}
         return Sampling(
             max_tokens=self.limit(),
             logit_bias=self._bias(),
@@ -82,7 +74,7 @@ class LanguageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             min_tokens=self.min_tokens,
             ignore_eos=self.ignore_eos,
             logprobs=self.wanted_logprobs(),
-            **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+            **{name: value for name, value in given.items() if value is not None},
         )
 
     def _bias(self) -> dict[int, float] | None:
