@@ -90,12 +90,12 @@ build_and_ctest() {
 }
 
 cpp() { build_and_ctest build/test; }
-asan() { build_and_ctest build/asan -DHEADRACE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
-tsan() { build_and_ctest build/tsan -DHEADRACE_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
+asan() { build_and_ctest build/asan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
+tsan() { build_and_ctest build/tsan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
 
 # Each target for 60 seconds, two at a time, from the committed corpus; new inputs stay under build/.
 fuzz() {
-  cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER="$(clang)" -DHEADRACE_PYTHON=OFF -DHEADRACE_FUZZ=ON \
+  cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER="$(clang)" -DHEADRACE_PYTHON=OFF -DHEADRACE_FUZZ=ON -DHEADRACE_ISAS=native \
     -DHEADRACE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo >build/fuzz.log
   ninja -C build/fuzz --quiet
   local names

@@ -188,7 +188,8 @@ KernelRun attention(const Kernels& kernels, const KernelCase& c, int threads) {
                          .length = c.rows,
                          .head_dim = c.k,
                          .scale = 1.0f / std::sqrt(static_cast<float>(c.k)),
-                         .scratch = a->scratch.data() + thread * a->scratch_floats});
+                         .scratch = a->scratch.data() + thread * a->scratch_floats,
+                         .queries = c.rows});
     });
   };
   return made;

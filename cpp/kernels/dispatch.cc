@@ -8,14 +8,12 @@
 namespace headrace {
 
 extern const Kernels kernels_reference;
-#if defined(__x86_64__)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx2_vnni;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512_vnni;
 extern const Kernels kernels_avx512_bf16;
 extern const Kernels kernels_amx;
-#endif
 
 namespace {
 
@@ -26,12 +24,22 @@ struct Entry {
 
 std::vector<Entry> all_entries() {
   std::vector<Entry> entries;
-#if defined(__x86_64__)
+#if defined(HEADRACE_HAS_amx) && defined(__x86_64__)
   entries.push_back({&kernels_amx, cpu_features().amx});
+#endif
+#if defined(HEADRACE_HAS_avx512_bf16) && defined(__x86_64__)
   entries.push_back({&kernels_avx512_bf16, cpu_features().avx512_bf16});
+#endif
+#if defined(HEADRACE_HAS_avx512_vnni) && defined(__x86_64__)
   entries.push_back({&kernels_avx512_vnni, cpu_features().avx512_vnni});
+#endif
+#if defined(HEADRACE_HAS_avx512) && defined(__x86_64__)
   entries.push_back({&kernels_avx512, cpu_features().avx512});
+#endif
+#if defined(HEADRACE_HAS_avx2_vnni) && defined(__x86_64__)
   entries.push_back({&kernels_avx2_vnni, cpu_features().avx2_vnni});
+#endif
+#if defined(HEADRACE_HAS_avx2) && defined(__x86_64__)
   entries.push_back({&kernels_avx2, cpu_features().avx2});
 #endif
   entries.push_back({&kernels_reference, true});

@@ -16,14 +16,15 @@
 
 namespace headrace {
 
-enum class Activation : int32_t { kNone, kGelu };
+// GELU (Hendrycks & Gimpel 2016, arXiv:1606.08415): x Phi(x) with the exact normal distribution, its tanh
+// fit, or its quick fit x sigmoid(1.702 x); SiLU: x sigmoid(x).
+enum class Activation : int32_t { kNone, kGelu, kGeluTanh, kQuickGelu, kSilu };
 
 // y[m,n] = act(sum_k x[m,k] w[n,k] + bias[n]) + residual[m,n]
 //   x [M, K] with row stride ldx; w: N x K as pack_weights left it; bias [N] or null; residual [M, N] with
 //   row stride ldr, or null; y [M, N] with row stride ldy. y may be residual (same stride), and nothing else
 //   may overlap. f32 accumulators, k ascending. |error| <= 2 (K + 4) 2^-24 (sum_k |x w| + |bias|) before the
-//   activation. GELU is x Phi(x) with the exact normal distribution (Hendrycks & Gimpel 2016,
-//   arXiv:1606.08415), not its tanh fit: |error| <= 2e-7 max(1, |x|).
+//   activation, and that of GELU <= 2e-7 max(1, |x|), of the others <= 4e-7 max(1, |x|).
 struct Gemm {
   const float* x;
   int64_t ldx;
@@ -92,10 +93,15 @@ struct NarrowKernels {
   int64_t (*peak_ops)(int64_t rounds);
 };
 
-// One head of one sequence: out[i] = sum_j softmax_j(scale q[i].k[j]) v[j], i and j in [0, length).
-//   q, k, v [L, D] with row stride ld; out [L, D] with row stride ldo; scratch: attention_scratch(L, D)
-//   floats. Keys are taken in blocks with a running maximum (Milakov & Gimelshein 2018, arXiv:1805.02867), so
-//   memory grows with L and not with its square. |error| <= 2e-6 max|v|.
+// One head of one sequence, for some of its queries or all:
+//
+//   out[i] = sum_j softmax_j(scale q[i].k[j] + bias[i,j]) v[j],  j in [0, length), |i - j| <= window
+//
+//   q, out [queries, D], rows [first_query, first_query + queries) of the sequence's; k, v [L, D]; q, k and v
+//   with row stride ld, out with ldo. window 0: no limit. bias: null, or where row first_query begins, the
+//   next ones bias_stride floats further on each: -1 for a bias of j - i alone. scratch: attention_scratch(L,
+//   D) floats. Keys are taken in blocks with a running maximum (Milakov & Gimelshein 2018, arXiv:1805.02867),
+//   so memory grows with L and not with its square. |error| <= 2e-6 max|v|.
 struct Attention {
   const float* q;
   const float* k;
@@ -107,9 +113,12 @@ struct Attention {
   int64_t head_dim;
   float scale;
   float* scratch;
+  int64_t queries;
+  int64_t first_query = 0;
+  int64_t window = 0;
+  const float* bias = nullptr;
+  int64_t bias_stride = 0;
 };
-
-enum class GateActivation : int32_t { kSilu, kGeluTanh };
 
 // Tokens in one block of a cache of keys and values. A block holds, for one KV head, the keys as panels
 // [kCacheBlock / panel_columns][D][panel_columns] and then the values [kCacheBlock][D].
@@ -157,8 +166,8 @@ struct DecoderKernels {
                  const float* sine);
 
   // y[t,i] = act(x[t,i]) x[t,N + i], i < N                      (Shazeer 2020, arXiv:2002.05202)
-  //   x [rows, 2N], y [rows, N]. SiLU: x / (1 + e^-x); GELU: its tanh fit. |error| <= 4e-7 |act x|.
-  void (*gate)(const float* x, int64_t rows, int64_t n, GateActivation activation, float* y);
+  //   x [rows, 2N], y [rows, N], which may begin where x does. |error| <= 4e-7 max(1, |act x|) |x[t,N + i]|.
+  void (*gate)(const float* x, int64_t rows, int64_t n, Activation activation, float* y);
 
   // One token's key and value [D] of one KV head to its slot, in [0, kCacheBlock), of a block.
   void (*store_key_value)(const float* key, const float* value, int64_t head_dim, int64_t slot, float* block);

@@ -1,5 +1,6 @@
 // The reference table: plain loops with double accumulators. The oracle of every other table, and what runs
 // on processors that have none of theirs.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -10,7 +11,7 @@
 namespace headrace {
 namespace {
 
-using reference::gelu_one;
+using reference::activate_one;
 using reference::kPanel;
 
 void pack_weights(const float* w, int64_t n, int64_t k, float* packed) {
@@ -28,7 +29,7 @@ void gemm(const Gemm& g, int64_t row_begin, int64_t row_end, int64_t col_begin, 
       for (int64_t i = 0; i < g.k; ++i) sum += static_cast<double>(x[i]) * w[i * kPanel];
       if (g.bias) sum += g.bias[col];
       auto value = static_cast<float>(sum);
-      if (g.activation == Activation::kGelu) value = gelu_one(value);
+      value = activate_one(value, g.activation);
       if (g.residual) value += g.residual[row * g.ldr + col];
       g.y[row * g.ldy + col] = value;
     }
@@ -84,7 +85,7 @@ void narrow_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64_
       double sum = 0;  // of integers exact far beyond any K
       for (int64_t i = 0; i < g.k; ++i) sum += static_cast<double>(x[i]) * w[i];
       auto value = static_cast<float>(sum) * (w[g.k] * x[g.k]) + (g.bias ? g.bias[col] : 0.0f);
-      if (g.activation == Activation::kGelu) value = gelu_one(value);
+      value = activate_one(value, g.activation);
       if (g.residual) value += g.residual[row * g.ldr + col];
       if (g.y) g.y[row * g.ldy + col] = value;
       if (g.bf16_y) {
@@ -119,24 +120,27 @@ void softmax(float* x, int64_t n) {
 }
 
 void gelu(float* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) x[i] = gelu_one(x[i]);
+  for (int64_t i = 0; i < n; ++i) x[i] = activate_one(x[i], Activation::kGelu);
 }
 
 int64_t attention_scratch(int64_t length, int64_t) { return length; }
 
 void attention(const Attention& a) {
-  for (int64_t i = 0; i < a.length; ++i) {
-    for (int64_t j = 0; j < a.length; ++j) {
+  for (int64_t row = 0; row < a.queries; ++row) {
+    const int64_t i = a.first_query + row;
+    const int64_t begin = a.window > 0 ? std::max<int64_t>(0, i - a.window) : 0;
+    const int64_t end = a.window > 0 ? std::min(a.length, i + a.window + 1) : a.length;
+    for (int64_t j = begin; j < end; ++j) {
       double dot = 0;
       for (int64_t d = 0; d < a.head_dim; ++d)
-        dot += static_cast<double>(a.q[i * a.ld + d]) * a.k[j * a.ld + d];
-      a.scratch[j] = static_cast<float>(dot * a.scale);
+        dot += static_cast<double>(a.q[row * a.ld + d]) * a.k[j * a.ld + d];
+      a.scratch[j] = static_cast<float>(dot * a.scale + (a.bias ? a.bias[row * a.bias_stride + j] : 0.0f));
     }
-    softmax(a.scratch, a.length);
+    softmax(a.scratch + begin, end - begin);
     for (int64_t d = 0; d < a.head_dim; ++d) {
       double sum = 0;
-      for (int64_t j = 0; j < a.length; ++j) sum += static_cast<double>(a.scratch[j]) * a.v[j * a.ld + d];
-      a.out[i * a.ldo + d] = static_cast<float>(sum);
+      for (int64_t j = begin; j < end; ++j) sum += static_cast<double>(a.scratch[j]) * a.v[j * a.ld + d];
+      a.out[row * a.ldo + d] = static_cast<float>(sum);
     }
   }
 }

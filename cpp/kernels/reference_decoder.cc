@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/reference_grouped.h"
+
 namespace headrace::reference {
 
 void rms_norm(const float* x, const float* gain, float eps, int64_t rows, int64_t c, float* y) {
@@ -23,15 +25,9 @@ void rotate(float* x, int64_t heads, int64_t head_dim, int64_t half, const float
     }
 }
 
-void gate(const float* x, int64_t rows, int64_t n, GateActivation activation, float* y) {
+void gate(const float* x, int64_t rows, int64_t n, Activation activation, float* y) {
   for (int64_t row = 0; row < rows; ++row, x += 2 * n, y += n)
-    for (int64_t i = 0; i < n; ++i) {
-      const double value = x[i];
-      const double u = activation == GateActivation::kSilu ? value
-                                                           : 2 * std::sqrt(2 / 3.14159265358979323846) *
-                                                                 (value + 0.044715 * value * value * value);
-      y[i] = static_cast<float>(value / (1 + std::exp(-u)) * x[n + i]);
-    }
+    for (int64_t i = 0; i < n; ++i) y[i] = activate_one(x[i], activation) * x[n + i];
 }
 
 void store_key_value(const float* key, const float* value, int64_t head_dim, int64_t slot, float* block) {

@@ -6,7 +6,24 @@
 
 namespace headrace::reference {
 
-float gelu_one(float x) { return static_cast<float>(0.5 * x * std::erfc(-x * std::sqrt(0.5))); }
+float activate_one(float x, Activation activation) {
+  const auto times_sigmoid = [x](double u) { return static_cast<float>(x / (1 + std::exp(-u))); };
+  const double value = x;
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGelu:
+      return static_cast<float>(0.5 * value * std::erfc(-value * std::sqrt(0.5)));
+    case Activation::kGeluTanh:
+      return times_sigmoid(2 * std::sqrt(2 / 3.14159265358979323846) *
+                           (value + 0.044715 * value * value * value));
+    case Activation::kQuickGelu:
+      return times_sigmoid(1.702 * value);
+    case Activation::kSilu:
+      return times_sigmoid(value);
+  }
+  return x;
+}
 
 int64_t grouped_packed_bytes(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * kPanel * k * static_cast<int64_t>(sizeof(float));
@@ -47,7 +64,7 @@ void grouped_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64
       double sum = 0;
       for (int64_t i = 0; i < g.k; ++i) sum += static_cast<double>(x[i]) * w[i];
       auto value = static_cast<float>(sum) + (g.bias ? g.bias[col] : 0.0f);
-      if (g.activation == Activation::kGelu) value = gelu_one(value);
+      value = activate_one(value, g.activation);
       if (g.residual) value += g.residual[row * g.ldr + col];
       if (g.y) g.y[row * g.ldy + col] = value;
     }

@@ -5,7 +5,7 @@
 
 namespace headrace::reference {
 
-float gelu_one(float x);
+float activate_one(float x, Activation activation);
 
 int64_t grouped_packed_bytes(int64_t n, int64_t k);
 void pack_groups(const GroupedWeights& w, int64_t n, int64_t k, void* packed);

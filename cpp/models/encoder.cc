@@ -14,24 +14,65 @@ namespace {
 
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 
+// The way in which this checkpoint names its tensors.
+struct Naming {
+  const EncoderNames& names;
+  std::string prefix;  // a bare encoder has plain names; one saved inside a model with a task head has one
+                       // before them
+};
+
+Naming naming_of(const Checkpoint& checkpoint, std::string_view family) {
+  const std::span<const EncoderNames> known = encoder_names(family);
+  for (const EncoderNames& names : known)
+    for (const char* prefix : {names.prefix, "", names.other_prefix})
+      if (prefix && checkpoint.find(concat(prefix, names.word, ".weight")) &&
+          checkpoint.find(concat(prefix, names.layer, "0.", names.up, ".weight")))
+        return {names, prefix};
+  return {known.front(), ""};  // reading will say what is missing
+}
+
+// One of a layer's matrices, or several side by side.
+Linear read_linear(WeightReader& reader, const std::string& layer, std::vector<Projection> parts, int64_t k,
+                   bool has_biases, const ColumnSizes& input) {
+  for (Projection& part : parts) {
+    part.name = layer + part.name;
+    if (has_biases) reader.require(part.name + ".bias");
+  }
+  return reader.projection(parts, k, input);
+}
+
 // inputs: what is known of them, for each layer or for none.
 std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig& config,
-                                      const std::vector<LayerInputs>& inputs) {
+                                      const EncoderNames& names, const std::vector<LayerInputs>& inputs) {
   const int64_t c = config.hidden, f = config.feed_forward;
-  const EncoderNames& names = *encoder_names(config.family);
-  std::vector<EncoderLayer> layers(static_cast<size_t>(config.layers));
+  std::vector<EncoderLayer> layers(static_cast<size_t>(config.layer_groups));
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerInputs input = inputs.empty() ? LayerInputs() : inputs[i];
-    const std::string layer = concat(names.layer, i, ".");
-    const auto norm = [&](const char* name) { return reader.layer_norm(layer + name, c, config.norm_eps); };
-    layers[i] = {
-        .qkv = reader.linear({layer + names.query, layer + names.key, layer + names.value}, c, c, input.qkv),
-        .attended = reader.linear(layer + names.attended, c, c, input.attended),
-        .attended_norm = norm(names.attended_norm),
-        .up = reader.linear(layer + names.up, f, c, input.up),
-        .down = reader.linear(layer + names.down, c, f, input.down),
-        .down_norm = norm(names.down_norm),
+    const auto named = [&](size_t index) { return concat(names.layer, index, "."); };
+    const std::string layer = named(i);
+    const auto linear = [&](std::vector<Projection> parts, int64_t k, const ColumnSizes& sizes) {
+      return read_linear(reader, layer, std::move(parts), k, names.has_biases, sizes);
     };
+    const auto norm = [&](const std::string& name) {
+      return reader.layer_norm(name, c, config.norm_eps, config.norm_has_bias);
+    };
+    std::vector<Projection> qkv{{names.query, names.key ? c : 3 * c}};
+    if (names.key) qkv.insert(qkv.end(), {{names.key, c}, {names.value, c}});
+    std::vector<Projection> up{{names.up, f}};
+    if (config.is_gated && names.gate) up.insert(up.begin(), {names.gate, f});
+    if (config.is_gated && !names.gate) up.front() = {names.up, 2 * f, names.has_up_first};
+    std::string down_norm = layer + names.down_norm;
+    if (config.is_pre_norm)
+      down_norm = i + 1 < layers.size() ? named(i + 1) + names.down_norm : std::string(names.final_norm);
+    layers[i] = {.qkv = linear(std::move(qkv), c, input.qkv),
+                 .attended = linear({{names.attended, c}}, c, input.attended),
+                 .attended_norm = norm(layer + names.attended_norm),
+                 .up = linear(std::move(up), c, input.up),
+                 .down = linear({{names.down, c}}, f, input.down),
+                 .down_norm = norm(down_norm),
+                 .activation = config.activation,
+                 .is_gated = config.is_gated,
+                 .is_pre_norm = config.is_pre_norm};
   }
   return layers;
 }
@@ -48,28 +89,19 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
   const int64_t c = config.hidden;
 
   const Checkpoint checkpoint = Checkpoint::open(files);
-  // A bare encoder has plain names; one saved inside a model with a task head has them under "bert.".
-  const std::string head_prefix = encoder_names(config.family)->prefix;
-  const std::string prefix =
-      checkpoint.find(head_prefix + "embeddings.word_embeddings.weight") ? head_prefix : "";
+  const auto [names, prefix] = naming_of(checkpoint, config.family);
   WeightReader reader(checkpoint, prefix, kernels);
-  const int64_t e = config.embedding;
-  model->word_ = reader.tensor("embeddings.word_embeddings.weight", {config.vocabulary, e});
-  model->position_ = reader.tensor("embeddings.position_embeddings.weight", {config.positions, e});
-  model->type_ = config.types > 0
-                     ? reader.tensor("embeddings.token_type_embeddings.weight", {config.types, e})
-                     : Buffer(e);
-  model->embedding_norm_ = reader.layer_norm("embeddings.LayerNorm", e, config.norm_eps);
-  if (e != c) model->projection_ = reader.linear("embeddings_project", c, e);
+  model->load_embeddings(names, reader);
+  model->attention_.load(config, names, reader, kernels);
   const Precision precision = precision_by_name(options.precision, kernels);
   std::vector<LayerInputs> inputs;
   if (precision == Precision::kInt8) {
     WeightReader plain(checkpoint, prefix, kernels);
-    model->layers_ = read_layers(plain, config, inputs);
+    model->layers_ = read_layers(plain, config, names, inputs);
     inputs = model->observe_inputs();
   }
   reader.use(precision);
-  model->layers_ = read_layers(reader, config, inputs);
+  model->layers_ = read_layers(reader, config, names, inputs);
   int64_t packed_bytes = 0;  // more, or less, than one float for each parameter
   for (const EncoderLayer& layer : model->layers_)
     for (const Linear* linear : {&layer.qkv, &layer.attended, &layer.up, &layer.down})
@@ -91,14 +123,32 @@ std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kerne
     model->sentence_->describe(info);
   } else {
     WeightReader whole(checkpoint, "", kernels);
-    model->head_ = Head::load(
-        head, {.hidden = c, .vocabulary = config.vocabulary, .embedding = e, .norm_eps = config.norm_eps},
-        whole, kernels);
+    model->head_ = Head::load(head,
+                              {.hidden = c,
+                               .vocabulary = config.vocabulary,
+                               .embedding = config.embedding,
+                               .norm_eps = config.norm_eps,
+                               .norm_has_bias = config.norm_has_bias},
+                              whole, kernels);
     model->head_->describe(info);
     info.parameters += whole.parameters();
   }
   info.weight_bytes = info.parameters * kFloatBytes + packed_bytes;
   return model;
+}
+
+void Encoder::load_embeddings(const EncoderNames& names, WeightReader& reader) {
+  const int64_t c = config_.hidden, e = config_.embedding;
+  const auto table = [&](const char* name, int64_t rows) {
+    return reader.tensor(std::string(name) + ".weight", {rows, e});
+  };
+  word_ = table(names.word, config_.vocabulary);
+  position_ = config_.has_position_embeddings ? table(names.position, config_.positions) : Buffer(e);
+  type_ = config_.types > 0 ? table(names.type, config_.types) : Buffer(e);
+  embedding_norm_ = reader.layer_norm(names.embedding_norm, e, config_.norm_eps, config_.norm_has_bias);
+  // ALBERT has one even between equal widths.
+  if (names.projection && (e != c || config_.family == "albert"))
+    projection_ = reader.linear(names.projection, c, e);
 }
 
 // Tokens drawn from the vocabulary, but for its first ones, which are special or unused in many.
@@ -119,11 +169,15 @@ std::vector<LayerInputs> Encoder::observe_inputs() {
   reserve(batch.tokens(), pool.threads());
   std::vector<LayerInputs> inputs(layers_.size());
   embed(batch, pool);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    add_sizes(x_.data(), batch.tokens(), config_.hidden, &inputs[i].qkv);
-    rows_.project(layers_[i], pool, batch.tokens(), x_.data(), qkv_.data());
-    attend(batch, pool);
-    rows_.observe(layers_[i], pool, batch.tokens(), context_.data(), x_.data(), &inputs[i]);
+  Buffer input(batch.tokens() * config_.hidden);
+  std::copy(x_.data(), x_.data() + input.size(), input.data());
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    const EncoderLayer& own = layer(i);
+    LayerInputs& seen = inputs[static_cast<size_t>(&own - layers_.data())];
+    add_sizes(input.data(), batch.tokens(), config_.hidden, &seen.qkv);
+    rows_.project(own, pool, batch.tokens(), input.data(), qkv_.data());
+    attention_.run(i, batch, pool, qkv_.data(), context_.data());
+    rows_.observe(own, pool, batch.tokens(), context_.data(), x_.data(), &seen, input.data());
   }
   return inputs;
 }
@@ -135,10 +189,7 @@ void Encoder::reserve(int64_t max_batch_tokens, int threads) {
   qkv_ = Buffer(max_batch_tokens * 3 * c);
   context_ = Buffer(max_batch_tokens * c);
   rows_.reserve(kernels_, layers_.front(), max_batch_tokens, threads);
-  const int64_t longest = std::min(max_batch_tokens, config_.longest());
-  // Whole cache lines apart, so that threads do not write to each other's.
-  scratch_floats_ = (kernels_.attention_scratch(longest, c / config_.heads) + 31) / 16 * 16;
-  scratch_ = Buffer(scratch_floats_ * threads);
+  attention_.reserve(max_batch_tokens, threads);
   if (head_) head_->reserve(max_batch_tokens);
   if (sentence_) sentence_->reserve(max_batch_tokens);
 }
@@ -146,11 +197,11 @@ void Encoder::reserve(int64_t max_batch_tokens, int threads) {
 void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
   const int64_t tokens = batch.tokens();
   embed(batch, pool);
-  rows_.project(layers_.front(), pool, tokens, x_.data(), qkv_.data());
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    attend(batch, pool);
-    const EncoderLayer* const next = i + 1 < layers_.size() ? &layers_[i + 1] : nullptr;
-    rows_.finish(layers_[i], next, pool, tokens, context_.data(), x_.data(), qkv_.data());
+  rows_.project(layer(0), pool, tokens, x_.data(), qkv_.data());
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    attention_.run(i, batch, pool, qkv_.data(), context_.data());
+    const EncoderLayer* const next = i + 1 < config_.layers ? &layer(i + 1) : nullptr;
+    rows_.finish(layer(i), next, pool, tokens, context_.data(), x_.data(), qkv_.data());
   }
   if (head_)
     head_->forward(batch, x_.data(), outputs, pool);
@@ -163,33 +214,15 @@ void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
   float* const embedded = projection_ ? embedded_.data() : x_.data();
   pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
     const int64_t begin = batch.cu_lengths[sequence], end = batch.cu_lengths[sequence + 1];
-    const float* const positions = position_.data() + (config_.first_position - begin) * e;
+    // One row, of zeros, stands for all where there are none.
+    const int64_t step = config_.has_position_embeddings ? e : 0;
+    const float* const positions = position_.data() + (config_.first_position - begin) * step;
     for (int64_t i = begin; i < end; ++i)
-      kernels_.add3(word_.data() + batch.ids[i] * e, positions + i * e, type_.data() + batch.type(i) * e, e,
-                    embedded + i * e);
+      kernels_.add3(word_.data() + batch.ids[i] * e, positions + i * step, type_.data() + batch.type(i) * e,
+                    e, embedded + i * e);
     embedding_norm_.run(kernels_, end - begin, embedded + begin * e, embedded + begin * e);
   });
   if (projection_) projection_->forward(kernels_, pool, batch.tokens(), embedded, x_.data());
-}
-
-void Encoder::attend(const TokenBatch& batch, ThreadPool& pool) {
-  const int64_t c = config_.hidden, heads = config_.heads, head_dim = c / heads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  pool.parallel_for(batch.sequences() * heads, [&](int64_t task, int thread) {
-    const int64_t sequence = task / heads, head = task % heads;
-    const int64_t begin = batch.cu_lengths[sequence];
-    const float* q = qkv_.data() + begin * 3 * c + head * head_dim;
-    kernels_.attention({.q = q,
-                        .k = q + c,
-                        .v = q + 2 * c,
-                        .ld = 3 * c,
-                        .out = context_.data() + begin * c + head * head_dim,
-                        .ldo = c,
-                        .length = batch.cu_lengths[sequence + 1] - begin,
-                        .head_dim = head_dim,
-                        .scale = scale,
-                        .scratch = scratch_.data() + thread * scratch_floats_});
-  });
 }
 
 }  // namespace headrace

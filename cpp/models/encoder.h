@@ -1,9 +1,8 @@
-// BERT (Devlin et al. 2018, arXiv:1810.04805): ids -> one vector a sequence, as sentence-transformers makes
-// it, or what a task's head makes of the last hidden states.
+// BERT (Devlin et al. 2018, arXiv:1810.04805) and its kin: ids -> one vector a sequence, as
+// sentence-transformers makes it, or what a task's head makes of the last hidden states.
 //
 //   x = norm(word[id] + position[i] + type[segment])
-//   per layer:  qkv = x Wqkv + b;  a = attention(qkv);  x = norm(x + a Wo + b);  x = norm(x + gelu(x W1 + b)
-//   W2 + b)
+//   per layer:  attention of x Wqkv + b, and what encoder_layer.h says
 //
 // Every linear layer is one GEMM over all T tokens of the batch; only attention looks at sequence borders.
 #pragma once
@@ -13,7 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "models/config.h"
+#include "models/encoder_attention.h"
+#include "models/encoder_config.h"
 #include "models/encoder_layer.h"
 #include "models/head.h"
 #include "models/layers.h"
@@ -37,19 +37,23 @@ class Encoder final : public Model {
   explicit Encoder(const Kernels& kernels) : kernels_(kernels) {}
   // How large the layers' inputs are, by which int8 weights are smoothed; leaves reserve() to be called.
   std::vector<LayerInputs> observe_inputs();
+  void load_embeddings(const EncoderNames& names, WeightReader& reader);
   void embed(const TokenBatch& batch, ThreadPool& pool);
-  void attend(const TokenBatch& batch, ThreadPool& pool);
+  const EncoderLayer& layer(int64_t index) const {
+    return layers_[static_cast<size_t>(index * config_.layer_groups / config_.layers)];
+  }
 
   const Kernels& kernels_;
   EncoderConfig config_;
   ModelInfo info_;
 
   Buffer word_;      // [V, E], E being C but in ELECTRA
-  Buffer position_;  // [positions, E]
+  Buffer position_;  // [positions, E], or one row of zeros
   Buffer type_;      // [types, E], or one row of zeros
   LayerNorm embedding_norm_;
   std::optional<Linear> projection_;  // [C, E]
-  std::vector<EncoderLayer> layers_;
+  std::vector<EncoderLayer> layers_;  // those that have weights of their own
+  EncoderAttention attention_;
   std::unique_ptr<Head> head_;  // one of these two, by the task
   std::unique_ptr<Sentence> sentence_;
 
@@ -59,8 +63,6 @@ class Encoder final : public Model {
   Buffer qkv_;       // [T, 3C]
   Buffer context_;   // [T, C]
   EncoderRows rows_;
-  Buffer scratch_;  // attention, per thread
-  int64_t scratch_floats_ = 0;
 };
 
 }  // namespace headrace

@@ -31,19 +31,21 @@ void EncoderRows::reserve(const Kernels& kernels, const EncoderLayer& like, int6
                              like.up.encoded_bytes(kernels, 1)});
   encoded_hidden_bytes_ = like.down.encoded_bytes(kernels, 1);
   hidden_bytes_ = like.up.n * static_cast<int64_t>(sizeof(float));
+  normed_bytes_ = like.is_pre_norm ? like.qkv.k * static_cast<int64_t>(sizeof(float)) : 0;
   uncut_work_ = Buffer(work_floats(uncut_rows_));
   block_works_ = Buffer(work_floats(block_rows_) * threads);
 }
 
 int64_t EncoderRows::work_floats(int64_t rows) const {
   return floats_of(rows * encoded_bytes_) + floats_of(rows * encoded_hidden_bytes_) +
-         floats_of(rows * hidden_bytes_);
+         floats_of(rows * hidden_bytes_) + floats_of(rows * normed_bytes_);
 }
 
 EncoderRows::Work EncoderRows::work_at(float* begin, int64_t rows) const {
   float* const encoded_hidden = begin + floats_of(rows * encoded_bytes_);
-  return {reinterpret_cast<char*>(begin), reinterpret_cast<char*>(encoded_hidden),
-          encoded_hidden + floats_of(rows * encoded_hidden_bytes_)};
+  float* const hidden = encoded_hidden + floats_of(rows * encoded_hidden_bytes_);
+  return {reinterpret_cast<char*>(begin), reinterpret_cast<char*>(encoded_hidden), hidden,
+          hidden + floats_of(rows * hidden_bytes_)};
 }
 
 bool EncoderRows::by_blocks(const ThreadPool& pool, int64_t tokens) const {
@@ -72,24 +74,35 @@ void EncoderRows::project(const EncoderLayer& layer, ThreadPool& pool, int64_t t
 }
 
 void EncoderRows::observe(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* context,
-                          float* x, LayerInputs* inputs) {
-  Buffer hidden(tokens * layer.up.n);
-  finish_by_columns(layer, pool, tokens, context, x, {nullptr, nullptr, hidden.data()}, inputs);
+                          float* x, LayerInputs* inputs, float* next_input) {
+  Buffer hidden(tokens * layer.up.n), normed(layer.is_pre_norm ? tokens * layer.qkv.k : 0);
+  const float* const next = finish_by_columns(layer, false, pool, tokens, context, x,
+                                              {nullptr, nullptr, hidden.data(), normed.data()}, inputs);
+  std::copy(next, next + tokens * layer.qkv.k, next_input);
 }
 
-void EncoderRows::finish_by_columns(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens,
-                                    const float* context, float* x, const Work& own,
-                                    LayerInputs* inputs) const {
+const float* EncoderRows::finish_by_columns(const EncoderLayer& layer, bool is_last, ThreadPool& pool,
+                                            int64_t tokens, const float* context, float* x, const Work& own,
+                                            LayerInputs* inputs) const {
   const Kernels& kernels = *kernels_;
   constexpr Activation kNone = Activation::kNone;
+  float* const normed = layer.is_pre_norm ? own.normed : x;
   if (inputs) add_sizes(context, tokens, layer.attended.k, &inputs->attended);
   layer.attended.forward(kernels, pool, tokens, context, x, kNone, x, own.encoded);
-  layer.attended_norm.forward(kernels, pool, tokens, x, x);
-  if (inputs) add_sizes(x, tokens, layer.up.k, &inputs->up);
-  layer.up.forward(kernels, pool, tokens, x, own.hidden, Activation::kGelu, nullptr, own.encoded);
+  layer.attended_norm.forward(kernels, pool, tokens, x, normed);
+  if (inputs) add_sizes(normed, tokens, layer.up.k, &inputs->up);
+  layer.up.forward(kernels, pool, tokens, normed, own.hidden, layer.is_gated ? kNone : layer.activation,
+                   nullptr, own.encoded);
+  if (layer.is_gated) gate(layer, tokens, own.hidden);
   if (inputs) add_sizes(own.hidden, tokens, layer.down.k, &inputs->down);
   layer.down.forward(kernels, pool, tokens, own.hidden, x, kNone, x, own.encoded_hidden);
-  layer.down_norm.forward(kernels, pool, tokens, x, x);
+  float* const next = is_last ? x : normed;
+  layer.down_norm.forward(kernels, pool, tokens, x, next);
+  return next;
+}
+
+void EncoderRows::gate(const EncoderLayer& layer, int64_t rows, float* hidden) const {
+  kernels_->decoder.gate(hidden, rows, layer.down.k, layer.activation, hidden);
 }
 
 void EncoderRows::finish(const EncoderLayer& layer, const EncoderLayer* next, ThreadPool& pool,
@@ -97,13 +110,15 @@ void EncoderRows::finish(const EncoderLayer& layer, const EncoderLayer* next, Th
   if (by_blocks(pool, tokens)) {
     each_block(pool, tokens, [&](int64_t begin, int64_t rows, const Work& own) {
       float* const rows_of_x = x + begin * layer.attended.n;
-      finish_block(layer, rows, context + begin * layer.attended.k, rows_of_x, own);
-      if (next) project_block(*next, rows, rows_of_x, qkv + begin * next->qkv.n, own);
+      const float* const input =
+          finish_block(layer, next == nullptr, rows, context + begin * layer.attended.k, rows_of_x, own);
+      if (next) project_block(*next, rows, input, qkv + begin * next->qkv.n, own);
     });
     return;
   }
-  finish_by_columns(layer, pool, tokens, context, x, work_at(uncut_work_.data(), uncut_rows_), nullptr);
-  if (next) project(*next, pool, tokens, x, qkv);
+  const float* const input = finish_by_columns(layer, next == nullptr, pool, tokens, context, x,
+                                               work_at(uncut_work_.data(), uncut_rows_), nullptr);
+  if (next) project(*next, pool, tokens, input, qkv);
 }
 
 void EncoderRows::project_block(const EncoderLayer& layer, int64_t rows, const float* x, float* qkv,
@@ -112,25 +127,29 @@ void EncoderRows::project_block(const EncoderLayer& layer, int64_t rows, const f
   layer.qkv.run(*kernels_, rows, x, own.encoded, {.f32 = qkv});
 }
 
-void EncoderRows::finish_block(const EncoderLayer& layer, int64_t rows, const float* context, float* x,
-                               const Work& own) {
+const float* EncoderRows::finish_block(const EncoderLayer& layer, bool is_last, int64_t rows,
+                                       const float* context, float* x, const Work& own) {
   const Kernels& kernels = *kernels_;
+  float* const normed = layer.is_pre_norm ? own.normed : x;
   layer.attended.encode(kernels, rows, context, own.encoded);
   layer.attended.run(kernels, rows, context, own.encoded, {.f32 = x, .residual = x});
-  layer.attended_norm.run(kernels, rows, x, x);
-  layer.up.encode(kernels, rows, x, own.encoded);
-  // bf16 rows need nothing but themselves to be encoded; int8 ones their largest number.
-  const bool is_direct = layer.down.precision == Precision::kBf16 && layer.up.n % 2 == 0;
-  LinearOut hidden{.activation = Activation::kGelu};
+  layer.attended_norm.run(kernels, rows, x, normed);
+  layer.up.encode(kernels, rows, normed, own.encoded);
+  // bf16 rows need nothing but themselves to be encoded; int8 ones their largest number, gated ones two.
+  const bool is_direct = layer.down.precision == Precision::kBf16 && layer.up.n % 2 == 0 && !layer.is_gated;
+  LinearOut hidden{.activation = layer.is_gated ? Activation::kNone : layer.activation};
   if (is_direct) {
     hidden.bf16 = own.encoded_hidden;
   } else {
     hidden.f32 = own.hidden;
   }
-  layer.up.run(kernels, rows, x, own.encoded, hidden);
+  layer.up.run(kernels, rows, normed, own.encoded, hidden);
+  if (layer.is_gated) gate(layer, rows, own.hidden);
   if (!is_direct) layer.down.encode(kernels, rows, own.hidden, own.encoded_hidden);
   layer.down.run(kernels, rows, own.hidden, own.encoded_hidden, {.f32 = x, .residual = x});
-  layer.down_norm.run(kernels, rows, x, x);
+  float* const next = is_last ? x : normed;
+  layer.down_norm.run(kernels, rows, x, next);
+  return next;
 }
 
 }  // namespace headrace

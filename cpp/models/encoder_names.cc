@@ -1,15 +1,13 @@
 #include "models/encoder_names.h"
 
+#include <algorithm>
+
 namespace headrace {
 namespace {
 
-struct Family {
-  const char* name;
-  EncoderNames names;
-};
-
 constexpr EncoderNames bert_names(const char* prefix) {
   return {.prefix = prefix,
+          .projection = "embeddings_project",  // ELECTRA's
           .layer = "encoder.layer.",
           .query = "attention.self.query",
           .key = "attention.self.key",
@@ -21,31 +19,152 @@ constexpr EncoderNames bert_names(const char* prefix) {
           .down_norm = "output.LayerNorm"};
 }
 
+constexpr EncoderNames kRoberta[] = {bert_names("roberta.")};
+constexpr EncoderNames kElectra[] = {bert_names("electra.")};
+// The second is jina-embeddings-v2, which calls itself bert.
+constexpr EncoderNames kBert[] = {bert_names("bert."),
+                                  {.prefix = "bert.",
+                                   .layer = "encoder.layer.",
+                                   .query = "attention.self.query",
+                                   .key = "attention.self.key",
+                                   .value = "attention.self.value",
+                                   .attended = "attention.output.dense",
+                                   .attended_norm = "attention.output.LayerNorm",
+                                   .up = "mlp.gated_layers",
+                                   .down = "mlp.wo",
+                                   .down_norm = "mlp.layernorm",
+                                   .has_biases = false}};
+
+constexpr EncoderNames kDistilBert[] = {{.prefix = "distilbert.",
+                                         .layer = "transformer.layer.",
+                                         .query = "attention.q_lin",
+                                         .key = "attention.k_lin",
+                                         .value = "attention.v_lin",
+                                         .attended = "attention.out_lin",
+                                         .attended_norm = "sa_layer_norm",
+                                         .up = "ffn.lin1",
+                                         .down = "ffn.lin2",
+                                         .down_norm = "output_layer_norm"}};
+
+constexpr EncoderNames kMpnet[] = {{.prefix = "mpnet.",
+                                    .layer = "encoder.layer.",
+                                    .query = "attention.attn.q",
+                                    .key = "attention.attn.k",
+                                    .value = "attention.attn.v",
+                                    .attended = "attention.attn.o",
+                                    .attended_norm = "attention.LayerNorm",
+                                    .up = "intermediate.dense",
+                                    .down = "output.dense",
+                                    .down_norm = "output.LayerNorm"}};
+
+// The layer's number is that of the group, whose layers are all alike.
+constexpr EncoderNames kAlbert[] = {{.prefix = "albert.",
+                                     .projection = "encoder.embedding_hidden_mapping_in",
+                                     .layer = "encoder.albert_layer_groups.",
+                                     .query = "albert_layers.0.attention.query",
+                                     .key = "albert_layers.0.attention.key",
+                                     .value = "albert_layers.0.attention.value",
+                                     .attended = "albert_layers.0.attention.dense",
+                                     .attended_norm = "albert_layers.0.attention.LayerNorm",
+                                     .up = "albert_layers.0.ffn",
+                                     .down = "albert_layers.0.ffn_output",
+                                     .down_norm = "albert_layers.0.full_layer_layer_norm"}};
+
+constexpr EncoderNames kModernBert[] = {{.prefix = "model.",
+                                         .word = "embeddings.tok_embeddings",
+                                         .embedding_norm = "embeddings.norm",
+                                         .layer = "layers.",
+                                         .query = "attn.Wqkv",
+                                         .key = nullptr,
+                                         .value = nullptr,
+                                         .attended = "attn.Wo",
+                                         .attended_norm = "mlp_norm",
+                                         .up = "mlp.Wi",
+                                         .down = "mlp.Wo",
+                                         .down_norm = "attn_norm",
+                                         .final_norm = "final_norm",
+                                         .has_biases = false}};
+
+constexpr EncoderNames kNomic[] = {{.prefix = "nomic_bert.",
+                                    .other_prefix = "bert.",
+                                    .embedding_norm = "emb_ln",
+                                    .layer = "encoder.layers.",
+                                    .query = "attn.Wqkv",
+                                    .key = nullptr,
+                                    .value = nullptr,
+                                    .attended = "attn.out_proj",
+                                    .attended_norm = "norm1",
+                                    .gate = "mlp.fc12",
+                                    .up = "mlp.fc11",
+                                    .down = "mlp.fc2",
+                                    .down_norm = "norm2",
+                                    .has_biases = false}};
+
+constexpr EncoderNames kGte[] = {{.prefix = "gte.",
+                                  .other_prefix = "new.",
+                                  .layer = "encoder.layer.",
+                                  .query = "attention.qkv_proj",
+                                  .key = nullptr,
+                                  .value = nullptr,
+                                  .attended = "attention.o_proj",
+                                  .attended_norm = "attn_ln",
+                                  .up = "mlp.up_gate_proj",
+                                  .has_up_first = true,
+                                  .down = "mlp.down_proj",
+                                  .down_norm = "mlp_ln",
+                                  .has_biases = false}};
+
+constexpr EncoderNames kJina[] = {{.prefix = "roberta.",
+                                   .embedding_norm = "emb_ln",
+                                   .layer = "encoder.layers.",
+                                   .query = "mixer.Wqkv",
+                                   .key = nullptr,
+                                   .value = nullptr,
+                                   .attended = "mixer.out_proj",
+                                   .attended_norm = "norm1",
+                                   .up = "mlp.fc1",
+                                   .down = "mlp.fc2",
+                                   .down_norm = "norm2"}};
+
+constexpr EncoderNames kDeberta[] = {{.prefix = "deberta.",
+                                      .layer = "encoder.layer.",
+                                      .query = "attention.self.query_proj",
+                                      .key = "attention.self.key_proj",
+                                      .value = "attention.self.value_proj",
+                                      .attended = "attention.output.dense",
+                                      .attended_norm = "attention.output.LayerNorm",
+                                      .up = "intermediate.dense",
+                                      .down = "output.dense",
+                                      .down_norm = "output.LayerNorm"}};
+
+struct Family {
+  const char* name;
+  std::span<const EncoderNames> names;
+};
+
 constexpr Family kFamilies[] = {
-    {"bert", bert_names("bert.")},
-    {"roberta", bert_names("roberta.")},
-    {"xlm-roberta", bert_names("roberta.")},
-    {"camembert", bert_names("roberta.")},
-    {"electra", bert_names("electra.")},
-    {"distilbert",
-     {.prefix = "distilbert.",
-      .layer = "transformer.layer.",
-      .query = "attention.q_lin",
-      .key = "attention.k_lin",
-      .value = "attention.v_lin",
-      .attended = "attention.out_lin",
-      .attended_norm = "sa_layer_norm",
-      .up = "ffn.lin1",
-      .down = "ffn.lin2",
-      .down_norm = "output_layer_norm"}},
+    {"bert", kBert},
+    {"roberta", kRoberta},
+    {"xlm-roberta", kRoberta},
+    {"camembert", kRoberta},
+    {"electra", kElectra},
+    {"distilbert", kDistilBert},
+    {"mpnet", kMpnet},
+    {"albert", kAlbert},
+    {"modernbert", kModernBert},
+    {"nomic_bert", kNomic},
+    {"gte", kGte},
+    {"new", kGte},
+    {"jina_embeddings_v3", kJina},
+    {"deberta-v2", kDeberta},
 };
 
 }  // namespace
 
-const EncoderNames* encoder_names(std::string_view family) {
-  for (const Family& each : kFamilies)
-    if (family == each.name) return &each.names;
-  return nullptr;
+std::span<const EncoderNames> encoder_names(std::string_view family) {
+  const auto* const found = std::find_if(std::begin(kFamilies), std::end(kFamilies),
+                                         [&](const Family& each) { return family == each.name; });
+  return found == std::end(kFamilies) ? std::span<const EncoderNames>() : found->names;
 }
 
 std::vector<std::string> encoder_families() {

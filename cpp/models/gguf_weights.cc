@@ -131,7 +131,7 @@ void read_gemma(const Keys& keys, LanguageConfig& config) {
   // The file's gains have had their one added.
   config.embedding_scale = std::sqrt(static_cast<float>(config.hidden));
   config.has_post_norms = true;
-  config.activation = GateActivation::kGeluTanh;
+  config.activation = Activation::kGeluTanh;
   config.attention_cap = static_cast<float>(keys.number_or("attn_logit_softcapping", 0, 1e6, 0.0));
   config.logit_cap = static_cast<float>(keys.number_or("final_logit_softcapping", 0, 1e6, 0.0));
 }

@@ -18,6 +18,10 @@ bool is_one_of(std::string_view name, std::initializer_list<std::string_view> na
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+bool has_roberta_head(std::string_view type) {
+  return is_one_of(type, {"roberta", "xlm-roberta", "camembert", "mpnet", "jina_embeddings_v3"});
+}
+
 // The first of these tensors that the checkpoint has; the first of all when it has none, so that the message
 // names it.
 std::string first_of(const WeightReader& reader, std::initializer_list<const char*> names) {
@@ -34,7 +38,9 @@ std::unique_ptr<Head> Head::load(const HeadConfig& config, const Sizes& sizes, W
   head->config_ = config;
   head->sizes_ = sizes;
   const auto labels = static_cast<int64_t>(config.labels.size());
-  if (config.task == "classify" || config.task == "rerank") {
+  if (config.model_type == "modernbert") {
+    head->load_modernbert(reader);
+  } else if (config.task == "classify" || config.task == "rerank") {
     head->load_first_token(reader);
   } else if (config.task == "tag") {
     head->rows_ = AnswerRows::kToken;
@@ -54,21 +60,37 @@ void Head::load_dense(const std::string& name, Curve curve, int64_t n, WeightRea
   curve_ = curve;
 }
 
+// One head for all of its tasks: dense, GELU, norm, and what they want.
+void Head::load_modernbert(WeightReader& reader) {
+  const int64_t c = sizes_.hidden;
+  dense_ = reader.projection({{"head.dense", c}}, c);
+  curve_ = Curve::kGelu;
+  norm_ = reader.layer_norm("head.norm", c, sizes_.norm_eps, sizes_.norm_has_bias);
+  if (config_.task == "fill_mask") {
+    rows_ = AnswerRows::kPicked;
+    out_ = reader.linear_of(first_of(reader, {"decoder.weight", "model.embeddings.tok_embeddings.weight"}),
+                            reader.has("decoder.bias") ? "decoder.bias" : "", sizes_.vocabulary, c);
+    return;
+  }
+  if (config_.task == "tag" || config_.task == "answer") rows_ = AnswerRows::kToken;
+  out_ = reader.linear("classifier", static_cast<int64_t>(config_.labels.size()), c);
+}
+
 // classify and rerank: a dense layer over the first token, here called pooler, there a part of the head.
 void Head::load_first_token(WeightReader& reader) {
   const std::string& type = config_.model_type;
   const auto labels = static_cast<int64_t>(config_.labels.size());
   const int64_t c = sizes_.hidden;
   std::string out = "classifier";
-  if (type == "bert") {
-    load_dense("bert.pooler.dense", Curve::kTanh, c, reader);
+  if (is_one_of(type, {"bert", "nomic_bert", "gte"})) {
+    load_dense(type + ".pooler.dense", Curve::kTanh, c, reader);
   } else if (type == "albert") {
     load_dense("albert.pooler", Curve::kTanh, c, reader);
   } else if (type == "deberta-v2") {
     load_dense("pooler.dense", Curve::kGelu, c, reader);
   } else if (type == "distilbert") {
     load_dense("pre_classifier", Curve::kRelu, c, reader);
-  } else if (is_one_of(type, {"roberta", "xlm-roberta", "camembert", "mpnet"})) {
+  } else if (has_roberta_head(type)) {
     load_dense("classifier.dense", Curve::kTanh, c, reader);
     out = "classifier.out_proj";
   } else if (type == "electra") {
@@ -78,7 +100,7 @@ void Head::load_first_token(WeightReader& reader) {
     throw Error(ErrorKind::kUnsupported,
                 concat("a classification head on model_type '", type,
                        "': supported are bert, roberta, xlm-roberta, camembert, mpnet, distilbert, electra, "
-                       "albert and deberta-v2"));
+                       "albert, deberta-v2, modernbert, nomic_bert, gte and jina_embeddings_v3"));
   }
   out_ = reader.linear(out, labels, c);
 }
@@ -88,16 +110,25 @@ void Head::load_vocabulary(WeightReader& reader) {
   const std::string& type = config_.model_type;
   const int64_t v = sizes_.vocabulary, e = sizes_.embedding;
   std::string dense, norm, weight, bias;
-  if (type == "bert") {
+  if (type == "deberta-v2" && reader.has("lm_predictions.lm_head.dense.weight")) {
+    dense = "lm_predictions.lm_head.dense";
+    norm = "lm_predictions.lm_head.LayerNorm";
+    weight = "deberta.embeddings.word_embeddings.weight";
+    bias = "lm_predictions.lm_head.bias";
+  } else if (is_one_of(type, {"bert", "nomic_bert", "deberta-v2"})) {
     dense = "cls.predictions.transform.dense";
-    norm = "cls.predictions.transform.LayerNorm";
-    weight = first_of(reader, {"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"});
+    norm =
+        type == "nomic_bert" ? "cls.predictions.transform.layer_norm" : "cls.predictions.transform.LayerNorm";
+    weight = first_of(reader, {"cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight",
+                               "nomic_bert.embeddings.word_embeddings.weight",
+                               "deberta.embeddings.word_embeddings.weight"});
     bias = first_of(reader, {"cls.predictions.bias", "cls.predictions.decoder.bias"});
-  } else if (is_one_of(type, {"roberta", "xlm-roberta", "camembert", "mpnet"})) {
+  } else if (type == "gte" || has_roberta_head(type)) {
     dense = "lm_head.dense";
-    norm = "lm_head.layer_norm";
-    weight = first_of(reader, {"lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight",
-                               "mpnet.embeddings.word_embeddings.weight"});
+    norm = type == "gte" ? "lm_head.norm" : "lm_head.layer_norm";
+    weight = first_of(reader,
+                      {"lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight",
+                       "mpnet.embeddings.word_embeddings.weight", "gte.embeddings.word_embeddings.weight"});
     bias = first_of(reader, {"lm_head.bias", "lm_head.decoder.bias"});
   } else if (type == "distilbert") {
     dense = "vocab_transform";
@@ -118,8 +149,8 @@ void Head::load_vocabulary(WeightReader& reader) {
     throw Error(
         ErrorKind::kUnsupported,
         concat("a masked-language-model head on model_type '", type,
-               "': supported are bert, roberta, xlm-roberta, camembert, mpnet, distilbert, electra and "
-               "albert"));
+               "': supported are bert, roberta, xlm-roberta, camembert, mpnet, distilbert, electra, albert, "
+               "deberta-v2, modernbert, nomic_bert, gte and jina_embeddings_v3"));
   }
   load_dense(dense, Curve::kGelu, e, reader);
   norm_ = reader.layer_norm(norm, e, sizes_.norm_eps);
@@ -166,6 +197,14 @@ void Head::forward(const TokenBatch& batch, const float* hidden, std::span<float
 const float* Head::gather(const TokenBatch& batch, const float* hidden, int64_t rows) {
   if (rows_ == AnswerRows::kToken) return hidden;
   const int64_t c = sizes_.hidden;
+  if (config_.is_mean && rows_ == AnswerRows::kSequence) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const auto begin = batch.cu_lengths[static_cast<size_t>(row)];
+      kernels_.mean_pool(hidden + begin * c, batch.cu_lengths[static_cast<size_t>(row) + 1] - begin, c,
+                         rows_in_.data() + row * c);
+    }
+    return rows_in_.data();
+  }
   for (int64_t row = 0; row < rows; ++row) {
     const auto token = rows_ == AnswerRows::kSequence ? batch.cu_lengths[static_cast<size_t>(row)]
                                                       : batch.picked[static_cast<size_t>(row)];

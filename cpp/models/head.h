@@ -1,6 +1,7 @@
 // What stands behind the encoder: hidden states -> the numbers of a task.
 //
-//   rows = the first token of each sequence (classify, rerank), every token (tag, answer) or the picked ones
+//   rows = the first token of each sequence or their mean (classify, rerank), every token (tag, answer) or
+//   the picked ones
 //          (fill_mask)
 //   y = norm(act(rows Wd + bd)) Wo + bo          the dense layer and the norm where the architecture has them
 //
@@ -29,6 +30,7 @@ class Head {
     int64_t vocabulary = 0;  // V
     int64_t embedding = 0;   // width of the word embeddings; C but in ALBERT and ELECTRA
     float norm_eps = 0;
+    bool norm_has_bias = true;
   };
 
   // reader: of the whole checkpoint, with no prefix. Throws what WeightReader throws, and kUnsupported where
@@ -51,6 +53,7 @@ class Head {
 
   explicit Head(const Kernels& kernels) : kernels_(kernels) {}
   void load_dense(const std::string& name, Curve curve, int64_t n, WeightReader& reader);
+  void load_modernbert(WeightReader& reader);
   void load_first_token(WeightReader& reader);
   void load_vocabulary(WeightReader& reader);
   // The rows that the head is applied to, contiguous.

@@ -140,6 +140,7 @@ HeadConfig read_head_config(const std::string& directory, const std::string& wan
   const JsonValue root = document.root();
   HeadConfig config;
   config.model_type = string_field(root, "model_type");
+  config.is_mean = string_field(root, "classifier_pooling") == "mean";
   std::string_view trained = trained_for(root);
   if (trained == "classify") {
     config.labels = read_labels(root);

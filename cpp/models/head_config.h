@@ -12,6 +12,7 @@ struct HeadConfig {
   std::vector<std::string> labels;  // of classify, rerank and tag
   std::string activation;           // see ModelInfo::activation
   std::string mask_token;           // see ModelInfo::mask_token
+  bool is_mean = false;  // classify and rerank look at the mean of all tokens, not at the first (ModernBERT)
 };
 
 // Reads config.json, and modules.json and tokenizer_config.json where they are. The task is what

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "models/json_fields.h"
 #include "models/settings_file.h"
 
 namespace headrace {
@@ -12,36 +13,8 @@ namespace {
 
 constexpr const char* kFamilies[] = {"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text"};
 
-// A member that is there and not null.
-std::optional<JsonValue> given(JsonValue object, std::string_view key) {
-  const auto value = object.find(key);
-  return value && !value->is_null() ? value : std::nullopt;
-}
+}  // namespace
 
-int64_t size_or(JsonValue object, std::string_view key, int64_t high, int64_t fallback) {
-  const auto value = given(object, key);
-  return value ? value->as_int(1, high) : fallback;
-}
-
-double number_or(JsonValue object, std::string_view key, double low, double high, double fallback) {
-  const auto value = given(object, key);
-  if (!value) return fallback;
-  const double number = value->as_double();
-  if (!(number >= low && number <= high))
-    value->fail(concat(key, " must lie between ", low, " and ", high, ", not at ", number));
-  return number;
-}
-
-bool flag_or(JsonValue object, std::string_view key, bool fallback) {
-  const auto value = given(object, key);
-  return value ? value->as_bool() : fallback;
-}
-
-[[noreturn]] void refuse(const std::string& path, const std::string& what, std::string_view supported) {
-  throw Error(ErrorKind::kUnsupported, concat(path, ": ", what, ": supported are ", supported));
-}
-
-// One set of rotary parameters, as transformers 5 (rope_parameters) or earlier (rope_scaling) writes it.
 RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, const std::string& path) {
   RotaryConfig rotary;
   rotary.theta = number_or(object, "rope_theta", 1.0, 1e12, theta);
@@ -65,6 +38,8 @@ RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, cons
     if (given(object, key)) refuse(path, concat("'", key, "' of rotary positions"), "yarn without it");
   return rotary;
 }
+
+namespace {
 
 void read_rotaries(JsonValue root, const std::string& path, LanguageConfig& config) {
   const double theta = number_or(root, "rope_theta", 1.0, 1e12, 10000.0);
@@ -138,7 +113,7 @@ void read_activation(JsonValue root, const std::string& path, LanguageConfig& co
   if (!activation) activation = given(root, "hidden_act");
   const std::string_view name = activation ? activation->as_string() : "silu";
   if (name == "gelu_pytorch_tanh" || name == "gelu_new")
-    config.activation = GateActivation::kGeluTanh;
+    config.activation = Activation::kGeluTanh;
   else if (name != "silu" && name != "swish")
     refuse(path, concat("the activation '", name, "'"), "silu and gelu_pytorch_tanh");
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "kernels/kernels.h"
 
 namespace headrace {
@@ -45,7 +46,7 @@ struct LanguageConfig {
   bool has_post_norms = false;  // what a block gives is normed before it is added
   bool is_fused = false;        // query, key and value are one matrix in the file, and so are gate and up
   bool is_tied = false;         // the last layer's weights are the embeddings
-  GateActivation activation = GateActivation::kSilu;
+  Activation activation = Activation::kSilu;
   RotaryConfig rotary;           // of layers that look at everything
   RotaryConfig local_rotary;     // of layers with a window
   std::string chat_template;     // of a GGUF; Jinja
@@ -57,6 +58,10 @@ struct LanguageConfig {
 // Every model_type that is known.
 std::vector<std::string> language_families();
 bool is_language_family(const std::string& family);
+
+// One set of rotary parameters, as transformers 5 (rope_parameters) or earlier (rope_scaling) writes it.
+// theta, positions: what holds where the object says nothing.
+RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, const std::string& path);
 
 // Throws kNotFound, kCorruptFile and kUnsupported as read_encoder_config() does.
 LanguageConfig read_language_config(const std::string& directory);

@@ -17,13 +17,18 @@ std::string shape_text(std::span<const int64_t> shape) {
 
 }  // namespace
 
-// Returns how many numbers it has.
-int64_t WeightReader::check(const std::string& name, std::initializer_list<int64_t> shape) const {
+void WeightReader::require(const std::string& name) const {
   const std::string full = prefix_ + name;
-  const std::vector<int64_t>* const found = source_.shape_of(full);
-  if (!found)
+  if (!source_.shape_of(full))
     throw Error(ErrorKind::kCorruptFile, concat(source_.path_of(full), ": the tensor '", full,
                                                 "' is missing, though config.json asks for it"));
+}
+
+// Returns how many numbers it has.
+int64_t WeightReader::check(const std::string& name, std::initializer_list<int64_t> shape) const {
+  require(name);
+  const std::string full = prefix_ + name;
+  const std::vector<int64_t>* const found = source_.shape_of(full);
   if (!std::equal(found->begin(), found->end(), shape.begin(), shape.end()))
     throw Error(ErrorKind::kCorruptFile,
                 concat(source_.path_of(full), ": the tensor '", full, "' has shape ", shape_text(*found),
@@ -85,7 +90,7 @@ Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k
 }
 
 // Weights that are stored in the very groups that are wanted, as they are.
-std::optional<Linear> WeightReader::pack_stored(std::initializer_list<Projection> parts, Buffer& bias,
+std::optional<Linear> WeightReader::pack_stored(const std::vector<Projection>& parts, Buffer& bias,
                                                 int64_t k) {
   const int bits = weight_group_bits(precision_);
   int64_t total = 0;
@@ -110,26 +115,13 @@ std::optional<Linear> WeightReader::pack_stored(std::initializer_list<Projection
   return layer;
 }
 
-Linear WeightReader::linear(std::initializer_list<std::string> names, int64_t n, int64_t k,
-                            const ColumnSizes& input) {
-  for (const std::string& name : names) check(name + ".weight", {n, k});
-  const int64_t total = n * static_cast<int64_t>(names.size());
-  Buffer bias(total);
-  Buffer plain(total * k);
-  int64_t row = 0;
-  for (const std::string& name : names) {
-    read(name + ".weight", {n, k}, plain.data() + row * k);
-    read(name + ".bias", {n}, bias.data() + row);
-    row += n;
-  }
-  Buffer factor;
-  if (precision_ == Precision::kInt8 && !input.empty()) factor = smooth(input, total, k, plain.data());
-  Linear layer = pack(plain, std::move(bias), total, k);
-  layer.factor = std::move(factor);
-  return layer;
+Linear WeightReader::linear(const std::string& name, int64_t n, int64_t k) {
+  check(name + ".weight", {n, k});
+  check(name + ".bias", {n});
+  return projection({{name, n}}, k);
 }
 
-Linear WeightReader::projection(std::initializer_list<Projection> parts, int64_t k) {
+Linear WeightReader::projection(const std::vector<Projection>& parts, int64_t k, const ColumnSizes& input) {
   int64_t total = 0;
   bool has_bias = false;
   for (const Projection& part : parts) {
@@ -140,17 +132,25 @@ Linear WeightReader::projection(std::initializer_list<Projection> parts, int64_t
   Buffer bias(has_bias ? total : 0);
   int64_t row = 0;
   for (const Projection& part : parts) {
-    if (has(part.name + ".bias")) read(part.name + ".bias", {part.n}, bias.data() + row);
+    float* const begin = bias.data() + row;
+    if (has(part.name + ".bias")) read(part.name + ".bias", {part.n}, begin);
+    if (has_bias && part.has_swapped_halves) std::rotate(begin, begin + part.n / 2, begin + part.n);
     row += part.n;
   }
   if (auto stored = pack_stored(parts, bias, k)) return std::move(*stored);
   Buffer plain(total * k);
   row = 0;
   for (const Projection& part : parts) {
-    read(part.name + ".weight", {part.n, k}, plain.data() + row * k);
+    float* const begin = plain.data() + row * k;
+    read(part.name + ".weight", {part.n, k}, begin);
+    if (part.has_swapped_halves) std::rotate(begin, begin + part.n / 2 * k, begin + part.n * k);
     row += part.n;
   }
-  return pack(plain, std::move(bias), total, k);
+  Buffer factor;
+  if (precision_ == Precision::kInt8 && !input.empty()) factor = smooth(input, total, k, plain.data());
+  Linear layer = pack(plain, std::move(bias), total, k);
+  layer.factor = std::move(factor);
+  return layer;
 }
 
 Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {
@@ -158,8 +158,10 @@ Linear WeightReader::linear_of(const std::string& weight, const std::string& bia
   return pack(plain, bias.empty() ? Buffer(n) : tensor(bias, {n}), n, k);
 }
 
-LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps) {
-  return {.gain = tensor(name + ".weight", {c}), .bias = tensor(name + ".bias", {c}), .eps = eps};
+LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps, bool has_bias) {
+  return {.gain = tensor(name + ".weight", {c}),
+          .bias = has_bias ? tensor(name + ".bias", {c}) : Buffer(c),
+          .eps = eps};
 }
 
 }  // namespace headrace

@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/kernels.h"
 #include "models/layers.h"
@@ -17,6 +18,7 @@ namespace headrace {
 struct Projection {
   std::string name;
   int64_t n;
+  bool has_swapped_halves = false;  // the file has the rows' second half first
 };
 
 class WeightReader {
@@ -30,23 +32,21 @@ class WeightReader {
   Buffer tensor(const std::string& name, std::initializer_list<int64_t> shape);
 
   // name.weight [n, k] and name.bias [n], packed.
-  Linear linear(const std::string& name, int64_t n, int64_t k, const ColumnSizes& input = {}) {
-    return linear({name}, n, k, input);
-  }
-  // Several linear layers with the same input, their outputs side by side: [sum n, k], each n rows.
-  // input: how large x's columns are, by which int8 layers are smoothed; empty: not known.
-  Linear linear(std::initializer_list<std::string> names, int64_t n, int64_t k,
-                const ColumnSizes& input = {});
+  Linear linear(const std::string& name, int64_t n, int64_t k);
   // One layer with each tensor under a name of its own; without a name for the bias there is none.
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
-  // Several with the same input, side by side; bias is empty when none has one.
-  Linear projection(std::initializer_list<Projection> parts, int64_t k);
+  // Several with the same input, their outputs side by side: [sum n, k]; bias is empty when none has one.
+  // input: how large x's columns are, by which int8 layers are smoothed; empty: not known.
+  Linear projection(const std::vector<Projection>& parts, int64_t k, const ColumnSizes& input = {});
   // For reading single rows of a tensor [rows, width] later; throws as tensor() does. Not counted among the
   // parameters: a layer may share the tensor.
   TensorSource::RowReader rows(const std::string& name, int64_t rows, int64_t width) const;
   bool has(const std::string& name) const { return source_.shape_of(prefix_ + name) != nullptr; }
-  // name.weight and name.bias, [c] each.
-  LayerNorm layer_norm(const std::string& name, int64_t c, float eps);
+  // name.weight and name.bias, [c] each; without a bias in the file it is 0.
+  LayerNorm layer_norm(const std::string& name, int64_t c, float eps, bool has_bias = true);
+
+  // Throws kCorruptFile when there is no such tensor.
+  void require(const std::string& name) const;
 
   // Of the linear layers read from here on.
   void use(Precision precision) { precision_ = precision; }
@@ -59,7 +59,7 @@ class WeightReader {
   void read(const std::string& name, std::initializer_list<int64_t> shape, float* out);
   Linear start_layer(Buffer bias, int64_t n, int64_t k);
   Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k);
-  std::optional<Linear> pack_stored(std::initializer_list<Projection> parts, Buffer& bias, int64_t k);
+  std::optional<Linear> pack_stored(const std::vector<Projection>& parts, Buffer& bias, int64_t k);
 
   const TensorSource& source_;
   std::string prefix_;

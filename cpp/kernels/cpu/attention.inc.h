@@ -1,7 +1,7 @@
 // Attention of one head over one sequence, on the GEMM's register tile.
 //
 //   for each block of up to kKeyBlock keys:            keys transposed once into panels, so scores are a GEMM
-//     for each tile of kRowTile queries:
+//     for each tile of kQueryTile queries:              with a window, over the keys that one of them sees
 //       scores = scale q k^T                           [tile, block], in L1
 //       p = 2^(scores log2 e - running maximum)        the old output is scaled down when the maximum grows
 //       out += p v                                     values are read in place: a row of v is the panel's
@@ -18,13 +18,16 @@ namespace headrace {
 namespace {
 
 constexpr int64_t kKeyBlock = 512;
+// Fewer rows than a GEMM's tile: they leave enough multiply-adds a load, and each height is compiled anew.
+constexpr int kQueryTile = kRowTile < 8 ? kRowTile : 8;
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-// Scratch: transposed keys [block / panel][D][panel], scores [kRowTile][block], maximum [L], sum [L].
+// Scratch: transposed keys [block / panel][D][panel], scores [kQueryTile][block] and a vector, since a row's
+// last one may stand over, maximum [L], sum [L].
 int64_t attention_scratch(int64_t length, int64_t head_dim) {
   const int64_t block = round_up(least(length, kKeyBlock), kPanelColumns);
-  return block * head_dim + kRowTile * block + 2 * length;
+  return block * head_dim + kQueryTile * block + kLanes + 2 * length;
 }
 
 // keys [count, D] with row stride ld -> panels [ceil(count / panel)][D][panel], zeros past the last key.
@@ -58,103 +61,157 @@ inline float exponentiate(float* scores, int64_t count, float factor, float* max
   return sum_lanes(sum);
 }
 
+// Some queries, and the keys [begin, end) of a block that they look at.
+struct QueryTile {
+  const Attention* a;
+  int64_t row;         // the first query, counted from first_query
+  int64_t begin, end;  // keys
+  bool is_first, is_last;
+  const float* keys;  // panels from `begin` on
+  float* scores;      // [kRows][stride]
+  int64_t stride;
+
+  int64_t count() const { return end - begin; }
+};
+
 template <int kRows>
-void score_tile(const Attention& a, int64_t query, const float* keys, int64_t padded, float* scores) {
-  for (int64_t j = 0; j < padded; j += kPanelColumns) {
+void score_tile(const QueryTile& t) {
+  const Attention& a = *t.a;
+  for (int64_t j = 0; j < t.stride; j += kPanelColumns) {
     Vec acc[kRows][kPanelVectors];
-    multiply_tile(a.q + query * a.ld, a.ld, keys + j * a.head_dim, kPanelColumns, a.head_dim, acc);
+    multiply_tile(a.q + t.row * a.ld, a.ld, t.keys + j * a.head_dim, kPanelColumns, a.head_dim, acc);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-      for (int v = 0; v < kPanelVectors; ++v) store(scores + r * padded + j + v * kLanes, acc[r][v]);
+      for (int v = 0; v < kPanelVectors; ++v) store(t.scores + r * t.stride + j + v * kLanes, acc[r][v]);
   }
 }
 
-// out[query + r] = old[r] * out[query + r] + p v, then times final[r].
+// out[row + r] = old[r] * out[row + r] + p v, then times final[r].
 template <int kRows, int kVectors>
-void value_columns(const Attention& a, int64_t query, int64_t d, const float* values, int64_t count,
-                   const float* scores, int64_t padded, const float* old, const float* final) {
+void value_columns(const QueryTile& t, int64_t d, const float* old, const float* final) {
+  const Attention& a = *t.a;
   Vec acc[kRows][kVectors];
-  multiply_tile(scores, padded, values + d, a.ld, count, acc);
+  multiply_tile(t.scores, t.stride, a.v + t.begin * a.ld + d, a.ld, t.count(), acc);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    float* out = a.out + (query + r) * a.ldo + d;
+    float* out = a.out + (t.row + r) * a.ldo + d;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       Vec value = acc[r][v];
-      if (old) value = mul_add(load(out + v * kLanes), splat(old[r]), value);
+      if (!t.is_first) value = mul_add(load(out + v * kLanes), splat(old[r]), value);
       store(out + v * kLanes, mul(value, splat(final[r])));
     }
   }
 }
 
 // Columns that do not fill a vector, one at a time: head sizes that are no multiple of kLanes are rare.
-template <int kRows>
-void value_rest(const Attention& a, int64_t query, int64_t d, const float* values, int64_t count,
-                const float* scores, int64_t padded, const float* old, const float* final) {
+inline void value_rest(const QueryTile& t, int rows, int64_t d, const float* old, const float* final) {
+  const Attention& a = *t.a;
+  const float* values = a.v + t.begin * a.ld;
   for (; d < a.head_dim; ++d)
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < rows; ++r) {
       float sum = 0.0f;
-      for (int64_t j = 0; j < count; ++j)
-        sum = __builtin_fmaf(scores[r * padded + j], values[j * a.ld + d], sum);
-      float* out = a.out + (query + r) * a.ldo + d;
-      *out = (old ? __builtin_fmaf(*out, old[r], sum) : sum) * final[r];
+      for (int64_t j = 0; j < t.count(); ++j)
+        sum = __builtin_fmaf(t.scores[r * t.stride + j], values[j * a.ld + d], sum);
+      float* out = a.out + (t.row + r) * a.ldo + d;
+      *out = (t.is_first ? sum : __builtin_fmaf(*out, old[r], sum)) * final[r];
     }
 }
 
-template <int kRows>
-void attend_tile(const Attention& a, int64_t query, int64_t key_begin, int64_t key_end, const float* keys,
-                 float* scores, float* maximum, float* sum) {
-  const int64_t count = key_end - key_begin;
-  const int64_t padded = round_up(count, kPanelColumns);
-  score_tile<kRows>(a, query, keys, padded, scores);
-  float old[kRows], final[kRows];
-  const bool is_first = key_begin == 0, is_last = key_end == a.length;
-  for (int r = 0; r < kRows; ++r) {
-    const float before = is_first ? -__builtin_inff() : maximum[query + r];
-    float now = before;
-    const float block_sum = exponentiate(scores + r * padded, count, a.scale * kLog2E, &now);
-    old[r] = is_first ? 0.0f : __builtin_exp2f(before - now);
-    maximum[query + r] = now;
-    sum[query + r] = is_first ? block_sum : __builtin_fmaf(sum[query + r], old[r], block_sum);
-    final[r] = is_last ? 1.0f / sum[query + r] : 1.0f;
+// Scores of row r -> weights, zeros where its window does not reach. Returns their sum; updates maximum.
+inline float weigh(const QueryTile& t, int r, float* maximum) {
+  const Attention& a = *t.a;
+  float* const scores = t.scores + r * t.stride;
+  int64_t begin = 0, end = t.count();
+  if (a.window > 0) {
+    const int64_t query = a.first_query + t.row + r;
+    if (query - a.window > t.begin) begin = least(query - a.window - t.begin, end);
+    end = least(query + a.window + 1 - t.begin, end);
+    if (begin > end) begin = end > 0 ? end : 0;
+    for (int64_t j = 0; j < begin; ++j) scores[j] = 0.0f;
   }
-  const float* values = a.v + key_begin * a.ld;
-  const float* scale_old = is_first ? nullptr : old;
-  int64_t d = 0;
-  for (; d + kPanelColumns <= a.head_dim; d += kPanelColumns)
-    value_columns<kRows, kPanelVectors>(a, query, d, values, count, scores, padded, scale_old, final);
-  for (; d + kLanes <= a.head_dim; d += kLanes)
-    value_columns<kRows, 1>(a, query, d, values, count, scores, padded, scale_old, final);
-  value_rest<kRows>(a, query, d, values, count, scores, padded, scale_old, final);
+  float sum = 0.0f, factor = a.scale * kLog2E;
+  if (begin < end && a.bias) {
+    const float* bias = a.bias + (t.row + r) * a.bias_stride + t.begin;
+    for (int64_t j = begin; j < end; j += kLanes) {
+      const int64_t lanes = least(kLanes, end - j);
+      store_first(scores + j,
+                  mul_add(load_first(scores + j, lanes), splat(a.scale), load_first(bias + j, lanes)), lanes);
+    }
+    factor = kLog2E;
+  }
+  if (begin < end) sum = exponentiate(scores + begin, end - begin, factor, maximum);
+  for (int64_t j = end > 0 ? end : 0; j < t.count(); ++j) scores[j] = 0.0f;
+  return sum;
 }
 
-using AttendTile = void (*)(const Attention&, int64_t, int64_t, int64_t, const float*, float*, float*,
-                            float*);
-#if defined(__AVX512F__)
-constexpr AttendTile kAttendTile[] = {attend_tile<1>,  attend_tile<2>,  attend_tile<3>,  attend_tile<4>,
-                                      attend_tile<5>,  attend_tile<6>,  attend_tile<7>,  attend_tile<8>,
-                                      attend_tile<9>,  attend_tile<10>, attend_tile<11>, attend_tile<12>,
-                                      attend_tile<13>, attend_tile<14>};
-#else
+template <int kRows>
+void attend_tile(const QueryTile& t, float* maximum, float* sum) {
+  const Attention& a = *t.a;
+  score_tile<kRows>(t);
+  float old[kRows], final[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    const float before = t.is_first ? -__builtin_inff() : maximum[t.row + r];
+    float now = before;
+    const float block_sum = weigh(t, r, &now);
+    // A window may begin in a later block than that of the tile: nothing is there to be scaled down then.
+    const bool is_empty = before == -__builtin_inff();
+    old[r] = is_empty ? 0.0f : __builtin_exp2f(before - now);
+    maximum[t.row + r] = now;
+    sum[t.row + r] = is_empty ? block_sum : __builtin_fmaf(sum[t.row + r], old[r], block_sum);
+    final[r] = t.is_last ? 1.0f / sum[t.row + r] : 1.0f;
+  }
+  int64_t d = 0;
+  for (; d + kPanelColumns <= a.head_dim; d += kPanelColumns)
+    value_columns<kRows, kPanelVectors>(t, d, old, final);
+  for (; d + kLanes <= a.head_dim; d += kLanes) value_columns<kRows, 1>(t, d, old, final);
+  value_rest(t, kRows, d, old, final);
+}
+
+using AttendTile = void (*)(const QueryTile&, float*, float*);
 constexpr AttendTile kAttendTile[] = {attend_tile<1>, attend_tile<2>, attend_tile<3>,
-                                      attend_tile<4>, attend_tile<5>, attend_tile<6>};
+                                      attend_tile<4>, attend_tile<5>, attend_tile<6>,
+#if defined(__AVX512F__)
+                                      attend_tile<7>, attend_tile<8>
 #endif
+};
 
 void attention(const Attention& a) {
   const int64_t block = round_up(least(a.length, kKeyBlock), kPanelColumns);
   float* keys = a.scratch;
   float* scores = keys + block * a.head_dim;
-  float* maximum = scores + kRowTile * block;
+  float* maximum = scores + kQueryTile * block + kLanes;
   float* sum = maximum + a.length;
-  const int64_t tiles = (a.length + kRowTile - 1) / kRowTile;
-  for (int64_t key_begin = 0; key_begin < a.length; key_begin += kKeyBlock) {
-    const int64_t key_end = least(key_begin + kKeyBlock, a.length);
-    transpose_keys(a.k + key_begin * a.ld, a.ld, key_end - key_begin, a.head_dim, keys);
+  const int64_t tiles = (a.queries + kQueryTile - 1) / kQueryTile;
+  // The keys that some query sees.
+  const int64_t first = a.window > 0 && a.first_query > a.window ? a.first_query - a.window : 0;
+  const int64_t last = a.window > 0 ? least(a.length, a.first_query + a.queries + a.window) : a.length;
+  for (int64_t block_begin = first / kKeyBlock * kKeyBlock; block_begin < last; block_begin += kKeyBlock) {
+    const int64_t block_end = least(block_begin + kKeyBlock, a.length);
+    transpose_keys(a.k + block_begin * a.ld, a.ld, block_end - block_begin, a.head_dim, keys);
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t begin = a.length * tile / tiles;
-      const int64_t end = a.length * (tile + 1) / tiles;
-      kAttendTile[end - begin - 1](a, begin, key_begin, key_end, keys, scores, maximum, sum);
+      const int64_t row = a.queries * tile / tiles, rows = a.queries * (tile + 1) / tiles - row;
+      int64_t key_begin = 0, key_end = a.length;  // of the whole tile
+      if (a.window > 0) {
+        const int64_t query = a.first_query + row;
+        if (query > a.window) key_begin = query - a.window;
+        key_end = least(query + rows + a.window, a.length);
+      }
+      if (key_begin >= block_end || key_end <= block_begin) continue;
+      QueryTile t{.a = &a,
+                  .row = row,
+                  .begin = block_begin,
+                  .end = least(key_end, block_end),
+                  .is_first = key_begin >= block_begin,
+                  .is_last = key_end <= block_end,
+                  .keys = keys,
+                  .scores = scores,
+                  .stride = 0};
+      if (key_begin > block_begin) t.begin += (key_begin - block_begin) / kPanelColumns * kPanelColumns;
+      t.keys += (t.begin - block_begin) * a.head_dim;
+      t.stride = round_up(t.count(), kPanelColumns);
+      kAttendTile[rows - 1](t, maximum, sum);
     }
   }
 }

@@ -40,27 +40,11 @@ void rotate(float* x, int64_t heads, int64_t head_dim, int64_t half, const float
     }
 }
 
-// 1 / (1 + e^-x): 2^min(x', 0) / (1 + 2^-|x'|), x' = x log2 e, which loses nothing on either side.
-inline Vec sigmoid(Vec x) {
-  const Vec floor = splat(-126.0f), scaled = mul(x, splat(kLog2E));
-  const Vec below = exp2_nonpositive(larger(smaller(scaled, splat(0.0f)), floor));
-  const Vec beside = exp2_nonpositive(larger(sub(splat(0.0f), absolute(scaled)), floor));
-  return divide(below, add(splat(1.0f), beside));
-}
-
-inline Vec gate_value(Vec x, GateActivation activation) {
-  // NaN times anything stays NaN, so bad numbers are seen in the answer.
-  if (activation == GateActivation::kSilu) return mul(x, sigmoid(x));
-  // 1/2 (1 + tanh(u)) = sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
-  const Vec cube = mul(mul(x, x), x);
-  return mul(x, sigmoid(mul(mul_add(cube, splat(0.044715f), x), splat(1.5957691216057308f))));
-}
-
-void gate(const float* x, int64_t rows, int64_t n, GateActivation activation, float* y) {
+void gate(const float* x, int64_t rows, int64_t n, Activation activation, float* y) {
   for (int64_t row = 0; row < rows; ++row, x += 2 * n, y += n)
     for (int64_t i = 0; i < n; i += kLanes) {
       const int64_t count = least(kLanes, n - i);
-      store_first(y + i, mul(gate_value(load_first(x + i, count), activation), load_first(x + n + i, count)),
+      store_first(y + i, mul(activate(load_first(x + i, count), activation), load_first(x + n + i, count)),
                   count);
     }
 }
@@ -73,9 +57,9 @@ void store_key_value(const float* key, const float* value, int64_t head_dim, int
                    static_cast<unsigned long>(head_dim) * sizeof(float));
 }
 
-// Scratch: queries [kRowTile][D], out [kRowTile][D], scores [kRowTile][kKeyBlock].
+// Scratch: queries [kQueryTile][D], out [kQueryTile][D], scores [kQueryTile][kKeyBlock].
 int64_t paged_attention_scratch(int64_t, int64_t head_dim) {
-  return kRowTile * (2 * round_up(head_dim, kLanes) + kKeyBlock);
+  return kQueryTile * (2 * round_up(head_dim, kLanes) + kKeyBlock);
 }
 
 // Some rows of one sequence on their way through its keys. Row r is query head r % group of token r / group.
@@ -85,7 +69,7 @@ struct PagedTile {
   const float* q;
   float* out;  // [kRows, D]
   float* scores;
-  float maximum[kRowTile], sum[kRowTile];
+  float maximum[kQueryTile], sum[kQueryTile];
 
   int64_t position(int r) const { return a->position + (first + r) / a->group; }
   const float* block(int64_t token) const {
@@ -184,7 +168,7 @@ template <int kRows>
 void paged_tile(const PagedAttention& a, int64_t first) {
   const int64_t d = a.head_dim, padded = round_up(d, kLanes);
   float* const queries = a.scratch;
-  PagedTile t{&a, first, queries, queries + kRowTile * padded, queries + 2 * kRowTile * padded, {}, {}};
+  PagedTile t{&a, first, queries, queries + kQueryTile * padded, queries + 2 * kQueryTile * padded, {}, {}};
   for (int r = 0; r < kRows; ++r) {
     const int64_t token = (first + r) / a.group, head = (first + r) % a.group;
     __builtin_memcpy(queries + r * d, a.q + token * a.ldq + head * d,
@@ -218,18 +202,15 @@ void paged_tile(const PagedAttention& a, int64_t first) {
 }
 
 using PagedRows = void (*)(const PagedAttention&, int64_t);
-#if defined(__AVX512F__)
-constexpr PagedRows kPagedRows[] = {paged_tile<1>,  paged_tile<2>,  paged_tile<3>,  paged_tile<4>,
-                                    paged_tile<5>,  paged_tile<6>,  paged_tile<7>,  paged_tile<8>,
-                                    paged_tile<9>,  paged_tile<10>, paged_tile<11>, paged_tile<12>,
-                                    paged_tile<13>, paged_tile<14>};
-#else
 constexpr PagedRows kPagedRows[] = {paged_tile<1>, paged_tile<2>, paged_tile<3>,
-                                    paged_tile<4>, paged_tile<5>, paged_tile<6>};
+                                    paged_tile<4>, paged_tile<5>, paged_tile<6>,
+#if defined(__AVX512F__)
+                                    paged_tile<7>, paged_tile<8>
 #endif
+};
 
 void paged_attention(const PagedAttention& a) {
-  const int64_t rows = a.rows * a.group, tiles = (rows + kRowTile - 1) / kRowTile;
+  const int64_t rows = a.rows * a.group, tiles = (rows + kQueryTile - 1) / kQueryTile;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t begin = rows * tile / tiles, end = rows * (tile + 1) / tiles;
     kPagedRows[end - begin - 1](a, begin);

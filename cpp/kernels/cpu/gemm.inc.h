@@ -5,8 +5,7 @@
 // weights streams from L2; the rows of x are broadcast from L1.
 #pragma once
 
-#include "kernels/cpu/vec.h"
-#include "kernels/kernels.h"
+#include "kernels/cpu/activations.h"
 
 namespace headrace {
 namespace {
@@ -98,7 +97,7 @@ inline void activate_tile(const Gemm& g, int64_t row, int64_t rows, int64_t col,
     const float* residual = g.residual ? g.residual + r * g.ldr + col : nullptr;
     for (int64_t c = 0; c < columns; c += kLanes) {
       const int64_t count = columns - c < kLanes ? columns - c : kLanes;
-      Vec value = gelu(load_first(y + c, count));
+      Vec value = activate(load_first(y + c, count), g.activation);
       if (residual) value = add(value, load_first(residual + c, count));
       store_first(y + c, value, count);
     }
@@ -114,7 +113,7 @@ void gemm_rows(const Gemm& g, int64_t row, int64_t col_begin, int64_t col_end) {
     multiply_tile(g.x + row * g.ldx, g.ldx, g.packed_w + col * g.k, kPanelColumns, g.k, acc);
     const int64_t columns = col_end - col < kPanelColumns ? col_end - col : kPanelColumns;
     finish_tile(plain, row, col, columns, acc);
-    if (g.activation == Activation::kGelu) activate_tile(g, row, kRows, col, columns);
+    if (g.activation != Activation::kNone) activate_tile(g, row, kRows, col, columns);
   }
 }
 

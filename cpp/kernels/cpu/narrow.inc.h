@@ -102,7 +102,7 @@ inline void store_bf16(uint16_t* p, Vec a) {
 inline __attribute__((always_inline)) void finish_lanes(const NarrowGemm& g, int64_t row, int64_t col,
                                                         int64_t count, Vec value) {
   if (g.bias) value = add(value, load_first(g.bias + col, count));
-  if (g.activation == Activation::kGelu) value = gelu(value);
+  value = activate(value, g.activation);
   if (g.residual) value = add(value, load_first(g.residual + row * g.ldr + col, count));
   if (g.y) store_first(g.y + row * g.ldy + col, value, count);
   if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + row * g.n + col, value, count);
@@ -111,7 +111,7 @@ inline __attribute__((always_inline)) void finish_lanes(const NarrowGemm& g, int
 inline __attribute__((always_inline)) void finish_vector(const NarrowGemm& g, int64_t row, int64_t col,
                                                          Vec value) {
   if (g.bias) value = add(value, load(g.bias + col));
-  if (g.activation == Activation::kGelu) value = gelu(value);
+  value = activate(value, g.activation);
   if (g.residual) value = add(value, load(g.residual + row * g.ldr + col));
   if (g.y) store(g.y + row * g.ldy + col, value);
   if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + row * g.n + col, value);

@@ -120,24 +120,5 @@ inline Vec exp2_nonpositive(Vec x) {
   return times_power_of_two(p, n);
 }
 
-// x Phi(x). Phi(-a) = 2^Q(a) for a in [0, 6], Q a degree-9 fit weighted so that the error of a Phi(-a) is
-// least (4.5e-8 absolute with f32 coefficients); beyond 6, where Phi(-a) < 1e-9, Q(6) stands in. Working on
-// the small tail keeps x < 0 free of the cancellation in 1 + erf(x / sqrt 2). NaN stays NaN.
-inline Vec gelu(Vec x) {
-  const Vec a = smaller(absolute(x), splat(6.0f));
-  Vec q = splat(1.543648693314026e-07f);
-  q = mul_add(q, a, splat(-3.8112600577733247e-06f));
-  q = mul_add(q, a, splat(3.711781755555421e-05f));
-  q = mul_add(q, a, splat(-0.0001518626231700182f));
-  q = mul_add(q, a, splat(-0.00025173372705467045f));
-  q = mul_add(q, a, splat(0.007243441417813301f));
-  q = mul_add(q, a, splat(-0.052639126777648926f));
-  q = mul_add(q, a, splat(-0.4591546356678009f));
-  q = mul_add(q, a, splat(-1.1511123180389404f));
-  q = mul_add(q, a, splat(-1.0f));
-  // larger() gives its second argument when one is NaN.
-  return sub(larger(splat(0.0f), x), mul(a, exp2_nonpositive(q)));
-}
-
 }  // namespace
 }  // namespace headrace

@@ -56,7 +56,8 @@ TEST_P(EachDecoderTable, rotate_leaves_what_is_beyond_both_halves) {
 }
 
 TEST_P(EachDecoderTable, gate) {
-  for (const GateActivation activation : {GateActivation::kSilu, GateActivation::kGeluTanh})
+  for (const Activation activation : {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu,
+                                      Activation::kQuickGelu, Activation::kNone})
     for (const int64_t n : kSizes) {
       Guarded x(2 * 2 * n), y(2 * n), expected(2 * n);
       x.randomize(1, -12.0f, 12.0f);
@@ -72,7 +73,7 @@ TEST_P(EachDecoderTable, gate) {
 TEST_P(EachDecoderTable, gate_of_the_largest_numbers) {
   const float nan = std::nanf(""), inf = HUGE_VALF;
   std::vector<float> x{-1000.0f, 1000.0f, -0.0f, nan, inf, 1, 2, 3, 4, 5}, y(5);
-  for (const GateActivation activation : {GateActivation::kSilu, GateActivation::kGeluTanh}) {
+  for (const Activation activation : {Activation::kSilu, Activation::kGeluTanh}) {
     kernels().gate(x.data(), 1, 5, activation, y.data());
     EXPECT_NEAR(y[0], 0.0f, 1e-30f);
     EXPECT_EQ(y[1], 2000.0f);

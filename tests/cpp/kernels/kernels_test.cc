@@ -197,19 +197,26 @@ TEST_P(EachTable, gelu_keeps_special_values) {
   EXPECT_NEAR(x[4], 5e-41f, 1e-41f);
 }
 
+// One head of one sequence, whose keys and values stand behind its queries.
+Attention attention_of(Guarded& qkv, int64_t length, int64_t head_dim, int64_t ld, Guarded& out,
+                       Guarded& scratch) {
+  return {.q = qkv.data(),
+          .k = qkv.data() + head_dim,
+          .v = qkv.data() + 2 * head_dim,
+          .ld = ld,
+          .out = out.data(),
+          .ldo = head_dim,
+          .length = length,
+          .head_dim = head_dim,
+          .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
+          .scratch = scratch.data(),
+          .queries = length};
+}
+
 void run_attention(const Kernels& kernels, Guarded& qkv, int64_t length, int64_t head_dim, int64_t ld,
                    Guarded& out) {
   Guarded scratch(kernels.attention_scratch(length, head_dim));
-  kernels.attention({.q = qkv.data(),
-                     .k = qkv.data() + head_dim,
-                     .v = qkv.data() + 2 * head_dim,
-                     .ld = ld,
-                     .out = out.data(),
-                     .ldo = head_dim,
-                     .length = length,
-                     .head_dim = head_dim,
-                     .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
-                     .scratch = scratch.data()});
+  kernels.attention(attention_of(qkv, length, head_dim, ld, out, scratch));
 }
 
 TEST_P(EachTable, attention_matches_the_reference_at_all_lengths) {
@@ -225,6 +232,58 @@ TEST_P(EachTable, attention_matches_the_reference_at_all_lengths) {
         ASSERT_NEAR(out[i], expected[i], 4e-6)
             << "length=" << length << " head_dim=" << head_dim << " i=" << i;
     }
+}
+
+// Windows and biases, with the queries cut in parts: the parts must give what the whole gives, bit for bit.
+TEST_P(EachTable, attention_looks_through_windows_and_adds_biases) {
+  const int64_t d = 32, ld = 3 * d;
+  for (const int64_t length : {1, 7, 33, 100, 600, 1100})
+    for (const int64_t window : {0, 1, 5, 64, 511, 700})
+      for (const bool is_biased : {false, true}) {
+        Guarded qkv(length * ld), out(length * d), parts(length * d), expected(length * d);
+        Guarded distances(2 * length - 1);
+        qkv.randomize(static_cast<uint32_t>(70 + length), -2.0f, 2.0f);
+        distances.randomize(71, -3.0f, 3.0f);
+        const auto run = [&](const Kernels& kernels, Guarded& to, int64_t step) {
+          Guarded scratch(kernels.attention_scratch(length, d));
+          Attention attention = attention_of(qkv, length, d, ld, to, scratch);
+          attention.window = window;
+          for (int64_t begin = 0; begin < length; begin += step) {
+            Attention part = attention;
+            part.q += begin * ld;
+            part.out += begin * d;
+            part.first_query = begin;
+            part.queries = std::min(step, length - begin);
+            if (is_biased) part.bias = distances.data() + length - 1 - begin, part.bias_stride = -1;
+            kernels.attention(part);
+          }
+        };
+        run(table(), out, length);
+        run(table(), parts, 13);
+        run(reference(), expected, length);
+        for (int64_t i = 0; i < out.size(); ++i) {
+          ASSERT_NEAR(out[i], expected[i], 4e-6) << "length=" << length << " window=" << window << " i=" << i;
+          ASSERT_EQ(out[i], parts[i]) << "length=" << length << " window=" << window << " i=" << i;
+        }
+      }
+}
+
+TEST_P(EachTable, attention_adds_a_matrix_of_biases) {
+  const int64_t d = 20, ld = 3 * d, length = 77, rows = 9, first = 31;
+  Guarded qkv(length * ld), bias(rows * length), out(rows * d), expected(rows * d);
+  qkv.randomize(80, -2.0f, 2.0f);
+  bias.randomize(81, -3.0f, 3.0f);
+  for (const auto& [kernels, to] : {std::pair{&table(), &out}, std::pair{&reference(), &expected}}) {
+    Guarded scratch(kernels->attention_scratch(length, d));
+    Attention attention = attention_of(qkv, length, d, ld, *to, scratch);
+    attention.q += first * ld;
+    attention.first_query = first;
+    attention.queries = rows;
+    attention.bias = bias.data();
+    attention.bias_stride = length;
+    kernels->attention(attention);
+  }
+  for (int64_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 4e-6) << i;
 }
 
 TEST_P(EachTable, attention_survives_huge_scores) {

@@ -1,5 +1,5 @@
 // config.json: what is refused, and how clearly.
-#include "models/config.h"
+#include "models/encoder_config.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
