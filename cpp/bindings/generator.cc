@@ -70,6 +70,42 @@ py::tuple take(Stream& stream) {
   return py::make_tuple(news.text, tokens, reason, error);
 }
 
+// Asks a Python object: fill(address, bytes) writes a bit for each token that may come next, take(token) says
+// whether the text is complete. Called and destroyed by the generator's thread, so it takes the interpreter's
+// lock itself.
+class PythonMask final : public TokenMask {
+ public:
+  explicit PythonMask(py::object object) : object_(std::move(object)) {}
+  ~PythonMask() override {
+    const py::gil_scoped_acquire locked;
+    object_.release().dec_ref();
+  }
+  PythonMask(const PythonMask&) = delete;
+  PythonMask& operator=(const PythonMask&) = delete;
+
+  void fill(std::span<uint32_t> allowed) override {
+    guarded([&] { object_.attr("fill")(reinterpret_cast<uintptr_t>(allowed.data()), allowed.size_bytes()); });
+  }
+  bool take(int32_t token) override {
+    bool is_complete = false;
+    guarded([&] { is_complete = object_.attr("take")(token).cast<bool>(); });
+    return is_complete;
+  }
+
+ private:
+  template <typename Call>
+  void guarded(const Call& call) {
+    const py::gil_scoped_acquire locked;
+    try {
+      call();
+    } catch (const py::error_already_set& error) {
+      throw Error(ErrorKind::kInternal, concat("the text's form could not be kept: ", error.what()));
+    }
+  }
+
+  py::object object_;
+};
+
 }  // namespace
 
 void register_generator(py::module_& module) {
@@ -124,28 +160,31 @@ void register_generator(py::module_& module) {
              const std::vector<std::pair<int32_t, float>>& logit_bias, uint64_t seed, int64_t top_logprobs,
              int64_t max_tokens, int64_t min_tokens, const std::vector<std::string>& stop,
              const std::vector<int32_t>& stop_ids, bool ignore_eos, int priority, int64_t timeout_us,
-             const std::string& tenant, std::optional<std::shared_ptr<CompletionQueue>> queue) {
+             const std::string& tenant, std::optional<std::shared_ptr<CompletionQueue>> queue,
+             const py::object& mask) {
             if (priority < 0 || priority > 2)
               throw Error(ErrorKind::kInvalidArgument, concat("priority=", priority, ": must be 0, 1 or 2"));
-            const GenerateOptions options{.sampling = {.temperature = temperature,
-                                                       .top_k = top_k,
-                                                       .top_p = top_p,
-                                                       .min_p = min_p,
-                                                       .repetition_penalty = repetition_penalty,
-                                                       .presence_penalty = presence_penalty,
-                                                       .frequency_penalty = frequency_penalty,
-                                                       .logit_bias = logit_bias,
-                                                       .seed = seed,
-                                                       .top_logprobs = top_logprobs},
-                                          .max_tokens = max_tokens,
-                                          .min_tokens = min_tokens,
-                                          .stop = stop,
-                                          .stop_ids = stop_ids,
-                                          .ignore_eos = ignore_eos,
-                                          .priority = static_cast<Priority>(priority),
-                                          .timeout_us = timeout_us,
-                                          .tenant = tenant,
-                                          .completions = queue ? std::move(*queue) : nullptr};
+            const GenerateOptions options{
+                .sampling = {.temperature = temperature,
+                             .top_k = top_k,
+                             .top_p = top_p,
+                             .min_p = min_p,
+                             .repetition_penalty = repetition_penalty,
+                             .presence_penalty = presence_penalty,
+                             .frequency_penalty = frequency_penalty,
+                             .logit_bias = logit_bias,
+                             .seed = seed,
+                             .top_logprobs = top_logprobs},
+                .max_tokens = max_tokens,
+                .min_tokens = min_tokens,
+                .stop = stop,
+                .stop_ids = stop_ids,
+                .ignore_eos = ignore_eos,
+                .priority = static_cast<Priority>(priority),
+                .timeout_us = timeout_us,
+                .tenant = tenant,
+                .completions = queue ? std::move(*queue) : nullptr,
+                .mask = mask.is_none() ? nullptr : std::make_shared<PythonMask>(mask)};
             const std::vector<int32_t> ids(prompt.data(), prompt.data() + prompt.size());
             const py::gil_scoped_release unlocked;
             return self.submit(ids, options);
@@ -157,7 +196,7 @@ void register_generator(py::module_& module) {
           py::arg("top_logprobs") = -1, py::arg("max_tokens") = 0, py::arg("min_tokens") = 0,
           py::arg("stop") = std::vector<std::string>(), py::arg("stop_ids") = std::vector<int32_t>(),
           py::arg("ignore_eos") = false, py::arg("priority") = 0, py::arg("timeout_us") = 0,
-          py::arg("tenant") = "", py::arg("queue") = py::none(),
+          py::arg("tenant") = "", py::arg("queue") = py::none(), py::arg("mask") = py::none(),
           "Queues a prompt of token ids; raises InvalidArgumentError, OverloadedError or CancelledError.")
       .def("cancel", &Generator::cancel, py::arg("stream"), py::call_guard<py::gil_scoped_release>())
       .def("wait", &Generator::wait, py::arg("stream"), py::arg("timeout_us"),

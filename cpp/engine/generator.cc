@@ -218,6 +218,8 @@ void Generator::sample() {
   std::vector<size_t> sampling;
   for (size_t i = 0; i < spans_.size(); ++i)
     if (spans_[i].samples) sampling.push_back(i);
+  masked_.resize(std::max(masked_.size(), spans_.size()));
+  for (const size_t i : sampling) fill_mask(i);
   const auto vocabulary = static_cast<size_t>(info().vocabulary);
   pool_.parallel_for(static_cast<int64_t>(sampling.size()), [&](int64_t row, int thread) {
     const size_t i = sampling[static_cast<size_t>(row)];
@@ -227,8 +229,34 @@ void Generator::sample() {
     sampled_[i] = samplers_[static_cast<size_t>(thread)].sample(
         std::span(logits_).subspan(static_cast<size_t>(row) * vocabulary, vocabulary),
         stream.options_.sampling, &stream.counts_, generated,
-        must_go_on ? end_ids() : std::span<const int32_t>());
+        must_go_on ? end_ids() : std::span<const int32_t>(),
+        stream.options_.mask ? masked_[i].allowed : std::span<const uint32_t>());
   });
+  for (const size_t i : sampling) take_into_mask(i);
+}
+
+void Generator::fill_mask(size_t span) {
+  TokenMask* const mask = stepping_[span]->options_.mask.get();
+  if (!mask) return;
+  Masked& masked = masked_[span];
+  masked.is_complete = false;
+  masked.error.reset();
+  masked.allowed.assign(static_cast<size_t>(info().vocabulary + 31) / 32, 0);
+  try {
+    mask->fill(masked.allowed);
+  } catch (const Error& error) {
+    masked.error = error;
+  }
+}
+
+void Generator::take_into_mask(size_t span) {
+  TokenMask* const mask = stepping_[span]->options_.mask.get();
+  if (!mask || masked_[span].error || sampled_[span].token < 0) return;
+  try {
+    masked_[span].is_complete = mask->take(sampled_[span].token);
+  } catch (const Error& error) {
+    masked_[span].error = error;
+  }
 }
 
 void Generator::deliver() {
@@ -239,22 +267,24 @@ void Generator::deliver() {
     const auto count = static_cast<int64_t>(span.tokens.size());
     stream.cached_tokens_.store(scheduler_->cached_tokens(span.id), std::memory_order_relaxed);
     metrics_.prompt_tokens += span.position < stream.prompt_tokens_ ? count : 0;
-    const bool has_token = span.samples && sampled_[i].token >= 0;
+    const Masked* const masked = span.samples && stream.options_.mask ? &masked_[i] : nullptr;
+    const bool has_token = span.samples && sampled_[i].token >= 0 && !(masked && masked->error);
     scheduler_->advance(span.id, count, has_token ? std::optional(sampled_[i].token) : std::nullopt);
     if (!span.samples) continue;
     if (has_token) {
-      deliver_token(stream, std::move(sampled_[i]));
+      deliver_token(stream, std::move(sampled_[i]), masked && masked->is_complete);
     } else {
       scheduler_->finish(span.id);
       ++metrics_.failed;
-      fail(span.id, Error(ErrorKind::kInternal,
-                          "the model gave numbers that are not finite: its weights may be damaged"));
+      const Error not_finite(ErrorKind::kInternal,
+                             "the model gave numbers that are not finite: its weights may be damaged");
+      fail(span.id, masked && masked->error ? *masked->error : not_finite);
     }
   }
 }
 
 // A token of a stream: to its text, to whoever waits, and the end if it is one.
-void Generator::deliver_token(Stream& stream, Sampled sampled) {
+void Generator::deliver_token(Stream& stream, Sampled sampled, bool is_complete) {
   const GenerateOptions& options = stream.options_;
   const int32_t token = sampled.token;
   const int64_t generated = stream.generated_.load(std::memory_order_relaxed) + 1;
@@ -268,7 +298,7 @@ void Generator::deliver_token(Stream& stream, Sampled sampled) {
   StreamNews news;
   if (!is_end) news.text = stream.stops_.push(stream.decoder_->push(token));
   news.tokens.push_back(std::move(sampled));
-  if (is_end || stream.stops_.found())
+  if (is_end || is_complete || stream.stops_.found())
     news.finish_reason = "stop";
   else if (generated == options.max_tokens)
     news.finish_reason = "length";
@@ -286,6 +316,7 @@ void Generator::deliver_token(Stream& stream, Sampled sampled) {
 
 void Generator::end(Stream& stream, StreamNews news) {
   metrics_.cached_tokens += stream.cached_tokens();
+  if (stream.options_.mask) ended_masks_.push_back(std::move(stream.options_.mask));
   notify(stream, std::move(news));
   streams_.erase(stream.id_);  // whoever called holds it
 }
@@ -313,6 +344,7 @@ void Generator::notify(Stream& stream, StreamNews news) {
 void Generator::wake() {
   for (const auto& queue : to_wake_) queue->wake();
   to_wake_.clear();
+  ended_masks_.clear();
 }
 
 }  // namespace headrace

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <span>
 #include <thread>
@@ -82,8 +83,10 @@ class Generator {
   void drop_cancelled();
   void compute();
   void sample();
+  void fill_mask(size_t span);
+  void take_into_mask(size_t span);
   void deliver();
-  void deliver_token(Stream& stream, Sampled sampled);
+  void deliver_token(Stream& stream, Sampled sampled, bool is_complete);
   void end(Stream& stream, StreamNews news);
   void fail(uint64_t id, const Error& error);
   void notify(Stream& stream, StreamNews news);
@@ -113,6 +116,15 @@ class Generator {
   std::vector<StepSpan> steps_;
   std::vector<std::shared_ptr<Stream>> stepping_;  // by span
   std::vector<Sampled> sampled_;                   // by span
+  // Of streams with a mask, by span.
+  struct Masked {
+    std::vector<uint32_t> allowed;
+    bool is_complete = false;
+    std::optional<Error> error;
+  };
+  std::vector<Masked> masked_;
+  std::vector<std::shared_ptr<TokenMask>>
+      ended_masks_;  // let go of where no lock is held: they may wait for Python
   std::vector<float> logits_;
   std::vector<Sampler> samplers_;  // by thread
   std::vector<std::shared_ptr<CompletionQueue>> to_wake_;

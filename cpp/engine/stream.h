@@ -14,6 +14,7 @@
 #include "batch/request.h"
 #include "engine/stop_strings.h"
 #include "engine/ticket.h"
+#include "engine/token_mask.h"
 #include "models/sampler.h"
 #include "text/stream_decode.h"
 
@@ -30,6 +31,7 @@ struct GenerateOptions {
   int64_t timeout_us = 0;                        // 0: none
   std::string tenant;                            // with whom cached prompts may be shared
   std::shared_ptr<CompletionQueue> completions;  // null: the caller uses wait()
+  std::shared_ptr<TokenMask> mask;               // null: any token may come
 };
 
 // What came since the last time somebody looked.

@@ -105,7 +105,8 @@ void Sampler::keep_above(std::span<const float> logits, float least) {
 }
 
 Sampled Sampler::sample(std::span<float> logits, const SamplingOptions& options, const TokenCounts* counts,
-                        int64_t generated, std::span<const int32_t> forbidden) {
+                        int64_t generated, std::span<const int32_t> forbidden,
+                        std::span<const uint32_t> allowed) {
   Sampled result;
   if (!is_sound(logits)) return result;
   float log_sum = 0;
@@ -120,6 +121,9 @@ Sampled Sampler::sample(std::span<float> logits, const SamplingOptions& options,
       options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
   if (penalties && counts) penalize(logits, options, *counts);
   for (const int32_t token : forbidden) logits[static_cast<size_t>(token)] = -HUGE_VALF;
+  if (!allowed.empty())
+    for (size_t i = 0; i < logits.size(); ++i)
+      if ((allowed[i / 32] >> i % 32 & 1) == 0) logits[i] = -HUGE_VALF;
   const auto top = std::max_element(logits.begin(), logits.end());
   if (!std::isfinite(*top)) return result;
   result.token = options.temperature == 0 ? static_cast<int32_t>(top - logits.begin())

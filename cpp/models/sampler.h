@@ -59,9 +59,11 @@ class TokenCounts {
 class Sampler {
  public:
   // logits [V] are changed. counts: may be null where no penalty is asked for. generated: how many tokens
-  // the sequence has generated. forbidden: tokens that may not come.
+  // the sequence has generated. forbidden: tokens that may not come. allowed: where it is not empty, a bit
+  // for each token that may.
   Sampled sample(std::span<float> logits, const SamplingOptions& options, const TokenCounts* counts,
-                 int64_t generated, std::span<const int32_t> forbidden = {});
+                 int64_t generated, std::span<const int32_t> forbidden = {},
+                 std::span<const uint32_t> allowed = {});
 
  private:
   struct Candidate {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from . import _core
     from .generation_arguments import GenerateArguments
+    from .structured import Forms
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]]
 _WAIT_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
@@ -36,11 +37,12 @@ class GenerateMethods(Runner):
         Args:
             prompt: a text that the model goes on with; token ids; or messages, `[{"role": "user", "content": "..."}]`,
                 which the model's own chat template puts together.
-            settings: as `headrace.Sampling` describes them (max_tokens, temperature, top_p, seed, stop, ...), and
+            settings: as `headrace.Sampling` describes them (max_tokens, temperature, seed, stop, json_schema, ...), and
                 timeout in seconds.
 
         Raises:
-            InvalidArgumentError: a setting out of its range, or a prompt longer than the context.
+            InvalidArgumentError: a setting out of its range, a form that does not compile, or a prompt longer than the
+                context.
             OverloadedError: too many prompts wait.
             DeadlineError: the timeout passed.
 
@@ -87,10 +89,13 @@ class GenerateMethods(Runner):
         from .completions import completions_of_running_loop
 
         queue = completions_of_running_loop().queue
-        if prompt_size(prompt) <= INLINE_CHARACTERS:
+        if prompt_size(prompt) <= INLINE_CHARACTERS and sampling.form is None:
             return self._begin(self.prompt_ids(prompt), sampling, terms, queue)
-        ids = await asyncio.get_running_loop().run_in_executor(None, self.prompt_ids, prompt)
-        return self._begin(ids, sampling, terms, queue)
+
+        def begin() -> _core.Stream:  # a grammar may take a while to compile
+            return self._begin(self.prompt_ids(prompt), sampling, terms, queue)
+
+        return await asyncio.get_running_loop().run_in_executor(None, begin)
 
     async def apieces(self, stream: _core.Stream) -> AsyncGenerator[Piece, None]:
         """The pieces of a stream from `abegin`."""
@@ -161,7 +166,17 @@ class GenerateMethods(Runner):
         terms: Terms,
         queue: _core.CompletionQueue | None = None,
     ) -> _core.Stream:
-        return self._language().submit(ids, **sampling.arguments(), **terms.arguments(), queue=queue)
+        form = sampling.form
+        mask = None if form is None else self._forms.mask(*form)
+        return self._language().submit(
+            ids, **sampling.arguments(), **terms.arguments(), queue=queue, mask=mask
+        )
+
+    @cached_property
+    def _forms(self) -> Forms:
+        from .structured import Forms
+
+        return Forms(self.tokenizer, self.info.vocabulary, self._language().end_ids)
 
     def _pieces(self, stream: _core.Stream) -> Iterator[Piece]:
         generator = self._language()

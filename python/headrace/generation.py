@@ -19,6 +19,8 @@ SAMPLING_NUMBERS = (
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),
 )
 
+FORMS = ("json_schema", "regex", "choice", "grammar")
+
 
 @dataclass(frozen=True, slots=True)
 class TokenScore:
@@ -80,6 +82,9 @@ class Sampling:
         min_tokens: the text does not end before.
         ignore_eos: take the model's own end of text for a token like others.
         logprobs: how many of the likeliest tokens to tell at each place; None: no probabilities.
+        json_schema, regex, choice, grammar: the form that the text must have, one of them: a JSON schema (a mapping or
+            its JSON), a regular expression, one of several texts, or a grammar in Lark's syntax. Needs the extra
+            `structured`.
     """
 
     max_tokens: int | None = None
@@ -97,6 +102,24 @@ class Sampling:
     min_tokens: int = 0
     ignore_eos: bool = False
     logprobs: int | None = None
+    json_schema: Mapping[str, Any] | str | None = None
+    regex: str | None = None
+    choice: Sequence[str] | None = None
+    grammar: str | None = None
+
+    @property
+    def form(self) -> tuple[str, Any] | None:
+        """The name and value of the form that is asked for, if any; InvalidArgumentError for several."""
+        given = [(name, value) for name in FORMS if (value := getattr(self, name)) is not None]
+        if len(given) > 1:
+            raise InvalidArgumentError(
+                f"{' and '.join(name for name, _ in given)}: a text can have one form; give one of them"
+            )
+        if given and (self.ignore_eos or self.min_tokens):
+            raise InvalidArgumentError(
+                f"{given[0][0]} with ignore_eos or min_tokens: a text of a form ends where the form does"
+            )
+        return given[0] if given else None
 
     def arguments(self) -> dict[str, Any]:
         """As the core takes them."""

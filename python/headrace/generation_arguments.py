@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from .running import Priority
 
@@ -26,6 +26,10 @@ class GenerateArguments(TypedDict, total=False):
     min_tokens: int
     ignore_eos: bool
     logprobs: int | None
+    json_schema: Mapping[str, Any] | str | None
+    regex: str | None
+    choice: Sequence[str] | None
+    grammar: str | None
     timeout: float | None
     priority: Priority
     tenant: str

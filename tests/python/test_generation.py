@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -258,3 +260,71 @@ def _until_idle(model: headrace.Model) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("something still runs")
+
+
+FORMS = [
+    (
+        {"json_schema": {"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3}},
+        r"\[\s*-?\d+\s*,.*\]",
+    ),
+    ({"regex": r"[A-Z][a-z]{2,5}\."}, r"[A-Z][a-z]{2,5}\."),
+    ({"choice": ["ja", "nein", 'a "b" c\\d\n']}, r'ja|nein|a "b" c\\d\n'),
+    ({"grammar": 'start: ("x" | "é")+ "!"'}, "[xé]+!"),
+]
+
+
+@pytest.mark.parametrize(("form", "expected"), FORMS, ids=[next(iter(form)) for form, _ in FORMS])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_texts_have_their_form(
+    model: headrace.Model, form: dict[str, Any], expected: str, temperature: float
+) -> None:
+    for seed in range(3):
+        answer = model.generate("Water", temperature=temperature, seed=seed, max_tokens=60, **form)
+        if answer.finish_reason == "stop":
+            assert re.fullmatch(expected, answer.text, re.DOTALL)
+        else:
+            assert answer.generated_tokens == 60
+
+
+async def test_forms_disturb_nobody(model: headrace.Model) -> None:
+    """Texts with and without a form, some given up on their way: the others are what they are alone."""
+    plain = {"max_tokens": 30, "seed": 11}
+    alone = model.generate("Once upon a time", **plain).text
+    formed = {"regex": "[a-z ]{40,60}", "seed": 4, "max_tokens": 80}
+    alone_formed = model.generate("Once upon a time", **formed).text
+
+    async def give_up() -> None:
+        async for _ in model.astream("Once upon a time", regex="[a-z ]{200}", max_tokens=200):
+            return
+
+    asked = [model.agenerate("Once upon a time", **(formed if i % 2 else plain)) for i in range(6)]
+    *answers, _, _ = await asyncio.gather(*asked, give_up(), give_up())
+    assert [answer.text for answer in answers] == [alone, alone_formed] * 3
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"regex": "("}, "regex does not compile"),
+        ({"regex": ""}, "not empty"),
+        ({"grammar": "start: unknown"}, "grammar does not compile"),
+        ({"json_schema": {"type": "nonsense"}}, "json_schema does not compile"),
+        ({"json_schema": "{"}, "not JSON"),
+        ({"json_schema": {"enum": [object()]}}, "not JSON"),
+        ({"choice": []}, "list of texts"),
+        ({"regex": "a", "choice": ["a"]}, "one form"),
+        ({"regex": "a", "ignore_eos": True}, "ignore_eos"),
+        ({"regex": "a" * 70_000}, "at most 65536"),
+    ],
+)
+def test_forms_that_are_refused(model: headrace.Model, form: dict[str, Any], message: str) -> None:
+    with pytest.raises(headrace.InvalidArgumentError, match=message):
+        model.generate("Water", **form)
+
+
+def test_closing_ends_a_text_with_a_form() -> None:
+    with headrace.load("demo:smollm2") as model:
+        pieces = model.stream("Water", regex="[a-z ]{4000}", max_tokens=1500)
+        next(pieces)
+    with pytest.raises(headrace.CancelledError):
+        list(pieces)

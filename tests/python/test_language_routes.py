@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import jsonschema
 import openai
+import pydantic
 import pytest
 from conftest import Server
 from langchain_openai import ChatOpenAI
@@ -151,7 +154,10 @@ def test_every_documented_example_works(server: Server) -> None:
     ("fields", "param"),
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "yaml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"structured_outputs": {"json": {}, "regex": "a"}}, "structured_outputs"),
+        ({"structured_outputs": {"lark": "a"}}, "structured_outputs"),
         ({"n": 0}, "n"),
         ({"n": 17}, "n"),
         ({"n": "two"}, "n"),
@@ -216,3 +222,74 @@ def _metric(server: Server, name: str, ending: str = "_total") -> float:
         line for line in text.splitlines() if line.startswith(f"headrace_generation_{name}{ending}{{")
     )
     return float(line.rsplit(" ", 1)[1])
+
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+    },
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def test_answers_of_a_schema(client: openai.OpenAI) -> None:
+    settings: dict[str, Any] = {
+        "model": "smollm2",
+        "messages": [{"role": "user", "content": "Invent a person."}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}},
+        "seed": 5,
+        "n": 3,
+        "max_tokens": 60,
+    }
+    whole = client.chat.completions.create(**settings)
+    texts = [choice.message.content or "" for choice in whole.choices]
+    for text in texts:
+        jsonschema.validate(json.loads(text), PERSON)
+    assert all(choice.finish_reason == "stop" for choice in whole.choices)
+    streamed = ["", "", ""]
+    for chunk in client.chat.completions.create(**settings, stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == texts
+    settings |= {"response_format": {"type": "json_object"}, "n": 1, "max_tokens": 200, "temperature": 0}
+    assert isinstance(
+        json.loads(client.chat.completions.create(**settings).choices[0].message.content or ""), dict
+    )
+
+
+def test_parsed_answers(client: openai.OpenAI) -> None:
+    class Person(pydantic.BaseModel):
+        name: str
+        age: int
+
+    answer = client.chat.completions.parse(
+        model="smollm2", messages=[{"role": "user", "content": "Invent a person."}], response_format=Person, seed=1,
+        temperature=0,
+    )  # fmt: skip
+    assert isinstance(answer.choices[0].message.parsed, Person)
+
+
+def test_forms_of_completions(client: openai.OpenAI) -> None:
+    def ask(**form: Any) -> str:
+        answer = client.completions.create(
+            model="smollm2",
+            prompt="The answer is",
+            max_tokens=20,
+            seed=2,
+            extra_body={"structured_outputs": form},
+        )
+        assert answer.choices[0].finish_reason == "stop"
+        return answer.choices[0].text
+
+    assert re.fullmatch(r" \d{3}-\d{4}", ask(regex=r" \d{3}-\d{4}"))
+    assert ask(choice=[" yes", " no"]) in (" yes", " no")
+    assert re.fullmatch("a[bc]{1,3}", ask(grammar='start: "a" /[bc]{1,3}/'))
+    with pytest.raises(openai.BadRequestError, match="regex does not compile"):
+        ask(regex="(")
+    with pytest.raises(openai.BadRequestError, match="json_schema does not compile"):
+        ask(json={"type": "nonsense"})
+    with pytest.raises(openai.BadRequestError, match="at most 65536"):
+        ask(regex="a" * 70_000)

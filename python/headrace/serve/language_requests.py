@@ -13,6 +13,8 @@ from .requests import Name, decode
 MAX_CHOICES = 16
 MAX_PROMPTS = 64
 MAX_MESSAGES = 4096
+# How `structured_outputs` names a form, and how Sampling does.
+_FORMS = {"json": "json_schema", "regex": "regex", "choice": "choice", "grammar": "grammar"}
 
 
 class LanguageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -36,6 +38,7 @@ class LanguageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stop_token_ids: list[int] | None = None
     min_tokens: int = 0
     ignore_eos: bool = False
+    structured_outputs: dict[str, Any] | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
 
@@ -49,7 +52,20 @@ class LanguageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def limit(self) -> int | None:
         return self.max_tokens
 
+    def form(self) -> dict[str, Any]:
+        """The form that the text must have, as Sampling takes it; empty for none."""
+        given = self.structured_outputs
+        if given is None:
+            return {}
+        if len(given) != 1 or (name := next(iter(given))) not in _FORMS:
+            raise invalid(
+                f"structured_outputs must have one of {', '.join(_FORMS)}, not {', '.join(given) or 'nothing'}",
+                param="structured_outputs",
+            )
+        return {_FORMS[name]: given[name]}
+
     def check(self) -> None:
+        self.form()
         if not 1 <= self.n <= MAX_CHOICES:
             raise invalid(f"n={self.n}: must be between 1 and {MAX_CHOICES}", param="n")
         if self.stream_options is not None:
@@ -74,6 +90,7 @@ class LanguageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             min_tokens=self.min_tokens,
             ignore_eos=self.ignore_eos,
             logprobs=self.wanted_logprobs(),
+            **self.form(),
             **{name: value for name, value in given.items() if value is not None},
         )
 
@@ -101,6 +118,15 @@ class ChatRequest(LanguageRequest):
     def wanted_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
+    def form(self) -> dict[str, Any]:
+        form = super().form()
+        schema = _schema_of(self.response_format)
+        if schema is None:
+            return form
+        if form:
+            raise invalid("give response_format or structured_outputs, not both", param="response_format")
+        return {"json_schema": schema}
+
     def check(self) -> None:
         super().check()
         if not 1 <= len(self.messages) <= MAX_MESSAGES:
@@ -111,10 +137,6 @@ class ChatRequest(LanguageRequest):
             self.messages[i] = _plain(i, message)
         if self.max_tokens is not None and self.max_completion_tokens is not None:
             raise invalid("give max_completion_tokens or max_tokens, not both", param="max_tokens")
-        if self.response_format not in (None, {"type": "text"}):
-            raise invalid(
-                "response_format: only {'type': 'text'} is supported by this server", param="response_format"
-            )
         if self.top_logprobs is not None:
             if not self.logprobs:
                 raise invalid("top_logprobs needs logprobs=true", param="top_logprobs")
@@ -176,6 +198,28 @@ def decode_completion(body: bytes) -> CompletionRequest:
     request = decode(_decode_completion, body)
     request.check()
     return request
+
+
+def _schema_of(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The JSON schema that a response_format asks for; None for text."""
+    if response_format is None:
+        return None
+    kind = response_format.get("type")
+    if kind == "json_object" or kind == "text":
+        return {"type": "object"} if kind == "json_object" else None
+    described = response_format.get("json_schema")
+    if kind != "json_schema" or not isinstance(described, dict):
+        raise invalid(
+            "response_format must be {'type': 'text'}, {'type': 'json_object'}, or "
+            "{'type': 'json_schema', 'json_schema': {'name': ..., 'schema': {...}}}",
+            param="response_format",
+        )
+    unknown = set(described) - {"name", "description", "schema", "strict"}
+    schema = described.get("schema", {"type": "object"})
+    if unknown or not isinstance(schema, dict):
+        wrong = f"has an unknown field {min(unknown)!r}" if unknown else "has a schema that is no object"
+        raise invalid(f"response_format.json_schema {wrong}", param="response_format")
+    return schema
 
 
 def _plain(index: int, message: dict[str, Any]) -> dict[str, Any]:

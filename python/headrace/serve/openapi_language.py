@@ -62,6 +62,19 @@ _COMMON: dict[str, Any] = {
     "stop_token_ids": {"type": ["array", "null"], "items": {"type": "integer"}},
     "min_tokens": {"type": "integer", "minimum": 0, "default": 0},
     "ignore_eos": {"type": "boolean", "default": False},
+    "structured_outputs": {
+        "type": ["object", "null"],
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": {
+            "json": {"type": ["object", "string", "boolean"]},
+            "regex": {"type": "string"},
+            "choice": {"type": "array", "items": {"type": "string"}},
+            "grammar": {"type": "string", "description": "In Lark's syntax."},
+        },
+        "additionalProperties": False,
+        "description": "The form that the text must have.",
+    },
     "user": _or_null("string"),
     "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
 }
@@ -114,7 +127,15 @@ ROUTES: dict[str, dict[str, Any]] = {
             "max_completion_tokens": _or_null("integer", 1),
             "logprobs": _or_null("boolean"),
             "top_logprobs": _or_null("integer", 0, 20),
-            "response_format": {"type": ["object", "null"], "description": 'Only {"type": "text"}.'},
+            "response_format": {
+                "type": ["object", "null"],
+                "required": ["type"],
+                "properties": {
+                    "type": {"enum": ["text", "json_object", "json_schema"]},
+                    "json_schema": {"type": "object", "properties": {"schema": {"type": "object"}}},
+                },
+                "description": "The text is JSON, of that schema where one is given.",
+            },
         },
         {
             "model": "smollm2",

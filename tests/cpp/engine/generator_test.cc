@@ -224,5 +224,49 @@ TEST(StopStrings, are_found_across_pieces_and_nothing_else_is_held_back) {
   EXPECT_EQ(none.finish(), "E");
 }
 
+// Allows one token after another of a list, and fails where it is told to.
+class ListMask final : public TokenMask {
+ public:
+  ListMask(std::vector<int32_t> tokens, int64_t failing) : tokens_(std::move(tokens)), failing_(failing) {}
+  void fill(std::span<uint32_t> allowed) override {
+    if (static_cast<int64_t>(taken) == failing_) throw Error(ErrorKind::kInternal, "the form is broken");
+    const auto token = static_cast<size_t>(tokens_[taken]);
+    allowed[token / 32] |= 1u << token % 32;
+  }
+  bool take(int32_t token) override {
+    EXPECT_EQ(token, tokens_[taken]);
+    return ++taken == tokens_.size();
+  }
+  size_t taken = 0;
+
+ private:
+  std::vector<int32_t> tokens_;
+  int64_t failing_;
+};
+
+TEST(Generator, a_mask_says_what_may_come_and_harms_nobody_else) {
+  const TinyModel model;
+  const auto generator = model.load();
+  const std::vector<int32_t> prompt{5, 6, 7}, wanted{9, 127, 31, 32, 64, 9};
+  GenerateOptions free{.sampling = {.temperature = 1, .seed = 3}, .max_tokens = 12, .ignore_eos = true};
+  const std::vector<int32_t> alone = finish(*generator, *generator->submit(prompt, free)).tokens;
+  GenerateOptions bound = free, broken = free;
+  bound.mask = std::make_shared<ListMask>(wanted, -1);
+  broken.mask = std::make_shared<ListMask>(wanted, 2);
+  const std::weak_ptr<TokenMask> mask = bound.mask;
+  const auto first = generator->submit(prompt, bound), second = generator->submit(prompt, broken),
+             third = generator->submit(prompt, free);
+  bound.mask.reset();
+  const Ended formed = finish(*generator, *first), failed = finish(*generator, *second);
+  EXPECT_EQ(formed.tokens, wanted);
+  EXPECT_EQ(formed.reason, "stop");
+  EXPECT_EQ(failed.tokens, std::vector<int32_t>(wanted.begin(), wanted.begin() + 2));
+  ASSERT_TRUE(failed.error);
+  EXPECT_EQ(failed.error->message(), "the form is broken");
+  EXPECT_EQ(finish(*generator, *third).tokens, alone);
+  generator->close();
+  EXPECT_TRUE(mask.expired());
+}
+
 }  // namespace
 }  // namespace headrace
