@@ -7,6 +7,7 @@ stop_token_ids and ignore_eos, as other servers name them.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
@@ -19,10 +20,11 @@ from starlette.responses import Response, StreamingResponse
 from ..generation import Generation, Piece, Sampling, Terms, TokenScore
 from .answer import Answer
 from .embeddings import find_model
-from .errors import error_response
+from .errors import error_response, invalid
 from .language_requests import ChatRequest, CompletionRequest, LanguageRequest, decode_chat, decode_completion
 from .requests import read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
+from .tool_calls import Call, ToolStream, read_tools
 
 if TYPE_CHECKING:
     from .._core import Stream, Tokenizer
@@ -41,7 +43,11 @@ def chat_endpoint(service: Service) -> Endpoint:
     async def create_chat_completion(request: Request) -> Response:
         body = decode_chat(await read_body(request, service.max_body_bytes))
         model = find_model(service, body.model)
-        return await _answer(request, _ChatCall(model, body, "chatcmpl"), [body.messages])
+        call = _ChatCall(model, body, "chatcmpl")
+        prompt: Prompt = body.messages
+        if call.tools is not None:
+            prompt = await asyncio.to_thread(call.prompt_with_tools)
+        return await _answer(request, call, [prompt])
 
     return create_chat_completion
 
@@ -101,23 +107,57 @@ class _ChatCall(_Call):
     chunk_object = "chat.completion.chunk"
     request: ChatRequest
 
+    def __init__(self, model: Model, request: ChatRequest, prefix: str) -> None:
+        super().__init__(model, request, prefix)
+        template = model.chat_template.source if request.tools and model.info.task == "generate" else ""
+        self.tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, template)
+        self._streams: dict[int, ToolStream] = {}
+        if self.tools is not None and self.tools.is_required and request.form():
+            raise invalid("tool_choice asks for a call, and a form for a text of it", param="tool_choice")
+
+    def prompt_with_tools(self) -> list[int]:
+        assert self.tools is not None
+        return list(self.model.chat_template.encode(self.request.messages, tools=self.tools.tools).ids)
+
+    def sampling(self, index: int) -> Sampling:
+        sampling = super().sampling(index)
+        grammar = self.tools.grammar() if self.tools else None
+        return sampling if grammar is None else dataclasses.replace(sampling, grammar=grammar)
+
     def choice(self, index: int, generation: Generation, prompt: Prompt) -> dict[str, Any]:
+        text, calls = self.tools.find(generation.text) if self.tools else (generation.text, [])
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if calls:
+            message |= {"content": text or None, "tool_calls": [self._described(call) for call in calls]}
         return {
             "index": index,
-            "message": {"role": "assistant", "content": generation.text, "refusal": None},
+            "message": message,
             "logprobs": self.scores(generation.tokens),
-            "finish_reason": generation.finish_reason,
+            "finish_reason": "tool_calls" if calls else generation.finish_reason,
         }
+
+    def _described(self, call: Call) -> dict[str, Any]:
+        return call.described(f"call_{request_id(None)}")
 
     def chunk_choice(self, index: int, piece: Piece, prompt: Prompt | None) -> dict[str, Any]:
         delta: dict[str, Any] = {"role": "assistant"} if prompt is not None else {}
-        if piece.text or prompt is not None:
-            delta["content"] = piece.text
+        text, reason = piece.text, piece.finish_reason
+        if self.tools:
+            stream = self._streams.setdefault(index, ToolStream(self.tools))
+            first = stream.count
+            text, calls = stream.push(text, is_last=reason is not None)
+            if calls:
+                numbered = enumerate(calls, first)
+                delta["tool_calls"] = [{"index": i, **self._described(call)} for i, call in numbered]
+            if reason is not None and stream.count:
+                reason = "tool_calls"
+        if text or prompt is not None:
+            delta["content"] = text
         return {
             "index": index,
             "delta": delta,
             "logprobs": self.scores(piece.tokens),
-            "finish_reason": piece.finish_reason,
+            "finish_reason": reason,
         }
 
     def scores(self, tokens: tuple[TokenScore, ...]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import msgspec
 from ..generation import SAMPLING_NUMBERS, Sampling
 from .errors import invalid
 from .requests import Name, decode
+from .tool_calls import read_earlier_calls
 
 MAX_CHOICES = 16
 MAX_PROMPTS = 64
@@ -111,6 +112,9 @@ class ChatRequest(LanguageRequest):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
     def limit(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
@@ -224,6 +228,8 @@ def _schema_of(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _plain(index: int, message: dict[str, Any]) -> dict[str, Any]:
     """A message whose content is one text; parts of type text are joined, others refused."""
+    if message.get("tool_calls") is not None:
+        message = read_earlier_calls(index, message)
     content = message.get("content")
     if isinstance(content, str):
         return message

@@ -7,6 +7,7 @@ from typing import Any
 from .language_requests import MAX_CHOICES, MAX_MESSAGES, MAX_PROMPTS
 from .openapi import _object, _responses
 from .requests import MAX_NAME
+from .tool_calls import MAX_TOOLS
 
 _ERRORS = {
     400: "The request is wrong (`param` names the field), or has a field that is not enforced here",
@@ -120,7 +121,7 @@ ROUTES: dict[str, dict[str, Any]] = {
                 "type": "array",
                 "minItems": 1,
                 "maxItems": MAX_MESSAGES,
-                "items": {"type": "object", "required": ["role", "content"]},
+                "items": {"type": "object", "required": ["role"]},
             }
         },
         {
@@ -136,6 +137,17 @@ ROUTES: dict[str, dict[str, Any]] = {
                 },
                 "description": "The text is JSON, of that schema where one is given.",
             },
+            "tools": {
+                "type": ["array", "null"],
+                "maxItems": MAX_TOOLS,
+                "items": {"type": "object", "required": ["type", "function"]},
+                "description": "Functions that the model may call, where its chat template knows tools.",
+            },
+            "tool_choice": {
+                "type": ["string", "object", "null"],
+                "description": "none, auto, required, or the function that must be called.",
+            },
+            "parallel_tool_calls": _or_null("boolean"),
         },
         {
             "model": "smollm2",
