@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from . import openapi, openapi_language, openapi_tasks
+from . import openapi, openapi_inference, openapi_language, openapi_tasks
 from .errors import HttpError, error_response
+from .inference import inference_endpoints
 from .language import LANGUAGE_ENDPOINTS
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
 from .service import DEFAULT_MAX_BODY_BYTES, Service, request_id
@@ -59,6 +60,17 @@ def _router(service: Service) -> APIRouter:
     for path, endpoint in LANGUAGE_ENDPOINTS.items():
         name = "create_" + path.removeprefix("/v1/").rstrip("s").replace("/", "_")
         add(path, endpoint(service), "POST", openapi_language.ROUTES[path], name)
+    for (method, path), (inference, summary) in inference_endpoints(service).items():
+        tail = path.removeprefix("/v2").replace("{", "").replace("}", "").replace("/", "_")
+        name = f"inference_{method.lower()}{tail or '_server'}"
+        add(
+            path,
+            inference,
+            method,
+            openapi_inference.described(path, summary),
+            name,
+            "Open Inference Protocol",
+        )
     add("/v1/models", list_models_endpoint(service), "GET", openapi.MODELS, "list_models")
     add("/v1/models/{id:path}", get_model_endpoint(service), "GET", openapi.MODEL, "get_model")
     return routes

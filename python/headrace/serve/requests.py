@@ -125,11 +125,14 @@ def _invalid_fields(body: bytes, message: str, kind: Any) -> HttpError:
     return invalid(f"{path}: {what}" if path else what, param=param)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body of a JSON request; HttpError 400 for another content type, 413 beyond `limit` bytes."""
+async def read_body(request: Request, limit: int, *, any_type: bool = False) -> bytes:
+    """The whole body of a JSON request; HttpError 400 for another content type, 413 beyond `limit` bytes.
+
+    any_type: where the route's protocol does not say which type a body has.
+    """
     headers = request.headers
     content_type = headers.get("content-type", "")
-    if content_type != "application/json":
+    if content_type != "application/json" and not any_type:
         _check_content_type(content_type)
     if headers.get("content-encoding", "identity") != "identity":
         raise invalid("a compressed body is not accepted: send it without content-encoding")

@@ -1,0 +1,194 @@
+"""How the Open Inference Protocol sees each task: its tensors, the job they make, and its results as tensors.
+
+The jobs are those of the other routes; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from ..generation import SAMPLING_NUMBERS, Sampling, Terms
+from ..tasks.answer import AnswerJob
+from ..tasks.classify import ClassifyJob
+from ..tasks.fill_mask import FillMaskJob
+from ..tasks.rerank import RerankJob
+from ..tasks.tag import TagJob
+from .errors import invalid
+from .inference_tensors import Output, Spec
+
+if TYPE_CHECKING:
+    from ..model import Model, ModelInfo
+
+Texts = dict[str, list[str]]
+Parameters = dict[str, Any]
+Outputs = dict[str, tuple[Spec, Output]]
+_json = msgspec.json.Encoder().encode
+_NUMBER = (int, float)
+
+
+class TaskTensors(ABC):
+    """One task: what it takes and gives. `parameters` are those that a request may have, with their kinds."""
+
+    inputs: ClassVar[tuple[Spec, ...]]
+    parameters: ClassVar[dict[str, type | tuple[type, ...]]]
+
+    @abstractmethod
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        """The tensors of a model of this task."""
+
+    @abstractmethod
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        """One value for each of `outputs`, in that order."""
+
+
+def _texts(*names: str, count: int = -1) -> tuple[Spec, ...]:
+    return tuple(Spec(name, "BYTES", (count,)) for name in names)
+
+
+def _one(texts: Texts, name: str) -> str:
+    if len(texts[name]) != 1:
+        raise invalid(f"inputs[{name!r}] holds {len(texts[name])} texts: must be one", param="inputs")
+    return texts[name][0]
+
+
+class _Embed(TaskTensors):
+    inputs = _texts("text")
+    parameters: ClassVar = {"truncate": bool, "dimensions": int, "prompt_name": str}
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return (Spec("embedding", "FP32", (-1, info.dimensions)),)
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        model._check_task("embed")
+        result = await model.aembed_result(texts["text"], timeout=timeout, **given)
+        return [result.vectors]
+
+
+class _Classify(TaskTensors):
+    inputs = _texts("text")
+    parameters: ClassVar = {"truncate": bool}
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return Spec("scores", "FP32", (-1, len(info.labels))), Spec("label", "BYTES", (-1,))
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        results, _ = await model._arun_request(ClassifyJob(texts["text"], **given), timeout=timeout)
+        scores = [{label.label: label.score for label in labels} for labels in results]
+        table = np.asarray([[row[name] for name in model.info.labels] for row in scores], dtype=np.float32)
+        return [table, [labels[0].label for labels in results]]
+
+
+class _Rerank(TaskTensors):
+    inputs = (*_texts("query", count=1), *_texts("documents"))
+    parameters: ClassVar = {"truncate": bool}
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return (Spec("score", "FP32", (-1,)),)
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        job = RerankJob(_one(texts, "query"), texts["documents"], **given)
+        results, _ = await model._arun_request(job, timeout=timeout)
+        return [np.asarray(results, dtype=np.float32)]
+
+
+class _Tag(TaskTensors):
+    inputs = _texts("text")
+    parameters: ClassVar = {"aggregation": str, "stride": int}
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return _texts("entities")  # JSON, a list for each text
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        results, _ = await model._arun_request(TagJob(texts["text"], **given), timeout=timeout)
+        return [[_json(entities).decode() for entities in results]]
+
+
+class _Answer(TaskTensors):
+    inputs = _texts("question", "context", count=1)
+    parameters: ClassVar = {"max_answer_tokens": int, "window": int, "stride": int, "allow_no_answer": bool}
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        score = Spec("score", "FP32", (1,))
+        return (*_texts("answer", count=1), score, Spec("start", "INT32", (1,)), Spec("end", "INT32", (1,)))
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        job = AnswerJob(_one(texts, "question"), _one(texts, "context"), **given)
+        [result], _ = await model._arun_request(job, timeout=timeout)
+        best = result.best
+        score = result.no_answer_score if best is None else best.score
+        places = (0, 0) if best is None else (best.start, best.end)
+        return [
+            [result.text],
+            np.asarray([score], dtype=np.float32),
+            *(np.asarray([place], dtype=np.int32) for place in places),
+        ]
+
+
+class _FillMask(TaskTensors):
+    inputs = _texts("text", count=1)
+    parameters: ClassVar = {"top_k": int, "truncate": bool}
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return _texts("candidates")  # JSON, a list for each mask
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        [places], _ = await model._arun_request(FillMaskJob(_one(texts, "text"), **given), timeout=timeout)
+        return [[_json(candidates).decode() for candidates in places]]
+
+
+class _Generate(TaskTensors):
+    inputs = _texts("text_input", count=1)
+    parameters: ClassVar = {
+        **dict.fromkeys((*SAMPLING_NUMBERS, "max_tokens", "min_tokens", "seed"), _NUMBER),
+        "top_k": int, "max_tokens": int, "min_tokens": int, "seed": int, "stop": str, "ignore_eos": bool,
+    }  # fmt: skip
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return _texts("text_output", count=1)
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        terms = Terms(timeout=timeout, priority="interactive")
+        stream = await model.abegin(_one(texts, "text_input"), Sampling(**given), terms)
+        return [["".join([piece.text async for piece in model.apieces(stream)])]]
+
+
+TASKS: dict[str, TaskTensors] = {
+    "embed": _Embed(),
+    "classify": _Classify(),
+    "rerank": _Rerank(),
+    "tag": _Tag(),
+    "answer": _Answer(),
+    "fill_mask": _FillMask(),
+    "generate": _Generate(),
+}
+
+
+def split_parameters(task: TaskTensors, given: Parameters) -> tuple[Parameters, float | None]:
+    """A request's parameters: those of the task, and its timeout in seconds (the protocol has microseconds).
+
+    HttpError 400 for what is not known: a parameter that is not enforced is never ignored.
+    """
+    own: Parameters = {}
+    timeout = None
+    for name, value in given.items():
+        if name == "binary_data_output":
+            continue
+        if name == "timeout" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            timeout = value * 1e-6
+            continue
+        kind = task.parameters.get(name)
+        known = ", ".join([*task.parameters, "timeout"])
+        if kind is None:
+            raise invalid(
+                f"the parameter {name[:64]!r} is not known here: known are {known}", param="parameters"
+            )
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise invalid(
+                f"the parameter {name!r} has a value of the wrong kind: {value!r:.64}", param="parameters"
+            )
+        own[name] = value
+    return own, timeout

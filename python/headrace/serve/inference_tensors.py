@@ -1,0 +1,186 @@
+"""Tensors of the Open Inference Protocol, as JSON and as the binary tensor extension has them.
+
+A request's body is JSON, or JSON of the length that the header Inference-Header-Content-Length tells with raw tensors
+behind it: numbers little-endian, texts (BYTES) each behind its length in four bytes. Every size is checked against what
+was sent before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import invalid
+
+# What outputs have, and what of numpy they are.
+_TYPES: dict[str, Any] = {"FP32": np.float32, "INT32": np.int32}
+_MAX_TEXTS = 2048
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A tensor as a model's metadata shows it; -1 in a shape is any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def described(self) -> dict[str, Any]:
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: Any = None
+
+
+class _Output(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of POST /v2/models/{name}/infer."""
+
+    inputs: list[_Tensor]
+    id: str | None = None
+    parameters: dict[str, Any] = {}
+    outputs: list[_Output] | None = None
+
+
+def read_texts(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...]) -> dict[str, list[str]]:
+    """The texts of each input by its name; HttpError 400 for anything but what `specs` say.
+
+    Args:
+        raw: what stands behind the JSON: the inputs with binary_data_size, one after the other.
+    """
+    wanted = {spec.name: spec for spec in specs}
+    texts: dict[str, list[str]] = {}
+    for tensor in request.inputs:
+        where = f"inputs[{tensor.name[:64]!r}]"
+        if tensor.name not in wanted or tensor.name in texts:
+            names = ", ".join(wanted)
+            raise invalid(f"{where}: this model has the inputs {names}, each once", param="inputs")
+        if tensor.datatype != "BYTES":
+            raise invalid(f"{where} has the datatype {tensor.datatype[:16]}: must be BYTES", param="inputs")
+        count = _count(where, tensor.shape)
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            texts[tensor.name] = _json_texts(where, tensor.data, count)
+            continue
+        if (
+            not isinstance(size, int)
+            or isinstance(size, bool)
+            or not 0 <= size <= len(raw)
+            or tensor.data is not None
+        ):
+            raise invalid(
+                f"{where} has a binary_data_size of {size}: {len(raw)} bytes are left, and no data may stand beside",
+                param="inputs",
+            )
+        texts[tensor.name] = _binary_texts(where, raw[:size], count)
+        raw = raw[size:]
+    if missing := [name for name in wanted if name not in texts]:
+        raise invalid(f"inputs: {missing[0]!r} is missing", param="inputs")
+    if len(raw):
+        raise invalid(
+            f"{len(raw)} bytes behind the last tensor: give each its binary_data_size", param="inputs"
+        )
+    return texts
+
+
+def _count(where: str, shape: list[int]) -> int:
+    count = 1
+    for size in shape:
+        if size < 0 or (count := count * size) > _MAX_TEXTS:
+            raise invalid(
+                f"{where} has the shape {shape[:8]}: must hold 1 to {_MAX_TEXTS} texts", param="inputs"
+            )
+    if not shape or len(shape) > 2 or count == 0:
+        raise invalid(f"{where} has the shape {shape[:8]}: must be [n] or [n, 1]", param="inputs")
+    return count
+
+
+def _json_texts(where: str, data: Any, count: int) -> list[str]:
+    rows = data if isinstance(data, list) else None
+    if rows is not None and rows and isinstance(rows[0], list):
+        rows = [item for row in rows for item in (row if isinstance(row, list) else [row])]
+    if rows is None or len(rows) != count or not all(isinstance(item, str) for item in rows):
+        raise invalid(
+            f"{where}.data must be a list of as many texts as its shape says: {count}", param="inputs"
+        )
+    return rows
+
+
+def _binary_texts(where: str, raw: memoryview, count: int) -> list[str]:
+    texts: list[str] = []
+    at = 0
+    while at < len(raw) and len(texts) < count:
+        if at + 4 > len(raw) or (end := at + 4 + struct.unpack_from("<I", raw, at)[0]) > len(raw):
+            raise invalid(
+                f"{where}: a text's length goes beyond its tensor's {len(raw)} bytes", param="inputs"
+            )
+        try:
+            texts.append(str(raw[at + 4 : end], "utf-8"))
+        except UnicodeDecodeError:
+            raise invalid(f"{where}: text {len(texts)} is not UTF-8", param="inputs") from None
+        at = end
+    if len(texts) != count or at != len(raw):
+        raise invalid(
+            f"{where} holds {len(raw)} bytes, which are not its shape's {count} texts", param="inputs"
+        )
+    return texts
+
+
+Output = NDArray[Any] | list[str]
+
+
+def write_outputs(
+    head: dict[str, Any], request: InferRequest, outputs: dict[str, tuple[Spec, Output]]
+) -> tuple[bytes, int | None]:
+    """The body of an answer, and the length of its JSON where tensors stand behind it.
+
+    Args:
+        head: what stands before the outputs: the model, its version, the request's id.
+        outputs: every tensor that the model gives; those that were asked for are written.
+    """
+    asked = request.outputs or [_Output(name) for name in outputs]
+    as_binary = request.parameters.get("binary_data_output", False) is True
+    described, raw = [], []
+    for output in asked:
+        if output.name not in outputs:
+            raise invalid(
+                f"outputs[{output.name[:64]!r}]: this model has the outputs {', '.join(outputs)}",
+                param="outputs",
+            )
+        if unknown := set(output.parameters) - {"binary_data"}:
+            raise invalid(
+                f"outputs[{output.name[:64]!r}] has a parameter {min(unknown)[:64]!r}: known is binary_data"
+            )
+        spec, values = outputs[output.name]
+        shape = [len(values)] if isinstance(values, list) else list(values.shape)
+        tensor: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": shape}
+        if output.parameters.get("binary_data", as_binary):
+            raw.append(_binary(spec, values))
+            tensor["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            tensor["data"] = values if isinstance(values, list) else values.ravel().tolist()
+        described.append(tensor)
+    body = _encode({**head, "outputs": described})
+    return b"".join([body, *raw]), len(body) if raw else None
+
+
+def _binary(spec: Spec, values: Output) -> bytes:
+    if isinstance(values, list):
+        encoded = [text.encode() for text in values]
+        return b"".join(part for text in encoded for part in (struct.pack("<I", len(text)), text))
+    return np.ascontiguousarray(values, dtype=np.dtype(_TYPES[spec.datatype]).newbyteorder("<")).tobytes()

@@ -1,0 +1,80 @@
+"""What /openapi.json says of the Open Inference Protocol's routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_STRING = {"type": "string"}
+_PARAMETERS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype"],
+    "properties": {
+        "name": _STRING,
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
+        "datatype": {"enum": ["BYTES"]},
+        "parameters": _PARAMETERS,
+        "data": {"type": "array"},
+    },
+    "additionalProperties": False,
+}
+_INFER = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": _STRING,
+        "parameters": _PARAMETERS,
+        "inputs": {"type": "array", "items": _TENSOR, "minItems": 1},
+        "outputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": _STRING, "parameters": _PARAMETERS},
+                "additionalProperties": False,
+            },
+        },
+    },
+    "additionalProperties": False,
+}
+_EXAMPLE = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a mill wheel"]}]}
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": _STRING}}
+_ERRORS = {
+    400: "The request is wrong; the message names what",
+    404: "There is no such model or version",
+    429: "Too much is queued; see retry-after",
+    500: "An internal error, or the model could not be loaded",
+    503: "The server drains, or the model is still being loaded",
+    504: "The request's time was over",
+}
+
+
+def described(path: str, summary: str) -> dict[str, Any]:
+    """The description of one route."""
+    answers = {
+        "200": {
+            "description": "The answer",
+            "content": {"application/json": {"schema": {"type": ["object", "array"]}}},
+        }
+    }
+    for status, text in _ERRORS.items():
+        answers[str(status)] = {"description": text, "content": {"application/json": {"schema": _ERROR}}}
+    route: dict[str, Any] = {"summary": summary, "responses": answers}
+    schema = (
+        _INFER
+        if path.endswith("/infer")
+        else {"type": "object", "properties": {"ready": {"type": "boolean"}}}
+    )
+    if path.endswith(("/infer", "/index")):
+        content: dict[str, Any] = {"schema": schema}
+        if path.endswith("/infer"):
+            content["example"] = _EXAMPLE
+        route["requestBody"] = {
+            "required": path.endswith("/infer"),
+            "content": {"application/json": content},
+        }
+    if names := [part.strip("{}") for part in path.split("/") if part.startswith("{")]:
+        route["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": _STRING} for name in names
+        ]
+    return route
