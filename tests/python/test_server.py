@@ -294,6 +294,17 @@ class TestOtherRoutes:
     def test_every_documented_example_works(self, http: httpx2.Client) -> None:
         described = http.get("/openapi.json").json()
         assert set(described["paths"]) - {path for _, path in INFERENCE_ROUTES} == {
+            *(
+                "/",
+                "/embed",
+                "/rerank",
+                "/predict",
+                "/similarity",
+                "/tokenize",
+                "/decode",
+                "/info",
+                "/health",
+            ),
             *("/v1/embeddings", "/v1/models", "/v1/models/{id}"),
             *("/v1/classify", "/v1/rerank", "/v1/tag", "/v1/answer", "/v1/fill-mask"),
             *("/v1/chat/completions", "/v1/completions"),

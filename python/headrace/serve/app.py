@@ -18,6 +18,7 @@ from .language import LANGUAGE_ENDPOINTS
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
 from .service import DEFAULT_MAX_BODY_BYTES, Service, request_id
 from .tasks import ROUTES, task_endpoint
+from .tei import tei_endpoints
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -60,17 +61,14 @@ def _router(service: Service) -> APIRouter:
     for path, endpoint in LANGUAGE_ENDPOINTS.items():
         name = "create_" + path.removeprefix("/v1/").rstrip("s").replace("/", "_")
         add(path, endpoint(service), "POST", openapi_language.ROUTES[path], name)
-    for (method, path), (inference, summary) in inference_endpoints(service).items():
-        tail = path.removeprefix("/v2").replace("{", "").replace("}", "").replace("/", "_")
-        name = f"inference_{method.lower()}{tail or '_server'}"
-        add(
-            path,
-            inference,
-            method,
-            openapi_inference.described(path, summary),
-            name,
-            "Open Inference Protocol",
-        )
+    protocols = {
+        "Open Inference Protocol": inference_endpoints(service),
+        "text-embeddings-inference": tei_endpoints(service),
+    }
+    for tag, endpoints in protocols.items():
+        for (method, path), (answer, summary) in endpoints.items():
+            name = method.lower() + path.replace("{", "").replace("}", "").replace("/", "_")
+            add(path, answer, method, openapi_inference.described(path, summary), name, tag)
     add("/v1/models", list_models_endpoint(service), "GET", openapi.MODELS, "list_models")
     add("/v1/models/{id:path}", get_model_endpoint(service), "GET", openapi.MODEL, "get_model")
     return routes

@@ -1,4 +1,4 @@
-"""What /openapi.json says of the Open Inference Protocol's routes."""
+"""What /openapi.json says of the routes of the Open Inference Protocol and of text-embeddings-inference."""
 
 from __future__ import annotations
 
@@ -38,6 +38,33 @@ _INFER = {
     "additionalProperties": False,
 }
 _EXAMPLE = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a mill wheel"]}]}
+
+
+def _body(required: dict[str, Any], example: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    properties = {**required, "model": _STRING}
+    return {"type": "object", "required": list(required), "properties": properties}, example
+
+
+_INPUTS = {"type": ["string", "array"]}
+_BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "/v2/repository/index": (
+        {"type": "object", "properties": {"ready": {"type": "boolean"}}},
+        {"ready": True},
+    ),
+    "/": _body({"inputs": _INPUTS}, {"inputs": "a mill wheel"}),
+    "/embed": _body({"inputs": _INPUTS}, {"inputs": ["a mill wheel", "a river"]}),
+    "/similarity": _body(
+        {"inputs": {"type": "object"}},
+        {"inputs": {"source_sentence": "a mill wheel", "sentences": ["a water wheel", "a shop"]}},
+    ),
+    "/rerank": _body(
+        {"query": _STRING, "texts": {"type": "array", "items": _STRING}},
+        {"query": "what turns?", "texts": ["a wheel", "a stone"]},
+    ),
+    "/predict": _body({"inputs": _INPUTS}, {"inputs": "a mill wheel"}),
+    "/tokenize": _body({"inputs": _INPUTS}, {"inputs": "a mill wheel"}),
+    "/decode": _body({"ids": {"type": "array"}}, {"ids": [101, 1037, 4971, 102]}),
+}
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": _STRING}}
 _ERRORS = {
     400: "The request is wrong; the message names what",
@@ -60,19 +87,10 @@ def described(path: str, summary: str) -> dict[str, Any]:
     for status, text in _ERRORS.items():
         answers[str(status)] = {"description": text, "content": {"application/json": {"schema": _ERROR}}}
     route: dict[str, Any] = {"summary": summary, "responses": answers}
-    schema = (
-        _INFER
-        if path.endswith("/infer")
-        else {"type": "object", "properties": {"ready": {"type": "boolean"}}}
-    )
-    if path.endswith(("/infer", "/index")):
-        content: dict[str, Any] = {"schema": schema}
-        if path.endswith("/infer"):
-            content["example"] = _EXAMPLE
-        route["requestBody"] = {
-            "required": path.endswith("/infer"),
-            "content": {"application/json": content},
-        }
+    if path in _BODIES or path.endswith("/infer"):
+        schema, example = (_INFER, _EXAMPLE) if path.endswith("/infer") else _BODIES[path]
+        content = {"application/json": {"schema": schema, "example": example}}
+        route["requestBody"] = {"required": not path.endswith("/index"), "content": content}
     if names := [part.strip("{}") for part in path.split("/") if part.startswith("{")]:
         route["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": _STRING} for name in names
