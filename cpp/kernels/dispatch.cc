@@ -24,22 +24,22 @@ struct Entry {
 
 std::vector<Entry> all_entries() {
   std::vector<Entry> entries;
-#if defined(HEADRACE_HAS_amx) && defined(__x86_64__)
+#if defined(HEADRACE_HAS_amx)
   entries.push_back({&kernels_amx, cpu_features().amx});
 #endif
-#if defined(HEADRACE_HAS_avx512_bf16) && defined(__x86_64__)
+#if defined(HEADRACE_HAS_avx512_bf16)
   entries.push_back({&kernels_avx512_bf16, cpu_features().avx512_bf16});
 #endif
-#if defined(HEADRACE_HAS_avx512_vnni) && defined(__x86_64__)
+#if defined(HEADRACE_HAS_avx512_vnni)
   entries.push_back({&kernels_avx512_vnni, cpu_features().avx512_vnni});
 #endif
-#if defined(HEADRACE_HAS_avx512) && defined(__x86_64__)
+#if defined(HEADRACE_HAS_avx512)
   entries.push_back({&kernels_avx512, cpu_features().avx512});
 #endif
-#if defined(HEADRACE_HAS_avx2_vnni) && defined(__x86_64__)
+#if defined(HEADRACE_HAS_avx2_vnni)
   entries.push_back({&kernels_avx2_vnni, cpu_features().avx2_vnni});
 #endif
-#if defined(HEADRACE_HAS_avx2) && defined(__x86_64__)
+#if defined(HEADRACE_HAS_avx2)
   entries.push_back({&kernels_avx2, cpu_features().avx2});
 #endif
   entries.push_back({&kernels_reference, true});

@@ -121,6 +121,7 @@ void read_modernbert(JsonValue root, const std::string& path, EncoderConfig& con
   const auto types = given(root, "layer_types");
   if (types && static_cast<int64_t>(types->size()) != config.layers)
     types->fail(concat("layer_types has ", types->size(), " entries for ", config.layers, " layers"));
+  config.windows.resize(static_cast<size_t>(config.layers));
   for (int64_t i = 0; i < config.layers; ++i)
     config.windows[static_cast<size_t>(i)] = i % every != 0 ? std::max<int64_t>(window, 1) : 0;
   if (!types) return;
@@ -233,9 +234,6 @@ void read_family(JsonValue root, const std::string& path, EncoderConfig& config)
   config.types = read_types(root, 2);
   if (config.family == "nomic_bert") return read_nomic(root, path, config);
   read_sizes(root, config);
-  config.layer_groups = config.layers;
-  config.embedding = config.hidden;
-  config.windows.assign(static_cast<size_t>(config.layers), 0);
   if (config.family != "albert" && config.family != "modernbert")
     config.activation = read_activation(root, "hidden_act", "gelu", path);
   reader_of(config.family)(root, path, config);

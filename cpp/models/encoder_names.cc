@@ -7,7 +7,6 @@ namespace {
 
 constexpr EncoderNames bert_names(const char* prefix) {
   return {.prefix = prefix,
-          .projection = "embeddings_project",  // ELECTRA's
           .layer = "encoder.layer.",
           .query = "attention.self.query",
           .key = "attention.self.key",
@@ -19,21 +18,34 @@ constexpr EncoderNames bert_names(const char* prefix) {
           .down_norm = "output.LayerNorm"};
 }
 
+constexpr EncoderNames electra_names() {
+  EncoderNames names = bert_names("electra.");
+  names.projection = "embeddings_project";
+  return names;
+}
+
+// jina-embeddings-v2, which calls itself bert.
+constexpr EncoderNames jina_v2_names() {
+  EncoderNames names = bert_names("bert.");
+  names.up = "mlp.gated_layers";
+  names.down = "mlp.wo";
+  names.down_norm = "mlp.layernorm";
+  names.has_biases = false;
+  return names;
+}
+
+constexpr EncoderNames deberta_names() {
+  EncoderNames names = bert_names("deberta.");
+  names.query = "attention.self.query_proj";
+  names.key = "attention.self.key_proj";
+  names.value = "attention.self.value_proj";
+  return names;
+}
+
+constexpr EncoderNames kBert[] = {bert_names("bert."), jina_v2_names()};
 constexpr EncoderNames kRoberta[] = {bert_names("roberta.")};
-constexpr EncoderNames kElectra[] = {bert_names("electra.")};
-// The second is jina-embeddings-v2, which calls itself bert.
-constexpr EncoderNames kBert[] = {bert_names("bert."),
-                                  {.prefix = "bert.",
-                                   .layer = "encoder.layer.",
-                                   .query = "attention.self.query",
-                                   .key = "attention.self.key",
-                                   .value = "attention.self.value",
-                                   .attended = "attention.output.dense",
-                                   .attended_norm = "attention.output.LayerNorm",
-                                   .up = "mlp.gated_layers",
-                                   .down = "mlp.wo",
-                                   .down_norm = "mlp.layernorm",
-                                   .has_biases = false}};
+constexpr EncoderNames kElectra[] = {electra_names()};
+constexpr EncoderNames kDeberta[] = {deberta_names()};
 
 constexpr EncoderNames kDistilBert[] = {{.prefix = "distilbert.",
                                          .layer = "transformer.layer.",
@@ -75,8 +87,6 @@ constexpr EncoderNames kModernBert[] = {{.prefix = "model.",
                                          .embedding_norm = "embeddings.norm",
                                          .layer = "layers.",
                                          .query = "attn.Wqkv",
-                                         .key = nullptr,
-                                         .value = nullptr,
                                          .attended = "attn.Wo",
                                          .attended_norm = "mlp_norm",
                                          .up = "mlp.Wi",
@@ -90,8 +100,6 @@ constexpr EncoderNames kNomic[] = {{.prefix = "nomic_bert.",
                                     .embedding_norm = "emb_ln",
                                     .layer = "encoder.layers.",
                                     .query = "attn.Wqkv",
-                                    .key = nullptr,
-                                    .value = nullptr,
                                     .attended = "attn.out_proj",
                                     .attended_norm = "norm1",
                                     .gate = "mlp.fc12",
@@ -104,8 +112,6 @@ constexpr EncoderNames kGte[] = {{.prefix = "gte.",
                                   .other_prefix = "new.",
                                   .layer = "encoder.layer.",
                                   .query = "attention.qkv_proj",
-                                  .key = nullptr,
-                                  .value = nullptr,
                                   .attended = "attention.o_proj",
                                   .attended_norm = "attn_ln",
                                   .up = "mlp.up_gate_proj",
@@ -118,24 +124,11 @@ constexpr EncoderNames kJina[] = {{.prefix = "roberta.",
                                    .embedding_norm = "emb_ln",
                                    .layer = "encoder.layers.",
                                    .query = "mixer.Wqkv",
-                                   .key = nullptr,
-                                   .value = nullptr,
                                    .attended = "mixer.out_proj",
                                    .attended_norm = "norm1",
                                    .up = "mlp.fc1",
                                    .down = "mlp.fc2",
                                    .down_norm = "norm2"}};
-
-constexpr EncoderNames kDeberta[] = {{.prefix = "deberta.",
-                                      .layer = "encoder.layer.",
-                                      .query = "attention.self.query_proj",
-                                      .key = "attention.self.key_proj",
-                                      .value = "attention.self.value_proj",
-                                      .attended = "attention.output.dense",
-                                      .attended_norm = "attention.output.LayerNorm",
-                                      .up = "intermediate.dense",
-                                      .down = "output.dense",
-                                      .down_norm = "output.LayerNorm"}};
 
 struct Family {
   const char* name;

@@ -19,8 +19,8 @@ struct EncoderNames {
   const char* projection = nullptr;  // from the embeddings' width to the hidden states', where they differ
   const char* layer;                 // followed by the layer's number and a dot
   const char* query;                 // or the matrix of all three, where there is no key
-  const char* key;
-  const char* value;
+  const char* key = nullptr;
+  const char* value = nullptr;
   const char* attended;
   const char* attended_norm;
   const char* gate = nullptr;  // where it is a matrix of its own

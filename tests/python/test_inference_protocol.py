@@ -45,12 +45,6 @@ def client(server: Server) -> Iterator[triton.InferenceServerClient]:
         yield client
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, timeout=60) as http:
-        yield http
-
-
 def texts_input(name: str, texts: list[str], *, binary: bool = True, kind: Any = triton) -> Any:
     tensor = kind.InferInput(name, [len(texts)], "BYTES")
     tensor.set_data_from_numpy(

@@ -35,12 +35,6 @@ def server(paths: dict[str, Path]) -> Iterator[Server]:
         assert running.stop() == 0
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, timeout=60) as client:
-        yield client
-
-
 @pytest.fixture(scope="module")
 def models(paths: dict[str, Path]) -> Iterator[dict[str, headrace.Model]]:
     with headrace.Engine() as engine:

@@ -33,12 +33,6 @@ def server(folder: Path) -> Iterator[Server]:
         assert server.stop() == 0
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, timeout=60) as http:
-        yield http
-
-
 def test_vectors(http: httpx2.Client) -> None:
     with headrace.load("demo:minilm") as model:
         expected = model.embed(TEXTS)

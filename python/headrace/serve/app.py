@@ -16,7 +16,7 @@ from .errors import HttpError, error_response
 from .inference import inference_endpoints
 from .language import LANGUAGE_ENDPOINTS
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
-from .service import DEFAULT_MAX_BODY_BYTES, Service, request_id
+from .service import DEFAULT_MAX_BODY_BYTES, Endpoint, Service, request_id
 from .tasks import ROUTES, task_endpoint
 from .tei import tei_endpoints
 
@@ -61,17 +61,21 @@ def _router(service: Service) -> APIRouter:
     for path, endpoint in LANGUAGE_ENDPOINTS.items():
         name = "create_" + path.removeprefix("/v1/").rstrip("s").replace("/", "_")
         add(path, endpoint(service), "POST", openapi_language.ROUTES[path], name)
-    protocols = {
-        "Open Inference Protocol": inference_endpoints(service),
-        "text-embeddings-inference": tei_endpoints(service),
-    }
-    for tag, endpoints in protocols.items():
+    for tag, endpoints in _protocols(service).items():
         for (method, path), (answer, summary) in endpoints.items():
             name = method.lower() + path.replace("{", "").replace("}", "").replace("/", "_")
             add(path, answer, method, openapi_inference.described(path, summary), name, tag)
     add("/v1/models", list_models_endpoint(service), "GET", openapi.MODELS, "list_models")
     add("/v1/models/{id:path}", get_model_endpoint(service), "GET", openapi.MODEL, "get_model")
     return routes
+
+
+def _protocols(service: Service) -> dict[str, dict[tuple[str, str], tuple[Endpoint, str]]]:
+    """The protocols beside OpenAI's and the tasks: (method, path) -> endpoint and summary."""
+    return {
+        "Open Inference Protocol": inference_endpoints(service),
+        "text-embeddings-inference": tei_endpoints(service),
+    }
 
 
 def create_app(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> FastAPI:
@@ -94,6 +98,8 @@ def create_app(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) 
     plain = {"/v1/embeddings": embeddings_endpoint(service)}
     plain |= {path: task_endpoint(service, path) for path in ROUTES}
     plain |= {path: endpoint(service) for path, endpoint in LANGUAGE_ENDPOINTS.items()}
+    for endpoints in _protocols(service).values():
+        plain |= {path: answer for (method, path), (answer, _) in endpoints.items() if method == "POST"}
     app.router.routes[:0] = [
         Route(path, endpoint, methods=["POST"], include_in_schema=False) for path, endpoint in plain.items()
     ]
@@ -120,10 +126,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
 
     @service.endpoint("/readyz")
     async def readyz(request: Request) -> Response:
-        if service.draining:
-            raise HttpError(503, "draining: this server is about to stop", code="draining")
-        if service.loading:
-            raise HttpError(503, f"loading: {', '.join(sorted(service.loading))}", code="loading")
+        service.check_ready()
         without = f"without: {', '.join(sorted(service.failed))}\n" if service.failed else ""
         return Response(f"ok\n{without}", headers=_NO_STORE, media_type="text/plain")
 

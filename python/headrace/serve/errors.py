@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -67,37 +68,40 @@ def invalid(message: str, *, param: str | None = None, code: str | None = None) 
     return HttpError(400, message, code=code, param=param)
 
 
-def error_response(error: BaseException, request_id: str) -> Answer:
+def openai_body(status: int, message: str, code: str | None, param: str | None) -> dict[str, Any]:
+    """The body of an error in OpenAI's API."""
+    kind = _TYPES.get(status, "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code or _CODES.get(status)}}
+
+
+# (status, message, code, param) -> the body of an error, as a route's protocol has it.
+ErrorBody: TypeAlias = Callable[[int, str, str | None, str | None], dict[str, Any]]
+
+
+def error_response(error: BaseException, request_id: str, body: ErrorBody = openai_body) -> Answer:
     """The answer for `error`. What is not ours to explain is logged, and told as a bare 500."""
     if isinstance(error, HttpError):
         headers = [(name.encode(), value.encode("latin-1")) for name, value in error.headers.items()]
-        return _response(error.status, str(error), error.code, error.param, headers)
+        return _response(body(error.status, _shown(error), error.code, error.param), error.status, headers)
     kind = type(error)
     status = STATUS.get(kind) or next((STATUS[base] for base in kind.__mro__ if base in STATUS), 500)
     if status == 500:
         logger.error("request %s failed", request_id, exc_info=error)
-        return _response(500, f"internal error; the server's log has it under request {request_id}")
-    message, headers = str(error), []
+        told = f"internal error; the server's log has it under request {request_id}"
+        return _response(body(500, told, None, None), 500)
+    message, headers = _shown(error), []
     if isinstance(error, errors.OverloadedError):
         wait_ms = max(1, math.ceil(error.retry_after * 1000))
         headers = [(b"retry-after", b"%d" % -(-wait_ms // 1000)), (b"retry-after-ms", b"%d" % wait_ms)]
     code = getattr(error, "code", None)
     field = _LEADING_FIELD.match(message) if status == 400 else None
     param = "model" if status == 404 or code == "wrong_task" else field and field[1]
-    return _response(status, message, code, param, headers)
+    return _response(body(status, message, code, param), status, headers)
 
 
-def _response(
-    status: int,
-    message: str,
-    code: str | None = None,
-    param: str | None = None,
-    headers: Iterable[Header] = (),
-) -> Answer:
-    error = {
-        "message": message[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode(),
-        "type": _TYPES.get(status, "invalid_request_error"),
-        "param": param,
-        "code": code or _CODES.get(status),
-    }
-    return Answer(_encode({"error": error}), status, headers=headers)
+def _shown(error: BaseException) -> str:
+    return str(error)[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
+
+
+def _response(body: dict[str, Any], status: int, headers: Iterable[Header] = ()) -> Answer:
+    return Answer(_encode(body), status, headers=headers)

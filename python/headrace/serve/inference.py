@@ -17,11 +17,11 @@ from starlette.responses import Response
 from .. import _core
 from .answer import Answer
 from .embeddings import find_model
-from .errors import HttpError, error_response, invalid
+from .errors import HttpError, invalid
 from .inference_tasks import TASKS, TaskTensors, split_parameters
 from .inference_tensors import InferRequest, Spec, read_texts, write_outputs
 from .requests import decode, read_body
-from .service import DisconnectWatch, Endpoint, Service, request_id
+from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
     from ..model import Model, ModelInfo
@@ -35,22 +35,14 @@ _encode = msgspec.json.Encoder().encode
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
-def _protocol_error(error: Exception) -> Response:
-    """The one field that the protocol's errors have, with the status and headers that every route gives."""
-    answer = error_response(error, request_id(None))
-    message = msgspec.json.decode(answer.body)["error"]["message"]
-    kept = ("content-length", "content-type")
-    headers = [header for header in answer.raw_headers if header[0].decode() not in kept]
-    return Answer(_encode({"error": message}), answer.status_code, headers=headers)
+def _error(status: int, message: str, code: str | None, param: str | None) -> dict[str, Any]:
+    return {"error": message}
 
 
 def _endpoint(service: Service, route: str, handler: Handler) -> Endpoint:
-    @service.endpoint(route)
+    @service.endpoint(route, _error)
     async def answer(request: Request) -> Response:
-        try:
-            return await handler(service, request)
-        except Exception as error:
-            return _protocol_error(error)
+        return await handler(service, request)
 
     return answer
 
@@ -81,8 +73,7 @@ async def _live(service: Service, request: Request) -> Response:
 
 
 async def _ready(service: Service, request: Request) -> Response:
-    if service.draining or service.loading:
-        raise HttpError(503, "draining" if service.draining else "models are being loaded")
+    service.check_ready()
     return _json({"ready": True})
 
 

@@ -143,7 +143,7 @@ class _FillMask(TaskTensors):
 class _Generate(TaskTensors):
     inputs = _texts("text_input", count=1)
     parameters: ClassVar = {
-        **dict.fromkeys((*SAMPLING_NUMBERS, "max_tokens", "min_tokens", "seed"), _NUMBER),
+        **dict.fromkeys(SAMPLING_NUMBERS, _NUMBER),
         "top_k": int, "max_tokens": int, "min_tokens": int, "seed": int, "stop": str, "ignore_eos": bool,
     }  # fmt: skip
 

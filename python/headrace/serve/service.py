@@ -18,7 +18,7 @@ from ..engine import Engine
 from ..errors import CancelledError
 from ..observe import HttpMetrics
 from .answer import CLOSE
-from .errors import HttpError, error_response
+from .errors import ErrorBody, HttpError, error_response, openai_body
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -50,8 +50,18 @@ class Service:
         self.draining = False
         self.registry: CollectorRegistry | None = None  # made by the first /metrics
 
-    def endpoint(self, route: str) -> Callable[[Endpoint], Endpoint]:
-        """Makes a function an endpoint that always answers, is counted as `route` and names its request."""
+    def check_ready(self) -> None:
+        """HttpError 503 while requests are not welcome."""
+        if self.draining:
+            raise HttpError(503, "draining: this server is about to stop", code="draining")
+        if self.loading:
+            raise HttpError(503, f"loading: {', '.join(sorted(self.loading))}", code="loading")
+
+    def endpoint(self, route: str, error_body: ErrorBody = openai_body) -> Callable[[Endpoint], Endpoint]:
+        """Makes a function an endpoint that always answers, is counted as `route` and names its request.
+
+        error_body: how errors are written where the route's protocol is not OpenAI's.
+        """
 
         def wrap(function: Endpoint) -> Endpoint:
             @functools.wraps(function)
@@ -61,11 +71,11 @@ class Service:
                 try:
                     response = await function(request)
                 except Exception as error:
-                    response = error_response(error, identity)
+                    response = error_response(error, identity, error_body)
                 except asyncio.CancelledError:
                     if not self.draining:
                         raise
-                    response = error_response(STOPPED, identity)  # the drain's time limit passed
+                    response = error_response(STOPPED, identity, error_body)  # the drain's time limit passed
                 self.conclude(route, response, identity, start)
                 return response
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
@@ -21,9 +20,9 @@ from ..tasks.classify import ClassifyJob
 from ..tasks.rerank import RerankJob
 from .answer import Answer
 from .embeddings import find_model
-from .errors import HttpError, error_response, invalid
+from .errors import HttpError, invalid
 from .requests import MAX_INPUTS, Name, decode, read_body
-from .service import DisconnectWatch, Endpoint, Service, request_id
+from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -234,32 +233,15 @@ def _chosen(service: Service, named: str | None, tasks: tuple[str, ...]) -> Mode
     raise invalid(f"there are several models{kind}: name one of {', '.join(names)} as `model`", param="model")
 
 
-def _tei_error(error: Exception) -> Response:
-    """The two fields that errors have there, with our status and headers."""
-    answer = error_response(error, request_id(None))
-    message = msgspec.json.decode(answer.body)["error"]["message"]
-    kind = _ERROR_TYPES.get(answer.status_code, "Validation" if answer.status_code < 500 else "Backend")
-    headers = [
-        header for header in answer.raw_headers if header[0] not in (b"content-length", b"content-type")
-    ]
-    return Answer(_encode({"error": message, "error_type": kind}), answer.status_code, headers=headers)
-
-
-def _endpoint(service: Service, route: str, handler: Callable[[Request], Awaitable[Response]]) -> Endpoint:
-    @service.endpoint(route)
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Exception as error:
-            return _tei_error(error)
-
-    return answer
+def _error(status: int, message: str, code: str | None, param: str | None) -> dict[str, Any]:
+    kind = _ERROR_TYPES.get(status, "Validation" if status < 500 else "Backend")
+    return {"error": message, "error_type": kind}
 
 
 def tei_endpoints(service: Service) -> dict[tuple[str, str], tuple[Endpoint, str]]:
     """(method, path) -> endpoint and summary."""
 
-    def posted(kind: type[TeiRequest]) -> Callable[[Request], Awaitable[Response]]:
+    def posted(kind: type[TeiRequest]) -> Endpoint:
         decoder = msgspec.json.Decoder(kind)
 
         async def run(request: Request) -> Response:
@@ -271,9 +253,10 @@ def tei_endpoints(service: Service) -> dict[tuple[str, str], tuple[Endpoint, str
 
         return run
 
+    by_task = {task: posted(kind) for task, kind in _ROOT.items()}
+
     async def root(request: Request) -> Response:
-        task = _chosen(service, None, tuple(_ROOT)).info.task
-        return await posted(_ROOT[task])(request)
+        return await by_task[_chosen(service, None, tuple(_ROOT)).info.task](request)
 
     async def info(request: Request) -> Response:
         model = _chosen(service, request.query_params.get("model"), tuple(_ROOT)).info
@@ -291,15 +274,11 @@ def tei_endpoints(service: Service) -> dict[tuple[str, str], tuple[Endpoint, str
         )
 
     async def health(request: Request) -> Response:
-        if service.draining or service.loading:
-            raise HttpError(503, "draining" if service.draining else "models are being loaded")
+        service.check_ready()
         return Answer(b"{}")
 
-    found = {
-        ("POST", path): (_endpoint(service, path, posted(kind)), text)
-        for path, (kind, text) in ROUTES.items()
-    }
-    found["POST", "/"] = (_endpoint(service, "/", root), "What the server's one model does")
-    found["GET", "/info"] = (_endpoint(service, "/info", info), "What the server's one model is")
-    found["GET", "/health"] = (_endpoint(service, "/health", health), "200 when requests are welcome")
-    return found
+    found = {("POST", path): (posted(kind), text) for path, (kind, text) in ROUTES.items()}
+    found["POST", "/"] = (root, "What the server's one model does")
+    found["GET", "/info"] = (info, "What the server's one model is")
+    found["GET", "/health"] = (health, "200 when requests are welcome")
+    return {key: (service.endpoint(key[1], _error)(run), text) for key, (run, text) in found.items()}
