@@ -46,7 +46,7 @@ constexpr std::string_view kUnusual[] = {
 
 // What must come once, or at most once.
 struct Fields {
-  std::string_view host, content_type, content_length, connection, request_id;
+  std::string_view host, content_type, content_length, connection, request_id, authorization;
 
   // False when the field makes the request unusual.
   bool take(std::string_view name, std::string_view value) {
@@ -55,6 +55,7 @@ struct Fields {
     if (same(name, "content-length")) return once(content_length, value);
     if (same(name, "connection")) return same(value, "keep-alive") && once(connection, value);
     if (same(name, "x-request-id")) return once(request_id, value);
+    if (same(name, "authorization")) return once(authorization, value);
     return std::none_of(std::begin(kUnusual), std::end(kUnusual),
                         [&](std::string_view unusual) { return same(name, unusual); });
   }
@@ -103,7 +104,11 @@ std::optional<PlainPost> match_plain_post(std::string_view bytes, std::string_vi
   }
   const std::optional<size_t> length = length_of(fields.content_length, max_body_bytes);
   if (!length || fields.host.empty() || fields.content_type.empty()) return std::nullopt;
-  return PlainPost{.body = at + 2, .end = at + 2 + *length, .request_id = fields.request_id};
+  return PlainPost{.body = at + 2,
+                   .end = at + 2 + *length,
+                   .host = fields.host,
+                   .request_id = fields.request_id,
+                   .authorization = fields.authorization};
 }
 
 }  // namespace headrace

@@ -547,9 +547,9 @@ def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.
     """
     GFLOP/s (GOP/s in int8) on registers alone: the ceiling for every kernel of that table.
     """
-def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str | None] | None:
+def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str, str | None, str | None] | None:
     """
-    Where the body of the plain POST at the start of `data` begins and ends, with its x-request-id; None for anything unusual.
+    Where the body of the plain POST at the start of `data` begins and ends, with its host, x-request-id and authorization; None for anything unusual.
     """
 def prefer_latency() -> bool:
     """

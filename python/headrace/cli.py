@@ -7,35 +7,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ipaddress
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import chat_command, inputs, task_commands
+from . import audit_command, chat_command, inputs, key_command, serve_command, task_commands
 from .errors import Error, InvalidArgumentError
-from .loading import ModelLoader, parse_models
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-_SERVE_HELP = """\
-examples:
-  headrace serve                               the demo model at http://127.0.0.1:8000
-  headrace serve models/e5-small               a folder of Hugging Face files, named e5-small
-  headrace serve demo:smollm2                  a chat model, at /v1/chat/completions
-  headrace serve models/llama.gguf             the same from one file
-  headrace serve models                        every model in the folder models, named as its own folder
-  headrace serve fast=models/a best=models/b   two models, by names of your own
-  headrace serve --port 0 --json               any free port; the first line is JSON with the URL
-then:
-  curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' \\
-       -d '{"model": "minilm", "input": ["a mill wheel", "a water turbine"]}'
-"""
 _EMBED_HELP = """\
 examples:
   headrace embed demo:minilm "a mill wheel" "a water turbine"
@@ -43,19 +24,6 @@ examples:
   sort -u names.txt | headrace embed demo:minilm --file - --format csv
   headrace embed models/e5-small --prompt-name query "what turns a mill wheel?"
 """
-# For each task its route and what a body holds besides the model's name.
-_EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
-    "embed": ("/v1/embeddings", {"input": "a mill wheel"}),
-    "classify": ("/v1/classify", {"input": "a fine mill"}),
-    "rerank": ("/v1/rerank", {"query": "what turns the wheel?", "documents": ["the water", "the miller"]}),
-    "tag": ("/v1/tag", {"input": "Maria Smith runs the mill in Paris."}),
-    "answer": ("/v1/answer", {"question": "Who runs the mill?", "context": "Maria runs the mill."}),
-    "fill_mask": ("/v1/fill-mask", {"input": "The [MASK] turns the wheel."}),
-    "generate": (
-        "/v1/chat/completions",
-        {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 50},
-    ),
-}
 _TOKENIZE_HELP = """\
 examples:
   headrace tokenize demo:minilm "tokenization is fun"     coloured in a terminal, a table in a pipe
@@ -114,31 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         found.set_defaults(run=run)
         return found
 
-    serve = command("serve", _serve, "Serve models over HTTP, in the shape of OpenAI's API.", _SERVE_HELP)
-    serve.add_argument(
-        "models",
-        nargs="*",
-        metavar="MODEL",
-        help="folder, folder of models, .gguf file, demo:minilm, demo:smollm2 or NAME=one model (default demo:minilm)",
-    )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
-    serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
-    inputs.add_precision(serve)
-    serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
-                       help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
-    serve.add_argument(
-        "--max-body-mb", type=float, default=10, help="largest request, in MB (default %(default)s)"
-    )
-    serve.add_argument(
-        "--drain-seconds", type=int, default=30, help="limit for finishing at SIGTERM (default %(default)s)"
-    )
-    serve.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
-    serve.add_argument("--access-log", action="store_true", help="one line a request (with --log-level info)")
-    serve.add_argument(
-        "--insecure-allow-remote", action="store_true", help="listen beyond this machine without keys"
-    )
-    serve.add_argument("--json", action="store_true", help="print the ready line as JSON")
+    serve_command.add(command)
+    key_command.add(command)
+    audit_command.add(command)
 
     embed = command("embed", _embed, "Turn texts into vectors.", _EMBED_HELP)
     embed.add_argument("model", metavar="MODEL", help="folder or demo:minilm")
@@ -209,80 +155,6 @@ def _parser() -> argparse.ArgumentParser:
         "--plot", metavar="FILE.png", help="draw latencies, or kernels' rooflines (needs matplotlib)"
     )
     return parser
-
-
-def _serve(options: argparse.Namespace) -> int:
-    start = time.perf_counter()
-    _check_host(options.host, options.insecure_allow_remote)
-    models = parse_models(options.models)
-    from .engine import Engine
-
-    engine = Engine(threads=options.threads, queue_budget=options.queue_budget)
-    loader = ModelLoader(engine, models, precision=options.precision, on_failure=_tell_failure)
-    loader.start()  # weights are read while the web framework is imported
-    from .serve.run import Options, run
-
-    def on_ready(url: str, app: FastAPI) -> None:
-        seconds = time.perf_counter() - start
-        infos = engine.models()
-        isa = infos[0].isa
-        if options.json:
-            line = {
-                "url": url,
-                "models": [info.name for info in infos],
-                "failed": sorted(loader.failed),
-                "isa": isa,
-                "seconds": round(seconds, 3),
-            }
-            print(json.dumps(line), flush=True)
-            return
-        names = ", ".join(info.name for info in infos)
-        if loader.failed:
-            names += f" (without {', '.join(sorted(loader.failed))})"
-        route, fields = _EXAMPLES[infos[0].task]
-        body = {"model": infos[0].name, **fields}
-        print(
-            f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs)\n"
-            f"try: curl {url}{route} -H 'content-type: application/json' -d '{json.dumps(body)}'",
-            flush=True,
-        )
-
-    run(
-        engine,
-        loader,
-        Options(
-            host=options.host,
-            port=options.port,
-            max_body_bytes=int(options.max_body_mb * 1e6),
-            drain_seconds=options.drain_seconds,
-            log_level=options.log_level,
-            access_log=options.access_log,
-        ),
-        on_ready,
-    )
-    return 0
-
-
-def _tell_failure(name: str, error: Exception) -> None:
-    print(f"headrace: error: model {name!r} is not served: {error}", file=sys.stderr, flush=True)
-
-
-def _check_host(host: str, insecure_allow_remote: bool) -> None:
-    """Refuses an address that other machines reach, unless that was asked for by name."""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host.strip("[]")).is_loopback:
-            return
-    if host == "localhost":
-        return
-    if not insecure_allow_remote:
-        raise InvalidArgumentError(
-            f"host={host}: anyone who reaches this address could use the service, since it has no keys yet; "
-            "listen on 127.0.0.1 (behind a proxy that authenticates), or add --insecure-allow-remote where "
-            "the network is trusted"
-        )
-    print(
-        f"headrace: WARNING: anyone who reaches {host} can use this service: it has no keys", file=sys.stderr
-    )
 
 
 def _embed(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from .chat import ChatTemplate
 from .errors import InvalidArgumentError, ModelNotFoundError
 from .generation import Generation, Piece, Sampling, Terms, TokenScore, take
 from .running import INLINE_CHARACTERS, Runner
+from .usage import add_usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,6 +113,7 @@ class GenerateMethods(Runner):
                 if piece.finish_reason is not None:
                     return
         finally:
+            add_usage(stream.prompt_tokens, stream.generated_tokens)
             if not stream.ended:
                 self._language().cancel(stream.id)
 

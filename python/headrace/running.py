@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from . import render
 from .errors import InvalidArgumentError
+from .usage import add_usage
 
 if TYPE_CHECKING:
     from ._core import CompletionQueue, Ticket
@@ -139,6 +140,7 @@ class Runner:
         except BaseException:
             self._cancel(ticket)
             raise
+        add_usage(ticket.tokens)
         return ticket
 
     async def _in_thread(self, work: Callable[[Stop], T]) -> T:

@@ -25,7 +25,7 @@ def request(body: Any = None, head: str = "", path: str = "/v1/embeddings") -> b
     content = (
         body if isinstance(body, bytes) else json.dumps(body or {"model": "minilm", "input": "x"}).encode()
     )
-    lines = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{head}"
+    lines = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{head}"
     return f"{lines}content-length: {len(content)}\r\n\r\n".encode() + content
 
 
@@ -95,7 +95,7 @@ def test_the_request_id_is_echoed(client: Client) -> None:
 
 def test_answers_come_in_the_order_of_their_requests(client: Client) -> None:
     slow = {"model": "minilm", "input": [LONG] * 20}
-    livez = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+    livez = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
     wrong = request({"model": "nobody", "input": "x"})
     client.send(request(slow) + wrong + livez + request() + request(head=UNUSUAL) + wrong + request() + livez)
     assert [client.read()[0] for _ in range(8)] == [200, 404, 200, 200, 200, 404, 200, 200]

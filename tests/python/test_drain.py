@@ -21,7 +21,7 @@ def test_requests_in_flight_are_answered() -> None:
     with Server("--queue-budget", "300") as server:
         server.warm_up()
         body = json.dumps({"model": "minilm", "input": [LONG] * 40}).encode()
-        head = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         with contextlib.ExitStack() as stack:
             sent = []
             for _ in range(12):

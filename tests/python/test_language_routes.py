@@ -208,7 +208,7 @@ def test_a_client_that_left_gets_nothing_computed(server: Server) -> None:
         {"model": "smollm2", "messages": QUESTION, "stream": True, "max_tokens": 4000, "ignore_eos": True}
     ).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         connection.sendall(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     for _ in range(100):

@@ -242,7 +242,7 @@ def test_an_endless_body_is_cut_off(server: Server) -> None:
     """A client that never stops sending is answered and closed long before it has sent a gigabyte."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"transfer-encoding: chunked\r\n\r\n"
         )
         piece = b"%x\r\n%b\r\n" % (1 << 20, b"a" * (1 << 20))
@@ -253,7 +253,7 @@ def test_an_endless_body_is_cut_off(server: Server) -> None:
 def test_expect_continue_is_answered_before_the_body(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"expect: 100-continue\r\ncontent-length: 99999999\r\n\r\n"
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
@@ -323,7 +323,7 @@ class TestOtherRoutes:
 def open_request(server: Server, texts: list[str]) -> socket.socket:
     body = json.dumps({"model": "minilm", "input": texts}).encode()
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     connection.sendall(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
     return connection
 
@@ -362,7 +362,7 @@ def test_a_client_that_leaves_while_sending_harms_nobody(server: Server, http: h
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(
-                b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                 b'content-length: 5000\r\n\r\n{"model": "min'
             )
     assert post(http, input="x").status_code == 200

@@ -12,7 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import openapi, openapi_inference, openapi_language, openapi_tasks
+from .access import Access, current_call
 from .errors import HttpError, error_response
+from .guard import Guard
 from .inference import inference_endpoints
 from .language import LANGUAGE_ENDPOINTS
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
@@ -78,14 +80,18 @@ def _protocols(service: Service) -> dict[str, dict[tuple[str, str], tuple[Endpoi
     }
 
 
-def create_app(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> FastAPI:
+def create_app(
+    engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES, access: Access | None = None
+) -> FastAPI:
     """An application with the routes of `router`, /livez, /readyz, /metrics and /docs; any ASGI server runs it.
 
         app = headrace.serve.create_app(engine)      # uvicorn module:app
 
+    access: keys, limits, audit and host names, in front of every route; None leaves everything open.
+
     `app.state.headrace` is the Service: its `draining` and `loading` decide what /readyz says.
     """
-    service = Service(engine, max_body_bytes=max_body_bytes)
+    service = Service(engine, max_body_bytes=max_body_bytes, access=access)
     app = FastAPI(
         title="headrace",
         description=openapi.DESCRIPTION,
@@ -105,6 +111,8 @@ def create_app(engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) 
     ]
     app.include_router(_router(service))
     _add_operations(app, service)
+    if access is not None:
+        app.add_middleware(Guard, service=service, access=access)
     return app
 
 
@@ -132,6 +140,9 @@ def _add_operations(app: FastAPI, service: Service) -> None:
 
     @service.endpoint("/metrics")
     async def metrics(request: Request) -> Response:
+        call = current_call()
+        if call is not None:
+            call.need("metrics")
         text, content_type = await asyncio.to_thread(_exposition, service)
         return Response(text, headers={**_NO_STORE, "content-type": content_type})
 

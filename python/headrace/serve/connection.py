@@ -17,29 +17,45 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .._core import plain_post
 from ..completions import completions_of_running_loop
 from ..errors import CancelledError
+from ..usage import current_usage
+from .access import Call
 from .answer import CLOSE, Answer
 from .embeddings import ROUTE, EmbeddingsCall
-from .errors import error_response
+from .errors import HttpError, error_response
 from .service import STOPPED, Service, request_id
 
 if TYPE_CHECKING:
     from .._core import Ticket
 
 _TARGET = ROUTE.encode()
+HEAD_SECONDS = 10.0  # in which a request's head must be complete, and a new connection's first one
+BODY_SECONDS = 30.0  # that a body may stand still
+_SLOWEST_BODY = 1024.0  # bytes a second, over the whole of it
+_READER_SECONDS = 60.0  # that a client may read nothing of its answer
 # A body so short is tokenised in about a millisecond, on the event loop.
 _MAX_BODY_BYTES = 32_768
 
 
+class _Request:
+    """Who asks, and since when."""
+
+    __slots__ = ("admitted", "identity", "start")
+
+    def __init__(self, admitted: Call | None, given_id: str | None, start: float) -> None:
+        self.admitted = admitted
+        self.identity = request_id(given_id) if admitted is None else admitted.identity
+        self.start = start if admitted is None else admitted.start
+
+
 class _Exchange:
-    """A request under way: what is asked, and by whom."""
+    """A request under way: whose, what is asked, and its ticket."""
 
-    __slots__ = ("call", "identity", "start", "ticket")
+    __slots__ = ("call", "request", "ticket")
 
-    def __init__(self, call: EmbeddingsCall, ticket: Ticket, identity: str, start: float) -> None:
+    def __init__(self, request: _Request, call: EmbeddingsCall, ticket: Ticket) -> None:
+        self.request = request
         self.call = call
         self.ticket = ticket
-        self.identity = identity
-        self.start = start
 
 
 class Connection(HttpToolsProtocol):
@@ -49,18 +65,31 @@ class Connection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._service = service
         self._completions = completions_of_running_loop()
-        self._short_way = not self.access_log
+        access = service.access
+        # An answer that must wait for its record takes uvicorn's way.
+        is_strict = access is not None and access.audit is not None and access.audit.strict
+        self._short_way = not self.access_log and not is_strict
         self._max_body = min(_MAX_BODY_BYTES, service.max_body_bytes)
         self._exchange: _Exchange | None = None
+        self._admitted: Call | None = None  # whose body is still on its way
         # The next of several requests that came together is due in the loop's next turn.
         self._resuming = False
         # What came behind a request under way, or a plain one that will have `_needed` bytes.
         self._held = bytearray()
         self._needed = 0
         self._in_message = False  # uvicorn's parser has seen a part of a request
+        self._in_head = True  # and not yet all of its head; so is a connection that has not sent anything
+        self._message_since = self._heard_at = self.loop.time()
+        self._heard_bytes = 0
+        self._unread = (
+            0,
+            0.0,
+        )  # bytes of an answer that the client has not taken, and since when they are so many
         self._idle_since = 0.0
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
+        self._heard_bytes += len(data)
         if self._exchange is not None or self._resuming:
             self._held += data
             if len(self._held) > HIGH_WATER_LIMIT:
@@ -74,16 +103,35 @@ class Connection(HttpToolsProtocol):
             self._held.clear()
         place = self._plain(data)
         if place is None:
+            self._withdraw_admitted()
             super().data_received(data)
             return
-        body, end, given_id = place
+        body, end, host, given_id, authorization = place
+        start = time.perf_counter()
+        access, admitted = self._service.access, self._admitted
+        if access is not None and admitted is None:
+            identity = request_id(given_id)
+            try:
+                admitted = access.admit(host, authorization, identity, end - body)
+            except HttpError as error:
+                if end > len(data):  # what comes is not wanted
+                    super().data_received(data)
+                    return
+                self._held += data[end:]
+                access.refuse(error.status, "http")
+                self._write(error_response(error, identity), identity, start, "refused")
+                return
         if end > len(data):
             self._held += data
             self._needed = end
+            self._admitted = admitted
+            self._expect_body()
             return
-        self._begin(data, body, end, given_id)
+        self._admitted = None
+        self._in_head = False
+        self._begin(data, body, end, _Request(admitted, given_id, start))
 
-    def _plain(self, data: bytes) -> tuple[int, int, str | None] | None:
+    def _plain(self, data: bytes) -> tuple[int, int, str, str | None, str | None] | None:
         """The place of a plain request at the start of `data`, if one may go the short way now."""
         uvicorns = self._in_message or (self.cycle is not None and not self.cycle.response_complete)
         # A client that does not read its answers gets no more of them; uvicorn's way waits for it.
@@ -91,10 +139,9 @@ class Connection(HttpToolsProtocol):
             return None
         return plain_post(data, _TARGET, self._max_body)
 
-    def _begin(self, data: bytes, body: int, end: int, given_id: str | None) -> None:
-        start = time.perf_counter()
-        identity = request_id(given_id)
+    def _begin(self, data: bytes, body: int, end: int, request: _Request) -> None:
         ticket: Ticket | None = None
+        token = current_usage.set(request.admitted)
         try:
             call = EmbeddingsCall(self._service, data[body:end])
             if call.writes_inline:
@@ -102,29 +149,53 @@ class Connection(HttpToolsProtocol):
             error: BaseException | None = ticket.error if ticket is not None else None
         except Exception as raised:
             error = raised
+        finally:
+            current_usage.reset(token)
         if error is not None:
             self._held += data[end:]
-            self._write(error_response(error, identity), identity, start)
+            self._conclude(request, error_response(error, request.identity))
         elif ticket is not None:
             self._held += data[end:]
-            self._exchange = _Exchange(call, ticket, identity, start)
+            self._exchange = _Exchange(request, call, ticket)
             self._completions.when_done(ticket, self._finish)
         else:
+            self._admitted = request.admitted
+            self._withdraw_admitted()
             super().data_received(data)
+
+    def _withdraw_admitted(self) -> None:
+        """Takes the short way's admission back: uvicorn's way has its own."""
+        admitted, self._admitted = self._admitted, None
+        if admitted is not None:
+            admitted.withdraw()
 
     def _finish(self) -> None:
         """The work is done, well or not."""
         exchange = self._exchange
         assert exchange is not None
         self._exchange = None
+        request = exchange.request
         try:
             response = Answer(exchange.call.body(exchange.call.result_of(exchange.ticket)))
         except Exception as error:
-            response = error_response(error, exchange.identity)
-        self._write(response, exchange.identity, exchange.start)
+            response = error_response(error, request.identity)
+        if request.admitted is not None:
+            request.admitted.add(exchange.ticket.tokens)
+        self._conclude(request, response)
 
-    def _write(self, response: Answer, identity: str, start: float) -> None:
-        self._service.conclude(ROUTE, response, identity, start)
+    def _conclude(self, request: _Request, response: Answer) -> None:
+        self._record(request, response)
+        self._write(response, request.identity, request.start)
+
+    def _record(self, request: _Request, response: Answer) -> None:
+        access, admitted = self._service.access, request.admitted
+        if access is not None and admitted is not None:
+            admitted.route = ROUTE
+            response.raw_headers += access.limit_headers(admitted)
+            access.finish(admitted, response.status_code)
+
+    def _write(self, response: Answer, identity: str, start: float, route: str = ROUTE) -> None:
+        self._service.conclude(route, response, identity, start)
         if self.transport.is_closing():
             return
         self.transport.write(response.encoded(self.server_state.default_headers))
@@ -160,18 +231,21 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange = self._withdraw()
+        self._withdraw_admitted()
         if exchange is not None:
+            request = exchange.request
             gone = error_response(
-                CancelledError("the client left before its answer was ready"), exchange.identity
+                CancelledError("the client left before its answer was ready"), request.identity
             )
-            self._service.conclude(ROUTE, gone, exchange.identity, exchange.start)
+            self._record(request, gone)
+            self._service.conclude(ROUTE, gone, request.identity, request.start)
         super().connection_lost(exc)
 
     def give_up(self) -> None:
         """The drain's time limit passed: says so instead of an answer."""
         exchange = self._withdraw()
         if exchange is not None:
-            self._write(error_response(STOPPED, exchange.identity), exchange.identity, exchange.start)
+            self._conclude(exchange.request, error_response(STOPPED, exchange.request.identity))
 
     def shutdown(self) -> None:
         # Answers of a server that drains close their connections, so what is under way needs nothing here.
@@ -189,9 +263,41 @@ class Connection(HttpToolsProtocol):
         else:
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
+    def _expect_body(self) -> None:
+        """A head is complete."""
+        self._in_head = False
+        self._message_since = self.loop.time()
+        self._heard_bytes = 0
+
+    def close_if_stalled(self, now: float) -> None:
+        """Called about once a second: ends the connection of a client that keeps the server waiting."""
+        if self.transport.is_closing():
+            return
+        unread = self.transport.get_write_buffer_size()
+        if unread == 0 or unread != self._unread[0]:
+            self._unread = unread, now
+        elif now - self._unread[1] > _READER_SECONDS:
+            self.transport.abort()
+            return
+        if self._exchange is not None or self._resuming:
+            return
+        waited = now - self._message_since
+        if self._in_head:
+            if waited > HEAD_SECONDS:
+                self.transport.close()
+        elif self._in_message or self._held:
+            allowed = BODY_SECONDS + self._heard_bytes / _SLOWEST_BODY
+            if now - self._heard_at > BODY_SECONDS or waited > allowed:
+                self.transport.close()
+
     def on_message_begin(self) -> None:
-        self._in_message = True
+        self._in_message = self._in_head = True
+        self._message_since = self.loop.time()
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._expect_body()
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_message = False

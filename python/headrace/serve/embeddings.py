@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .._core import embedding_objects_json
+from .access import current_call
 from .errors import HttpError
 from .requests import decode_embeddings
 from .service import Service
@@ -83,7 +84,10 @@ class EmbeddingsCall:
 
 def find_model(service: Service, name: str) -> Model:
     """The model of that name; 503 while it is still being loaded, 500 when that failed, ModelNotFoundError when
-    there is none."""
+    there is none, 403 where the key may not use it."""
+    call = current_call()
+    if call is not None:
+        call.use("infer", name)
     if name in service.loading:
         error = HttpError(
             503, f"model {name!r} is still being loaded: try again in a second", code="model_loading"

@@ -30,7 +30,14 @@ STATUS: dict[type[BaseException], int] = {
     errors.CancelledError: CLIENT_GONE,
     errors.InternalError: 500,
 }
-_TYPES = {429: "overloaded_error", 500: "server_error", 501: "unsupported_error", 504: "timeout_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "overloaded_error",
+    500: "server_error",
+    501: "unsupported_error",
+    504: "timeout_error",
+}
 _TYPES[503] = _TYPES[500]
 _CODES = {
     404: "model_not_found",

@@ -125,9 +125,7 @@ async def _statistics(service: Service, request: Request) -> Response:
     """The engine's own counters, in nanoseconds where the protocol wants times."""
     stats = service.engine.stats()
     name = request.path_params.get("name")
-    names = (
-        [info.name for info in service.engine.models()] if name is None else [_found(service, request).name]
-    )
+    names = [info.name for info in service.models()] if name is None else [_found(service, request).name]
     return _json({"model_stats": [_counted(name, stats) for name in names]})
 
 
@@ -176,7 +174,7 @@ async def _index(service: Service, request: Request) -> Response:
         only_ready = bool(wanted) and msgspec.json.decode(wanted, type=dict[str, Any]).get("ready") is True
     except msgspec.DecodeError as error:
         raise invalid(f"the body is not a JSON object: {error}") from None
-    rows = [{"name": info.name, "version": VERSION, "state": "READY"} for info in service.engine.models()]
+    rows = [{"name": info.name, "version": VERSION, "state": "READY"} for info in service.models()]
     if not only_ready:
         rows += [{"name": name, "state": "LOADING", "reason": ""} for name in sorted(service.loading)]
         failed = "it could not be loaded when the server started"

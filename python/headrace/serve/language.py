@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ..generation import Generation, Piece, Sampling, Terms, TokenScore
+from .access import current_call
 from .answer import Answer
 from .embeddings import find_model
 from .errors import error_response, invalid
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 CHAT_ROUTE = "/v1/chat/completions"
 COMPLETIONS_ROUTE = "/v1/completions"
+_EXPECTED_TOKENS = 256  # that a text without max_tokens takes of a key's limits until it is known
 _encode = msgspec.json.Encoder().encode
 
 
@@ -218,7 +220,11 @@ def _chat_score(tokenizer: Tokenizer, token: TokenScore) -> dict[str, Any]:
 async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response:
     """Every prompt, `n` times each, at once; choices are numbered in that order."""
     wanted = [(prompt, call.sampling(i)) for prompt in prompts for i in range(call.request.n)]
-    terms = Terms(priority="interactive", tenant="")
+    admitted = current_call()
+    if admitted is not None:
+        admitted.expect(len(wanted) * (call.request.limit() or _EXPECTED_TOKENS))
+    tenant = "" if admitted is None else admitted.principal.tenant
+    terms = Terms(priority="interactive", tenant=tenant)
     streams: list[Stream] = []
     try:
         for prompt, sampling in wanted:

@@ -39,7 +39,7 @@ def list_models_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint("/v1/models")
     async def list_models(request: Request) -> Response:
-        data = [model_object(info) for info in service.engine.models()]
+        data = [model_object(info) for info in service.models()]
         return Answer(msgspec.json.encode({"object": "list", "data": data}))
 
     return list_models
@@ -51,7 +51,7 @@ def get_model_endpoint(service: Service) -> Endpoint:
     @service.endpoint("/v1/models/{id}")
     async def get_model(request: Request) -> Response:
         name = request.path_params["id"]
-        info = next((info for info in service.engine.models() if info.name == name), None)
+        info = next((info for info in service.models() if info.name == name), None)
         if info is None:
             find_model(service, name)  # raises the error that names the models there are
             raise HttpError(

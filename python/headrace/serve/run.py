@@ -12,8 +12,10 @@ import ctypes
 import gc
 import importlib
 import logging
+import os
 import signal
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -28,9 +30,12 @@ from .. import _core
 from ..engine import Engine
 from ..errors import InvalidArgumentError
 from ..loading import ModelLoader
+from .access import Access
 from .app import create_app
 from .connection import Connection
 from .service import DEFAULT_MAX_BODY_BYTES, Service
+
+logger = logging.getLogger("headrace.serve")
 
 LINGER = 0.5
 # Requests leave next to no cycles behind, so what lives is what waits: thousands of objects under load, which the
@@ -49,6 +54,10 @@ class Options:
     drain_seconds: int = 30
     log_level: str = "warning"
     access_log: bool = False
+    redis: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -88,6 +97,39 @@ def refuse_connections(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, attach_filter, struct.pack("HP", 4, ctypes.addressof(memory)))
 
 
+class Certificate:
+    """The server's certificate on disk: read anew when it changes, for the connections that come after."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        assert config.ssl is not None
+        self._context = config.ssl
+        self._paths = [
+            os.fspath(path) for path in (config.ssl_certfile, config.ssl_keyfile) if path is not None
+        ]
+        self._state = self._seen()
+
+    def _seen(self) -> list[tuple[int, int]] | None:
+        try:
+            return [(status.st_mtime_ns, status.st_ino) for status in map(os.stat, self._paths)]
+        except OSError:  # in the middle of being replaced
+            return None
+
+    def reload_if_changed(self) -> None:
+        """Keeps the old one where the new one cannot be used, and says so."""
+        state = self._seen()
+        if state is None or state == self._state:
+            return
+        self._state = state
+        try:
+            # In a context of its own first: a key that does not fit must not spoil the one in use.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._paths)
+            self._context.load_cert_chain(*self._paths)
+        except (OSError, ssl.SSLError) as error:
+            logger.error("the new TLS certificate is not used, the old one is: %s", error)
+        else:
+            logger.warning("the TLS certificate was read anew")
+
+
 class Server(uvicorn.Server):
     """uvicorn, with an end that loses no request and exits with 0."""
 
@@ -95,6 +137,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._on_start = on_start
+        self._certificate: Certificate | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -111,8 +154,20 @@ class Server(uvicorn.Server):
         self._service.draining = True
         super().handle_exit(sig, frame)
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # once a second
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.close_if_stalled(now)
+            if self._certificate is not None:
+                self._certificate.reload_if_changed()
+        return await super().on_tick(counter)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.config.ssl is not None:
+            self._certificate = Certificate(self.config)
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -128,7 +183,11 @@ class Server(uvicorn.Server):
 
 
 def run(
-    engine: Engine, loader: ModelLoader, options: Options, on_ready: Callable[[str, FastAPI], None]
+    engine: Engine,
+    loader: ModelLoader,
+    options: Options,
+    on_ready: Callable[[str, FastAPI], None],
+    access: Access | None = None,
 ) -> None:
     """Serves until a signal; calls `on_ready(url, app)` once the models are loaded and the socket listens.
 
@@ -139,12 +198,13 @@ def run(
     )
     try:
         with contextlib.closing(listen(options.host, options.port)) as bound:
-            _serve(
-                create_app(engine, max_body_bytes=options.max_body_bytes), bound, loader, options, on_ready
-            )
+            app = create_app(engine, max_body_bytes=options.max_body_bytes, access=access)
+            _serve(app, bound, loader, options, on_ready)
     finally:
         loader.join()
         engine.close(drain=loader.error is None)
+        if access is not None:
+            access.close()
     if loader.error is not None:
         raise loader.error
 
@@ -171,10 +231,20 @@ def _serve(
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=options.drain_seconds,
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+        ssl_ca_certs=options.tls_client_ca,
+        ssl_cert_reqs=ssl.CERT_NONE if options.tls_client_ca is None else ssl.CERT_REQUIRED,
     )
     host = f"[{options.host}]" if ":" in options.host else options.host
-    url = f"http://{host}:{bound.getsockname()[1]}"
-    tasks = []
+    scheme = "http" if options.tls_cert is None else "https"
+    url = f"{scheme}://{host}:{bound.getsockname()[1]}"
+    tasks: list[asyncio.Task[None]] = []
+    exchange = None
+    if options.redis is not None and service.access is not None:
+        from ..security.shared_quotas import Exchange
+
+        exchange = Exchange(service.access.quotas, options.redis)
 
     async def announce() -> None:
         await asyncio.to_thread(loader.join)
@@ -189,7 +259,12 @@ def _serve(
         elif not server.should_exit:
             on_ready(url, app)
 
-    server = Server(config, service, lambda: tasks.append(asyncio.create_task(announce())))
+    def on_start() -> None:
+        tasks.append(asyncio.create_task(announce()))
+        if exchange is not None:
+            tasks.append(asyncio.create_task(exchange.run()))
+
+    server = Server(config, service, on_start)
     # The engine's threads take every core; this one must still answer, and above all refuse, at once.
     _core.prefer_latency()
     server.run(sockets=[bound])

@@ -17,11 +17,14 @@ from starlette.responses import Response
 from ..engine import Engine
 from ..errors import CancelledError
 from ..observe import HttpMetrics
+from .access import Access, current_call
 from .answer import CLOSE
 from .errors import ErrorBody, HttpError, error_response, openai_body
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+    from ..model import ModelInfo
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
 _ids = random.Random()  # unique is enough: nobody is trusted for an id
@@ -41,14 +44,27 @@ class Service:
     loop's thread.
     """
 
-    def __init__(self, engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+        access: Access | None = None,
+    ) -> None:
         self.engine = engine
         self.max_body_bytes = max_body_bytes
+        self.access = access
         self.metrics = HttpMetrics()
         self.loading: set[str] = set()
         self.failed: set[str] = set()
         self.draining = False
         self.registry: CollectorRegistry | None = None  # made by the first /metrics
+
+    def models(self) -> list[ModelInfo]:
+        """The models that the request under way may see."""
+        call = current_call()
+        models = self.engine.models()
+        return models if call is None else [info for info in models if call.principal.may_see(info.name)]
 
     def check_ready(self) -> None:
         """HttpError 503 while requests are not welcome."""
@@ -67,7 +83,11 @@ class Service:
             @functools.wraps(function)
             async def answer(request: Request) -> Response:
                 start = time.perf_counter()
-                identity = request_id(request.headers.get("x-request-id"))
+                call = current_call()
+                if call is None:
+                    identity = request_id(request.headers.get("x-request-id"))
+                else:
+                    identity, call.route = call.identity, route
                 try:
                     response = await function(request)
                 except Exception as error:

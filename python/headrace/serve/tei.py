@@ -224,9 +224,9 @@ def _chosen(service: Service, named: str | None, tasks: tuple[str, ...]) -> Mode
     """The model that a body names, or the only one whose task is among `tasks`; empty: of any task."""
     if named is not None:
         return find_model(service, named)
-    names = [info.name for info in service.engine.models() if not tasks or info.task in tasks]
+    names = [info.name for info in service.models() if not tasks or info.task in tasks]
     if len(names) == 1:
-        return service.engine.model(names[0])
+        return find_model(service, names[0])
     kind = f" that can {' or '.join(tasks)}" if tasks else ""
     if not names:
         raise HttpError(404, f"there is no model{kind} here", code="model_not_found", param="model")

@@ -49,7 +49,9 @@ TEST(PlainPost, ignores_fields_that_change_nothing) {
   const auto found = match(with({"User-Agent: OpenAI/Python 2", "ACCEPT: */*", "authorization: Bearer k",
                                  "X-Request-ID:\t abc-1 ", "Connection: Keep-Alive", "x-empty:"}));
   ASSERT_TRUE(found);
+  EXPECT_EQ(found->host, "x");
   EXPECT_EQ(found->request_id, "abc-1");
+  EXPECT_EQ(found->authorization, "Bearer k");
   EXPECT_TRUE(match(replaced(with({}), "content-type: application/json", "Content-Type:Application/JSON")));
 }
 
@@ -66,6 +68,7 @@ TEST(PlainPost, leaves_the_unusual_to_others) {
         "na(me: x", "x: a\x01", "x: a\x7f", "x: \xc3\xa4", "x\xc3\xa4: a", "x: a\rb: c", "x: a\nb: c"})
     EXPECT_FALSE(match(with({line}))) << line;
   EXPECT_FALSE(match(with({"x-request-id: a", "x-request-id: b"})));
+  EXPECT_FALSE(match(with({"authorization: Bearer a", "authorization: Bearer b"})));
   EXPECT_FALSE(match(with({"connection: keep-alive", "connection: keep-alive"})));
   EXPECT_FALSE(match(with({std::string_view("x: a\0b", 6)})));
 }

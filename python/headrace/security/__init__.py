@@ -1,0 +1,1 @@
+"""Who may do what: keys, limits, and the record of what was done."""

@@ -1,0 +1,90 @@
+"""The keys of a running server: all of them in memory, kept in step with the catalogue by a thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from ..catalogue import Catalogue
+from .keys import Key, Pepper, split_key
+from .scopes import Principal
+
+logger = logging.getLogger("headrace.keys")
+
+REFRESH_SECONDS = 2.0  # a revoked key is refused after this and the time of one query
+GRACE_SECONDS = 60.0  # for so long keys are believed while the catalogue is away
+
+
+class KeyRefused(Exception):
+    """No key, or none that is valid now; the message says why."""
+
+
+class KeysUnavailable(Exception):
+    """The catalogue has been away for too long to believe what is in memory."""
+
+
+class KeyRing:
+    """Checks keys in a few microseconds; `authenticate` may be called from any thread.
+
+    Raises, when made, what the catalogue raises.
+    """
+
+    def __init__(self, catalogue: Catalogue, pepper: Pepper, *, refresh: float = REFRESH_SECONDS) -> None:
+        self._catalogue = catalogue
+        self._pepper = pepper
+        self._refresh = refresh
+        self._keys: dict[str, tuple[Key, Principal]] = {}
+        self._fresh_at = 0.0
+        self._end = threading.Event()
+        self._update()
+        self._thread = threading.Thread(target=self._run, name="headrace-keys", daemon=True)
+        self._thread.start()
+
+    def _update(self) -> None:
+        before = time.monotonic()
+        found = {}
+        for key in self._catalogue.all_keys():
+            known = self._keys.get(key.id)
+            found[key.id] = known if known is not None and known[0] == key else (key, key.principal)
+        self._keys, self._fresh_at = found, before
+
+    def _run(self) -> None:
+        is_away = False
+        while not self._end.wait(self._refresh):
+            try:
+                self._update()
+            except Exception as error:
+                if not is_away:
+                    logger.warning("keys cannot be read; those known are believed for a minute: %s", error)
+                is_away = True
+            else:
+                if is_away:
+                    logger.warning("keys can be read again")
+                is_away = False
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def authenticate(self, text: str) -> Principal:
+        """Whose key `text` is. KeyRefused when it is none, KeysUnavailable when that cannot be told."""
+        parts = split_key(text)
+        if parts is None:
+            raise KeyRefused("the key is not a key of this server: it may be cut off or mistyped")
+        if time.monotonic() - self._fresh_at > GRACE_SECONDS:
+            raise KeysUnavailable("keys cannot be checked, because the catalogue cannot be reached")
+        identity, secret = parts
+        found = self._keys.get(identity)
+        # An unknown id costs what a known one does.
+        if not self._pepper.matches(secret, found[0].hash if found else "0" * 64) or found is None:
+            raise KeyRefused("the key is not known here")
+        key, principal = found
+        state = key.state(time.time())
+        if state != "active":
+            raise KeyRefused(f"the key {key.name!r} is {state}: ask for a new one")
+        return principal
+
+    def close(self) -> None:
+        self._end.set()
+        self._thread.join()
+        self._catalogue.close()

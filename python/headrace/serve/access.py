@@ -1,0 +1,213 @@
+"""What stands before every route of every protocol: who asks, whether they may, how much, and the record of it.
+
+Protocols call `admit` before they look at a request's body and `finish` when its answer has left; in between, whatever
+serves the request finds it by `current_call()`: nothing can be forgotten where a route is added.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..security.quotas import LimitExceeded, Quotas, Reservation
+from ..security.scopes import ANYONE, Principal
+from ..usage import Usage, current_usage
+from .answer import Header
+from .errors import HttpError
+
+if TYPE_CHECKING:
+    from ..security.audit import AuditLog
+    from ..security.keyring import KeyRing
+
+# Of whoever watches over the server, who has no key: whether it lives and is ready, and no more.
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
+_BYTES_PER_TOKEN = 4  # by which a body's tokens are estimated until they are known
+_BEARER = "bearer "
+
+
+class Call(Usage):
+    """One request under way."""
+
+    __slots__ = ("_access", "identity", "model", "principal", "reservation", "route", "start")
+
+    def __init__(
+        self, access: Access, principal: Principal, identity: str, reservation: Reservation | None
+    ) -> None:
+        super().__init__()
+        self._access = access
+        self.identity = identity
+        self.principal = principal
+        self.reservation = reservation
+        self.model: str | None = None
+        self.route = ""
+        self.start = time.perf_counter()
+
+    def use(self, verb: str, model: str) -> None:
+        """HttpError 403 where the key may not, whether there is such a model or not."""
+        self.model = model
+        if not self.principal.allows(verb, model):
+            raise HttpError(
+                403,
+                f"the key {self.principal.name!r} may not {verb} the model {model[:128]!r}: it needs the scope "
+                f"{verb}:{model[:128]} or {verb}",
+                code="insufficient_scope",
+                param="model",
+            )
+
+    def need(self, verb: str) -> None:
+        """HttpError 403 where the key has no such scope."""
+        if not self.principal.allows(verb):
+            raise HttpError(
+                403,
+                f"the key {self.principal.name!r} has no scope {verb}"
+                if self.principal is not ANYONE
+                else f"this needs the scope {verb}, so a server with keys: start it with --require-keys",
+                code="insufficient_scope",
+            )
+
+    def withdraw(self) -> None:
+        """As if it had not been admitted, but for the request that it counts as."""
+        if self.reservation is not None:
+            self._access.quotas.settle(self.reservation, 0)
+            self.reservation = None
+
+    def expect(self, tokens: int) -> None:
+        """Takes what the request may cost besides its body from the key's limits; HttpError 429."""
+        if self.reservation is not None:
+            try:
+                self._access.quotas.extend(self.reservation, tokens)
+            except LimitExceeded as error:
+                raise limit_error(error) from None
+
+
+class Access:
+    """The parts that a server has; without any of them everything is allowed to everyone.
+
+    Args:
+        ring: the keys; None: no key is asked for.
+        hosts: names that requests may give this server; None: any.
+    """
+
+    def __init__(
+        self,
+        *,
+        ring: KeyRing | None = None,
+        quotas: Quotas | None = None,
+        audit: AuditLog | None = None,
+        hosts: Iterable[str] | None = None,
+    ) -> None:
+        self.ring = ring
+        self.quotas = quotas or Quotas()
+        self.audit = audit
+        self.hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+        self._known_hosts: set[str] = set()  # as they were written, with ports
+
+    def admit(self, host: str, authorization: str | None, identity: str, body_bytes: int) -> Call:
+        """The call, named `identity`, that may go on. HttpError 401, 421, 429 or 503 where it may not."""
+        if self.hosts is not None and host not in self._known_hosts:
+            self._check_host(host)
+        principal = ANYONE if self.ring is None else self._principal(authorization)
+        if self.audit is not None and self.audit.strict and self.audit.failure is not None:
+            raise unaudited()
+        try:
+            reservation = self.quotas.reserve(principal, body_bytes // _BYTES_PER_TOKEN)
+        except LimitExceeded as error:
+            raise limit_error(error) from None
+        return Call(self, principal, identity, reservation)
+
+    def _check_host(self, host: str) -> None:
+        """Another site's name that leads to this address (DNS rebinding) must not make a browser ask here."""
+        name = host.lower()
+        name = name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
+        assert self.hosts is not None
+        if name.rstrip(".") not in self.hosts:
+            raise HttpError(
+                421,
+                f"this server is not called {name[:100]!r}: start it with --allowed-host {name[:100]} if it should be",
+                code="host_not_allowed",
+            )
+        if len(self._known_hosts) < 1000:
+            self._known_hosts.add(host)
+
+    def _principal(self, authorization: str | None) -> Principal:
+        from ..security.keyring import KeyRefused, KeysUnavailable
+
+        assert self.ring is not None
+        if authorization is None:
+            raise unauthenticated("there is no key: send the header `authorization: Bearer KEY`")
+        if authorization[: len(_BEARER)].lower() != _BEARER:
+            raise unauthenticated("the header must read `authorization: Bearer KEY`")
+        try:
+            return self.ring.authenticate(authorization[len(_BEARER) :].strip())
+        except KeyRefused as error:
+            raise unauthenticated(str(error)) from None
+        except KeysUnavailable as error:
+            raise HttpError(503, str(error), code="keys_unavailable") from None
+
+    def limit_headers(self, call: Call) -> list[Header]:
+        """x-ratelimit-* of a key with limits."""
+        return [] if call.reservation is None else self.quotas.headers(call.reservation.buckets)
+
+    def close(self) -> None:
+        """Ends what keeps keys fresh, and writes what is to be recorded."""
+        if self.ring is not None:
+            self.ring.close()
+        if self.audit is not None:
+            self.audit.close()
+
+    def refuse(self, status: int, route: str) -> None:
+        """Counts a request that was not admitted."""
+        if self.audit is not None:
+            self.audit.count_refused(status, route)
+
+    def finish(self, call: Call, status: int, on_durable: Callable[[bool], None] | None = None) -> None:
+        """Settles what the call took, and records it."""
+        if call.reservation is not None:
+            self.quotas.settle(call.reservation, call.tokens)
+            call.reservation = None
+        if self.audit is not None:
+            self.audit.add(audit_event(call, status), on_durable)
+
+
+def audit_event(call: Call, status: int) -> dict[str, Any]:
+    """Who, what, how much and how it ended; nothing of what was said."""
+    return {
+        "event": "request",
+        "request": call.identity,
+        "key": call.principal.id,
+        "tenant": call.principal.tenant,
+        "route": call.route,
+        "model": call.model,
+        "status": status,
+        "prompt_tokens": call.prompt_tokens,
+        "generated_tokens": call.generated_tokens,
+        "ms": round((time.perf_counter() - call.start) * 1e3, 3),
+    }
+
+
+def current_call() -> Call | None:
+    """The request that the running task serves; None where no access stands before the routes."""
+    usage = current_usage.get()
+    return usage if isinstance(usage, Call) else None
+
+
+def unauthenticated(message: str) -> HttpError:
+    error = HttpError(401, message, code="invalid_api_key")
+    error.headers["www-authenticate"] = "Bearer"
+    return error
+
+
+def unaudited() -> HttpError:
+    return HttpError(
+        503, "the audit log cannot be written, and nothing is served without it", code="audit_unavailable"
+    )
+
+
+def limit_error(error: LimitExceeded) -> HttpError:
+    """The 429 of a key's limit, with the headers that OpenAI's clients wait by."""
+    found = HttpError(429, str(error), code="rate_limit_exceeded", param=None)
+    wait_ms = max(1, math.ceil(error.wait * 1000))
+    found.headers |= {"retry-after": str(-(-wait_ms // 1000)), "retry-after-ms": str(wait_ms)}
+    return found

@@ -1,0 +1,300 @@
+"""`headrace serve`, and `headrace config show`: what it would run with, and why."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ipaddress
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import inputs
+from .errors import InvalidArgumentError
+from .loading import ModelLoader, parse_models
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from .serve.access import Access
+
+_HELP = """\
+examples:
+  headrace serve                               the demo model at http://127.0.0.1:8000
+  headrace serve models/e5-small               a folder of Hugging Face files, named e5-small
+  headrace serve demo:smollm2                  a chat model, at /v1/chat/completions
+  headrace serve models/llama.gguf             the same from one file
+  headrace serve models                        every model in the folder models, named as its own folder
+  headrace serve fast=models/a best=models/b   two models, by names of your own
+  headrace serve --port 0 --json               any free port; the first line is JSON with the URL
+  headrace serve --require-keys --audit        for several people: `headrace keys create` makes their keys
+  headrace serve --config server.toml          port = 9000, require_keys = true, ... (HEADRACE_PORT=9000 does too)
+then:
+  curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' \\
+       -d '{"model": "minilm", "input": ["a mill wheel", "a water turbine"]}'
+"""
+_CONFIG_HELP = """\
+examples:
+  headrace config show --origin                           each setting of `headrace serve`, and where it is from
+  headrace config show --config server.toml --port 9000   with a file, and a flag that stands above it
+Defaults come first, then the file, then the environment (HEADRACE_PORT and so on), then flags; the last one wins.
+"""
+# For each task its route and what a body holds besides the model's name.
+_EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "embed": ("/v1/embeddings", {"input": "a mill wheel"}),
+    "classify": ("/v1/classify", {"input": "a fine mill"}),
+    "rerank": ("/v1/rerank", {"query": "what turns the wheel?", "documents": ["the water", "the miller"]}),
+    "tag": ("/v1/tag", {"input": "Maria Smith runs the mill in Paris."}),
+    "answer": ("/v1/answer", {"question": "Who runs the mill?", "context": "Maria runs the mill."}),
+    "fill_mask": ("/v1/fill-mask", {"input": "The [MASK] turns the wheel."}),
+    "generate": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 50},
+    ),
+}
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_NOT_SETTINGS = ("help", "origin")
+
+
+def add(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Adds the commands; `command(name, run, text, epilog)` makes a parser."""
+    serve = command("serve", _serve, "Serve models over HTTP and gRPC.", _HELP)
+    _add_options(serve)
+    config = command("config", _config, "Show the settings of `headrace serve`.", _CONFIG_HELP)
+    config.add_argument("action", choices=["show"])
+    _add_options(config)
+    config.add_argument("--origin", action="store_true", help="also where each is from")
+
+
+def _add_options(serve: argparse.ArgumentParser) -> None:
+    before = set(serve._actions)
+    serve.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="folder, folder of models, .gguf file, demo:minilm, demo:smollm2 or NAME=one model (default demo:minilm)",
+    )
+    serve.add_argument(
+        "--config", metavar="FILE", help="settings in TOML (HEADRACE_CONFIG names one as well)"
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
+    serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+    inputs.add_precision(serve)
+    serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
+                       help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
+    serve.add_argument(
+        "--max-body-mb", type=float, default=10, help="largest request, in MB (default %(default)s)"
+    )
+    serve.add_argument(
+        "--drain-seconds", type=int, default=30, help="limit for finishing at SIGTERM (default %(default)s)"
+    )
+    _add_access_options(serve.add_argument_group("who may do what (docs/security.md)"))
+    serve.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    serve.add_argument("--access-log", action="store_true", help="one line a request (with --log-level info)")
+    serve.add_argument("--json", action="store_true", help="print the ready line as JSON")
+    # Only what was given is to be in the parsed options: what is not, another source may say.
+    defaults = {}
+    for action in serve._actions:
+        if action not in before:
+            defaults[action.dest] = action.default
+            action.help = action.help and action.help % {"default": action.default}
+            action.default = argparse.SUPPRESS
+    defaults["models"] = []
+    serve.set_defaults(setting_defaults=defaults, setting_parser=serve)
+
+
+def _add_access_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--require-keys", action="store_true", help="refuse whoever has no key")
+    group.add_argument(
+        "--state", metavar="DIR", help="the server's own folder (default ~/.local/state/headrace)"
+    )
+    group.add_argument("--database", metavar="URL", help="of keys: sqlite:///FILE or postgresql://USER@HOST/NAME "
+                       "(default: a file in the server's folder)")  # fmt: skip
+    group.add_argument(
+        "--redis", metavar="URL", help="limits shared with other servers, such as redis://HOST:6379/0"
+    )
+    group.add_argument("--audit", action="store_true", help="record who asked what when, without texts")
+    group.add_argument(
+        "--audit-strict", action="store_true", help="the same, and serve nothing that is not recorded"
+    )
+    group.add_argument("--allowed-host", action="append", metavar="NAME", help="a name that requests may call this "
+                       "server by, besides localhost; * allows any; may be repeated")  # fmt: skip
+    group.add_argument(
+        "--tls-cert", metavar="FILE", help="certificate chain (PEM); read anew when it changes"
+    )
+    group.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
+    group.add_argument(
+        "--tls-client-ca", metavar="FILE", help="ask clients for a certificate of this authority"
+    )
+    group.add_argument(
+        "--insecure-allow-remote", action="store_true", help="listen beyond this machine without keys and TLS"
+    )
+
+
+def resolve(given: argparse.Namespace) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The settings in force, and the origin of each: default, the file, a variable or flag."""
+    file = getattr(given, "config", None) or os.environ.get("HEADRACE_CONFIG")
+    settings = Settings(given.setting_parser, file, os.environ)
+    defaults: dict[str, Any] = given.setting_defaults
+    flags = {name: value for name, value in vars(given).items() if name in defaults}
+    origins = {
+        **dict.fromkeys(defaults, "default"),
+        **{name: origin for name, origin in settings.origins.items() if name in defaults},
+        **dict.fromkeys(flags, "flag"),
+    }
+    values = {
+        **defaults,
+        **{n: v for n, v in settings.values.items() if n in defaults},
+        **flags,
+        "config": file,
+    }
+    return argparse.Namespace(**values), origins
+
+
+def _config(given: argparse.Namespace) -> int:
+    options, origins = resolve(given)
+    values = {name: value for name, value in vars(options).items() if name not in ("config", "json")}
+    if getattr(given, "json", False):
+        rows: Any = values
+        if given.origin:
+            rows = {name: {"value": value, "origin": origins[name]} for name, value in values.items()}
+        print(json.dumps(rows))
+        return 0
+    for name, value in sorted(values.items()):
+        shown = json.dumps(value)
+        print(f"{name:<22} {shown:<24} {origins[name]}" if given.origin else f"{name:<22} {shown}")
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    options, _ = resolve(given)
+    is_loopback = _check_host(options)
+    models = parse_models(options.models)
+    from .engine import Engine
+
+    access = _access(options, is_loopback)
+    engine = Engine(threads=options.threads, queue_budget=options.queue_budget)
+    loader = ModelLoader(engine, models, precision=options.precision, on_failure=_tell_failure)
+    loader.start()  # weights are read while the web framework is imported
+    from .serve.run import Options, run
+
+    def on_ready(url: str, app: FastAPI) -> None:
+        seconds = time.perf_counter() - start
+        infos = engine.models()
+        isa = infos[0].isa
+        if options.json:
+            line = {
+                "url": url,
+                "models": [info.name for info in infos],
+                "failed": sorted(loader.failed),
+                "isa": isa,
+                "seconds": round(seconds, 3),
+            }
+            print(json.dumps(line), flush=True)
+            return
+        names = ", ".join(info.name for info in infos)
+        if loader.failed:
+            names += f" (without {', '.join(sorted(loader.failed))})"
+        route, fields = _EXAMPLES[infos[0].task]
+        body = {"model": infos[0].name, **fields}
+        key = ' -H "authorization: Bearer $KEY"' if options.require_keys else ""
+        print(
+            f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs)\n"
+            f"try: curl {url}{route} -H 'content-type: application/json'{key} -d '{json.dumps(body)}'",
+            flush=True,
+        )
+
+    run(
+        engine,
+        loader,
+        Options(
+            host=options.host,
+            port=options.port,
+            max_body_bytes=int(options.max_body_mb * 1e6),
+            drain_seconds=options.drain_seconds,
+            log_level=options.log_level,
+            access_log=options.access_log,
+            redis=options.redis,
+            tls_cert=options.tls_cert,
+            tls_key=options.tls_key,
+            tls_client_ca=options.tls_client_ca,
+        ),
+        on_ready,
+        access,
+    )
+    return 0
+
+
+def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
+    """What the options say of keys, limits, audit and host names."""
+    from pathlib import Path
+
+    from .catalogue import Catalogue, default_folder, default_url
+    from .serve.access import Access
+
+    folder = Path(options.state).expanduser() if options.state else default_folder()
+    ring = audit = None
+    if options.require_keys:
+        from .security.keyring import KeyRing
+        from .security.keys import Pepper
+
+        pepper = Pepper.find(folder, create=False)
+        ring = KeyRing(Catalogue(options.database or default_url(folder)), pepper)
+        if not len(ring):
+            print(
+                "headrace: WARNING: there is no key, so nobody can use this server: `headrace keys create` makes one",
+                file=sys.stderr,
+            )
+    elif options.redis or options.database:
+        raise InvalidArgumentError("--redis and --database are for keys: add --require-keys")
+    if options.audit or options.audit_strict:
+        from .security.audit import AuditLog, find_key
+
+        key = find_key(folder, create=True)
+        assert key is not None
+        audit = AuditLog(folder / "audit", key, strict=options.audit_strict)
+    names = [*_LOOPBACK_NAMES, *(options.allowed_host or [])]
+    is_any = "*" in names or not (is_loopback or options.allowed_host)
+    return Access(ring=ring, audit=audit, hosts=None if is_any else names)
+
+
+def _tell_failure(name: str, error: Exception) -> None:
+    print(f"headrace: error: model {name!r} is not served: {error}", file=sys.stderr, flush=True)
+
+
+def _check_host(options: argparse.Namespace) -> bool:
+    """Whether only this machine reaches the address. Refuses another without keys and TLS, unless asked."""
+    host = options.host
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise InvalidArgumentError("TLS needs both --tls-cert and --tls-key")
+    if options.tls_client_ca is not None and options.tls_cert is None:
+        raise InvalidArgumentError("--tls-client-ca needs --tls-cert and --tls-key")
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host.strip("[]")).is_loopback:
+            return True
+    if host == "localhost":
+        return True
+    missing = [
+        what
+        for what, is_there in (("keys", options.require_keys), ("TLS", options.tls_cert is not None))
+        if not is_there
+    ]
+    if not missing:
+        return False
+    if not options.insecure_allow_remote:
+        raise InvalidArgumentError(
+            f"host={host}: other machines reach this address, and there would be no {' and no '.join(missing)}: "
+            "add --require-keys with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy that has both, "
+            "or add --insecure-allow-remote where the network is trusted"
+        )
+    print(
+        f"headrace: WARNING: whoever reaches {host} finds this service without {' and without '.join(missing)}",
+        file=sys.stderr,
+    )
+    return False
