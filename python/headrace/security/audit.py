@@ -328,7 +328,8 @@ def verify(folder: Path, key: bytes | None) -> Report:
     report = Report()
     previous = _START
     for number, (place, line) in enumerate(_lines(folder), 1):
-        if len(line) < _TAIL or line[-_TAIL : -_TAIL + len(_HASH_FIELD)] != _HASH_FIELD.encode():
+        middle = line[-_TAIL : -_TAIL + len(_HASH_FIELD)]
+        if len(line) < _TAIL or middle != _HASH_FIELD.encode() or not line.endswith(b'"}'):
             report.problem = f"{place}: not a line of an audit log, or a torn one"
             return report
         bare, stored = line[:-_TAIL] + b"}", line[-66:-2].decode("ascii", "replace")

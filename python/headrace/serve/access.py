@@ -148,7 +148,11 @@ class Access:
 
     def limit_headers(self, call: Call) -> list[Header]:
         """x-ratelimit-* of a key with limits."""
-        return [] if call.reservation is None else self.quotas.headers(call.reservation.buckets)
+        if call.reservation is None:
+            return []
+        if call.tokens:  # known already, so not streamed: what is left is told as it is
+            self.quotas.settle(call.reservation, call.tokens)
+        return self.quotas.headers(call.reservation.buckets)
 
     def close(self) -> None:
         """Ends what keeps keys fresh, and writes what is to be recorded."""

@@ -95,6 +95,7 @@ def create_app(
     app = FastAPI(
         title="headrace",
         description=openapi.DESCRIPTION,
+        redirect_slashes=False,  # a redirect would repeat whatever host the client gave
         openapi_url=None,  # ours is below: FastAPI's page loads its script from a CDN
         exception_handlers={HTTPException: _http_exception, Exception: _exception},
     )
