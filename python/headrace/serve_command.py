@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import ipaddress
 import json
 import os
@@ -83,6 +84,9 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
+    serve.add_argument(
+        "--grpc-port", type=int, metavar="PORT", help="also serve the Open Inference Protocol over gRPC"
+    )
     serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
     inputs.add_precision(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
@@ -176,6 +180,10 @@ def _serve(given: argparse.Namespace) -> int:
     options, _ = resolve(given)
     is_loopback = _check_host(options)
     models = parse_models(options.models)
+    if options.grpc_port is not None:
+        for package in ("grpc", "grpc_health", "grpc_reflection"):
+            if importlib.util.find_spec(package) is None:
+                raise InvalidArgumentError("--grpc-port needs gRPC: run: pip install 'headrace[grpc]'")
     from .engine import Engine
 
     access = _access(options, is_loopback)
@@ -188,6 +196,7 @@ def _serve(given: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         infos = engine.models()
         isa = infos[0].isa
+        grpc_port = app.state.headrace.grpc_port
         if options.json:
             line = {
                 "url": url,
@@ -196,6 +205,8 @@ def _serve(given: argparse.Namespace) -> int:
                 "isa": isa,
                 "seconds": round(seconds, 3),
             }
+            if grpc_port is not None:
+                line["grpc_port"] = grpc_port
             print(json.dumps(line), flush=True)
             return
         names = ", ".join(info.name for info in infos)
@@ -204,8 +215,9 @@ def _serve(given: argparse.Namespace) -> int:
         route, fields = _EXAMPLES[infos[0].task]
         body = {"model": infos[0].name, **fields}
         key = ' -H "authorization: Bearer $KEY"' if options.require_keys else ""
+        also = "" if grpc_port is None else f"; gRPC on port {grpc_port}"
         print(
-            f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs)\n"
+            f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs{also})\n"
             f"try: curl {url}{route} -H 'content-type: application/json'{key} -d '{json.dumps(body)}'",
             flush=True,
         )
@@ -220,6 +232,7 @@ def _serve(given: argparse.Namespace) -> int:
             drain_seconds=options.drain_seconds,
             log_level=options.log_level,
             access_log=options.access_log,
+            grpc_port=options.grpc_port,
             redis=options.redis,
             tls_cert=options.tls_cert,
             tls_key=options.tls_key,

@@ -6,6 +6,7 @@ serves the request finds it by `current_call()`: nothing can be forgotten where 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -104,9 +105,12 @@ class Access:
         self.hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
         self._known_hosts: set[str] = set()  # as they were written, with ports
 
-    def admit(self, host: str, authorization: str | None, identity: str, body_bytes: int) -> Call:
-        """The call, named `identity`, that may go on. HttpError 401, 421, 429 or 503 where it may not."""
-        if self.hosts is not None and host not in self._known_hosts:
+    def admit(self, host: str | None, authorization: str | None, identity: str, body_bytes: int) -> Call:
+        """The call, named `identity`, that may go on; None for the host leaves it unchecked.
+
+        HttpError 401, 421, 429 or 503 where it may not.
+        """
+        if self.hosts is not None and host is not None and host not in self._known_hosts:
             self._check_host(host)
         principal = ANYONE if self.ring is None else self._principal(authorization)
         if self.audit is not None and self.audit.strict and self.audit.failure is not None:
@@ -174,6 +178,12 @@ class Access:
         if self.audit is not None:
             self.audit.add(audit_event(call, status), on_durable)
 
+    async def finish_durably(self, call: Call, status: int) -> bool:
+        """`finish`, and whether the record is safe on disk."""
+        future, on_durable = durable_future()
+        self.finish(call, status, on_durable)
+        return await future
+
 
 def audit_event(call: Call, status: int) -> dict[str, Any]:
     """Who, what, how much and how it ended; nothing of what was said."""
@@ -189,6 +199,21 @@ def audit_event(call: Call, status: int) -> dict[str, Any]:
         "generated_tokens": call.generated_tokens,
         "ms": round((time.perf_counter() - call.start) * 1e3, 3),
     }
+
+
+def durable_future() -> tuple[asyncio.Future[bool], Callable[[bool], None]]:
+    """What becomes true or false when the function, called from any thread, is told so."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[bool] = loop.create_future()
+
+    def set_result(is_durable: bool) -> None:
+        if not future.done():
+            future.set_result(is_durable)
+
+    def on_durable(is_durable: bool) -> None:
+        loop.call_soon_threadsafe(set_result, is_durable)
+
+    return future, on_durable
 
 
 def current_call() -> Call | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -85,17 +85,26 @@ def openai_body(status: int, message: str, code: str | None, param: str | None) 
 ErrorBody: TypeAlias = Callable[[int, str, str | None, str | None], dict[str, Any]]
 
 
-def error_response(error: BaseException, request_id: str, body: ErrorBody = openai_body) -> Answer:
-    """The answer for `error`. What is not ours to explain is logged, and told as a bare 500."""
+class Explained(NamedTuple):
+    """An error as a client hears of it, whatever the protocol; `headers` are HTTP's."""
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    headers: Sequence[Header] = ()
+
+
+def explain(error: BaseException, request_id: str) -> Explained:
+    """What to say of `error`. What is not ours to explain is logged, and told as a bare 500."""
     if isinstance(error, HttpError):
         headers = [(name.encode(), value.encode("latin-1")) for name, value in error.headers.items()]
-        return _response(body(error.status, _shown(error), error.code, error.param), error.status, headers)
+        return Explained(error.status, _shown(error), error.code, error.param, headers)
     kind = type(error)
     status = STATUS.get(kind) or next((STATUS[base] for base in kind.__mro__ if base in STATUS), 500)
     if status == 500:
         logger.error("request %s failed", request_id, exc_info=error)
-        told = f"internal error; the server's log has it under request {request_id}"
-        return _response(body(500, told, None, None), 500)
+        return Explained(500, f"internal error; the server's log has it under request {request_id}")
     message, headers = _shown(error), []
     if isinstance(error, errors.OverloadedError):
         wait_ms = max(1, math.ceil(error.retry_after * 1000))
@@ -103,12 +112,16 @@ def error_response(error: BaseException, request_id: str, body: ErrorBody = open
     code = getattr(error, "code", None)
     field = _LEADING_FIELD.match(message) if status == 400 else None
     param = "model" if status == 404 or code == "wrong_task" else field and field[1]
-    return _response(body(status, message, code, param), status, headers)
+    return Explained(status, message, code, param, headers)
+
+
+def error_response(error: BaseException, request_id: str, body: ErrorBody = openai_body) -> Answer:
+    """The answer for `error`."""
+    told = explain(error, request_id)
+    return Answer(
+        _encode(body(told.status, told.message, told.code, told.param)), told.status, headers=told.headers
+    )
 
 
 def _shown(error: BaseException) -> str:
     return str(error)[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
-
-
-def _response(body: dict[str, Any], status: int, headers: Iterable[Header] = ()) -> Answer:
-    return Answer(_encode(body), status, headers=headers)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..usage import current_usage
-from .access import OPEN_PATHS, Access, Call, unaudited
+from .access import OPEN_PATHS, Access, Call, durable_future, unaudited
 from .errors import HttpError, error_response
 from .service import Service, request_id
 
@@ -118,13 +117,11 @@ class _Recorded:
         if self._is_done:
             return True
         self._is_done = True
-        future, on_durable = _future()
-        self._access.finish(self._call, self._status, on_durable)
-        return await future
+        return await self._access.finish_durably(self._call, self._status)
 
     async def _noted(self) -> bool:
         """That a streamed answer begins; what it came to is recorded at its end."""
-        future, on_durable = _future()
+        future, on_durable = durable_future()
         assert self._access.audit is not None
         event: dict[str, Any] = {
             "event": "begun",
@@ -152,17 +149,3 @@ class _Recorded:
         if not self._is_done:
             self._is_done = True
             self._access.finish(self._call, self._status)
-
-
-def _future() -> tuple[asyncio.Future[bool], Any]:
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[bool] = loop.create_future()
-
-    def set_result(is_durable: bool) -> None:
-        if not future.done():
-            future.set_result(is_durable)
-
-    def on_durable(is_durable: bool) -> None:
-        loop.call_soon_threadsafe(set_result, is_durable)
-
-    return future, on_durable

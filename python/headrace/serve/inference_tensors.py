@@ -35,7 +35,7 @@ class Spec:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
-class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+class Tensor(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     shape: list[int]
     datatype: str
@@ -43,7 +43,7 @@ class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
     data: Any = None
 
 
-class _Output(msgspec.Struct, forbid_unknown_fields=True):
+class RequestedOutput(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     parameters: dict[str, Any] = {}
 
@@ -51,10 +51,10 @@ class _Output(msgspec.Struct, forbid_unknown_fields=True):
 class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The JSON of POST /v2/models/{name}/infer."""
 
-    inputs: list[_Tensor]
+    inputs: list[Tensor]
     id: str | None = None
     parameters: dict[str, Any] = {}
-    outputs: list[_Output] | None = None
+    outputs: list[RequestedOutput] | None = None
 
 
 def read_texts(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...]) -> dict[str, list[str]]:
@@ -153,7 +153,7 @@ def write_outputs(
         head: what stands before the outputs: the model, its version, the request's id.
         outputs: every tensor that the model gives; those that were asked for are written.
     """
-    asked = request.outputs or [_Output(name) for name in outputs]
+    asked = request.outputs or [RequestedOutput(name) for name in outputs]
     as_binary = request.parameters.get("binary_data_output", False) is True
     described, raw = [], []
     for output in asked:
@@ -170,7 +170,7 @@ def write_outputs(
         shape = [len(values)] if isinstance(values, list) else list(values.shape)
         tensor: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": shape}
         if output.parameters.get("binary_data", as_binary):
-            raw.append(_binary(spec, values))
+            raw.append(to_bytes(spec, values))
             tensor["parameters"] = {"binary_data_size": len(raw[-1])}
         else:
             tensor["data"] = values if isinstance(values, list) else values.ravel().tolist()
@@ -179,7 +179,8 @@ def write_outputs(
     return b"".join([body, *raw]), len(body) if raw else None
 
 
-def _binary(spec: Spec, values: Output) -> bytes:
+def to_bytes(spec: Spec, values: Output) -> bytes:
+    """Little-endian numbers, or texts each behind its length in four bytes."""
     if isinstance(values, list):
         encoded = [text.encode() for text in values]
         return b"".join(part for text in encoded for part in (struct.pack("<I", len(text)), text))

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -34,6 +35,9 @@ from .access import Access
 from .app import create_app
 from .connection import Connection
 from .service import DEFAULT_MAX_BODY_BYTES, Service
+
+if TYPE_CHECKING:
+    from .grpc_server import GrpcServer
 
 logger = logging.getLogger("headrace.serve")
 
@@ -54,6 +58,7 @@ class Options:
     drain_seconds: int = 30
     log_level: str = "warning"
     access_log: bool = False
+    grpc_port: int | None = None
     redis: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -133,11 +138,19 @@ class Certificate:
 class Server(uvicorn.Server):
     """uvicorn, with an end that loses no request and exits with 0."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, on_start: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        on_start: Callable[[], None],
+        make_grpc: Callable[[], GrpcServer] | None = None,
+    ) -> None:
         super().__init__(config)
         self._service = service
         self._on_start = on_start
         self._certificate: Certificate | None = None
+        self._make_grpc = make_grpc
+        self.grpc: GrpcServer | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -168,11 +181,17 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.config.ssl is not None:
             self._certificate = Certificate(self.config)
+        if self._make_grpc is not None:
+            self.grpc = self._make_grpc()
+            await self.grpc.start()
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for listener in sockets or []:
             refuse_connections(listener)
+        ending = None
+        if self.grpc is not None:
+            ending = asyncio.create_task(self.grpc.stop(float(self.config.timeout_graceful_shutdown or 0)))
         end = time.monotonic() + LINGER
         while self.server_state.connections and time.monotonic() < end and not self.force_exit:
             await asyncio.sleep(0.01)
@@ -180,6 +199,8 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.give_up()
+        if ending is not None:
+            await ending
 
 
 def run(
@@ -257,6 +278,9 @@ def _serve(
         if loader.error is not None:
             server.should_exit = server.force_exit = True
         elif not server.should_exit:
+            if server.grpc is not None:
+                service.grpc_port = server.grpc.port
+                await server.grpc.set_ready(True)
             on_ready(url, app)
 
     def on_start() -> None:
@@ -264,7 +288,15 @@ def _serve(
         if exchange is not None:
             tasks.append(asyncio.create_task(exchange.run()))
 
-    server = Server(config, service, on_start)
+    def make_grpc() -> GrpcServer:
+        from .grpc_server import GrpcServer
+
+        certificate = None
+        if options.tls_cert is not None and options.tls_key is not None:
+            certificate = (options.tls_cert, options.tls_key, options.tls_client_ca)
+        return GrpcServer(service, f"{host}:{options.grpc_port}", certificate)
+
+    server = Server(config, service, on_start, None if options.grpc_port is None else make_grpc)
     # The engine's threads take every core; this one must still answer, and above all refuse, at once.
     _core.prefer_latency()
     server.run(sockets=[bound])

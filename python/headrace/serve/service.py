@@ -8,7 +8,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.requests import Request
@@ -58,6 +58,7 @@ class Service:
         self.loading: set[str] = set()
         self.failed: set[str] = set()
         self.draining = False
+        self.grpc_port: int | None = None  # once it listens
         self.registry: CollectorRegistry | None = None  # made by the first /metrics
 
     def models(self) -> list[ModelInfo]:
@@ -65,6 +66,11 @@ class Service:
         call = current_call()
         models = self.engine.models()
         return models if call is None else [info for info in models if call.principal.may_see(info.name)]
+
+    def visible(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that the request under way may see, sorted."""
+        call = current_call()
+        return sorted(name for name in names if call is None or call.principal.may_see(name))
 
     def check_ready(self) -> None:
         """HttpError 503 while requests are not welcome."""

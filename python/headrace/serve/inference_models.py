@@ -1,0 +1,145 @@
+"""What the Open Inference Protocol tells of models, and how it runs one, whichever transport asks: HTTP (inference.py)
+or gRPC (grpc_server.py).
+
+Specification: https://github.com/kserve/open-inference-protocol, and the extensions of the Triton Inference Server.
+Every task is served as tensors (inference_tasks.py); docs/protocols.md lists them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import _core
+from .embeddings import find_model
+from .errors import HttpError
+from .inference_tasks import TASKS, TaskTensors, split_parameters
+from .inference_tensors import InferRequest, Output, Spec, read_texts
+from .service import Service
+
+if TYPE_CHECKING:
+    from ..model import Model, ModelInfo
+
+VERSION = "1"  # of every model: the engine serves one of each name
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]
+
+
+def found(service: Service, name: str, version: str) -> Model:
+    """The model of that name, in the one version that there is; an empty version is any."""
+    model = find_model(service, name)
+    if version not in ("", VERSION):
+        raise HttpError(404, f"model {model.name!r} has no version {version[:32]!r}: there is {VERSION!r}")
+    return model
+
+
+def tensors_of(info: ModelInfo) -> TaskTensors:
+    return TASKS[info.task]
+
+
+def server_metadata() -> dict[str, Any]:
+    return {"name": "headrace", "version": _core.__version__, "extensions": EXTENSIONS}
+
+
+def metadata(model: Model) -> dict[str, Any]:
+    info, tensors = model.info, tensors_of(model.info)
+    return {
+        "name": info.name,
+        "versions": [VERSION],
+        "platform": f"headrace_{info.task}",
+        "inputs": [spec.described() for spec in tensors.inputs],
+        "outputs": [spec.described() for spec in tensors.outputs(info)],
+    }
+
+
+def config(model: Model) -> dict[str, Any]:
+    """What of Triton's model configuration there is to say."""
+    info, tensors = model.info, tensors_of(model.info)
+
+    def described(spec: Spec) -> dict[str, Any]:
+        kind = "STRING" if spec.datatype == "BYTES" else spec.datatype
+        return {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": list(spec.shape)}
+
+    return {
+        "name": info.name,
+        "platform": f"headrace_{info.task}",
+        "backend": "headrace",
+        "max_batch_size": 0,  # the first dimension is written out, and batches are the engine's own affair
+        "input": [described(spec) for spec in tensors.inputs],
+        "output": [described(spec) for spec in tensors.outputs(info)],
+        "version_policy": {"specific": {"versions": [int(VERSION)]}},
+        "parameters": {
+            "task": {"string_value": info.task},
+            "precision": {"string_value": info.precision},
+        },
+    }
+
+
+def statistics(service: Service, models: list[str]) -> dict[str, Any]:
+    """The engine's own counters, in nanoseconds where the protocol wants times."""
+    stats = service.engine.stats()
+    return {"model_stats": [_counted(name, stats) for name in models]}
+
+
+def _counted(name: str, stats: dict[str, Any]) -> dict[str, Any]:
+    found = stats["models"].get(name)
+    values = found or stats["language_models"].get(name, {})
+    failed = sum(values.get(kind, 0) for kind in ("refused", "expired", "cancelled", "failed"))
+
+    def duration(key: str, count: int) -> dict[str, int]:
+        seconds = (
+            found[key]["sum"]
+            if found
+            else values.get("step_seconds", 0.0)
+            if key == "forward_seconds"
+            else 0.0
+        )
+        return {"count": count, "ns": int(seconds * 1e9)}
+
+    requests, batches = values.get("requests", 0), values.get("batches", values.get("steps", 0))
+    queue, compute = duration("queue_seconds", requests), duration("forward_seconds", batches)
+    nothing = {"count": requests, "ns": 0}
+    return {
+        "name": name,
+        "version": VERSION,
+        "last_inference": 0,
+        "inference_count": values.get("sequences", requests),
+        "execution_count": batches,
+        "inference_stats": {
+            "success": {"count": requests, "ns": queue["ns"] + compute["ns"]},
+            "fail": {"count": failed, "ns": 0},
+            "queue": queue,
+            "compute_input": nothing,
+            "compute_infer": compute,
+            "compute_output": nothing,
+            "cache_hit": {"count": 0, "ns": 0},
+            "cache_miss": {"count": 0, "ns": 0},
+        },
+        "batch_stats": [],
+    }
+
+
+def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
+    """Every model that is served, is being loaded, or could not be."""
+    rows = [{"name": info.name, "version": VERSION, "state": "READY"} for info in service.models()]
+    if not only_ready:
+        loading, failed = service.visible(service.loading), service.visible(service.failed)
+        rows += [{"name": name, "state": "LOADING", "reason": ""} for name in loading]
+        reason = "it could not be loaded when the server started"
+        rows += [{"name": name, "state": "UNAVAILABLE", "reason": reason} for name in failed]
+    return rows
+
+
+async def infer(
+    model: Model, request: InferRequest, raw: memoryview, timeout: float | None = None
+) -> dict[str, tuple[Spec, Output]]:
+    """Runs a request; the tensors by their names.
+
+    Args:
+        raw: the inputs that have a binary_data_size, one after the other.
+        timeout: seconds; the request's own parameter may be shorter.
+    """
+    tensors = tensors_of(model.info)
+    own, asked = split_parameters(tensors, request.parameters)
+    texts = read_texts(request, raw, tensors.inputs)
+    limits = [limit for limit in (timeout, asked) if limit is not None]
+    values = await tensors.run(model, texts, own, min(limits, default=None))
+    return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}
