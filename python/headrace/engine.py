@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +71,7 @@ class Engine:
             raise InvalidArgumentError(f"queue_budget={queue_budget}: must be between 0.001 and 3600 seconds")
         self._core = _core.Engine(threads=threads or 0, queue_budget_us=int(queue_budget * 1e6), **options)
         self._models: dict[str, Model] = {}
+        self._replacements = 0
         self._owned_by_model = False
         self.language = language or LanguageOptions()
         self.queue_budget = queue_budget
@@ -98,24 +102,86 @@ class Engine:
             InvalidArgumentError: the name is taken or has other characters than letters, digits, `.`, `_` and `-`;
                 or the files have no head for the task.
         """
-        inputs.check_precision(precision, device)
-        directory = repository.resolve(path)
-        if repository.generates_text(directory):
-            return self._add_language_model(name, directory, task, precision)
-        self._core.add(name, os.fspath(directory), task=inputs.task_name(task), precision=precision)
-        info = ModelInfo(
-            name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(name)
-        )
-        model = self._models[name] = Model(self, info)
-        return model
-
-    def _add_language_model(self, name: str, path: Path, task: str | None, precision: str) -> Model:
-        if task not in (None, "generate"):
-            raise InvalidArgumentError(f"task={task!r}: {path} is a language model; its task is 'generate'")
         if name in self._models or not repository.MODEL_NAME.fullmatch(name):
             raise InvalidArgumentError(
                 f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
             )
+        model = self._models[name] = self._load(name, name, path, task, precision, device)
+        return model
+
+    def replace(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        task: str | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> Model:
+        """Loads a model that takes the place of `name`, without a gap: until it is there the old one answers, and what
+        the old one has begun it finishes. Raises what `add` raises, and ModelNotFoundError; the old one stays then.
+
+        >>> import headrace
+        >>> with headrace.Engine() as engine:
+        ...     old = engine.add("minilm", "demo:minilm")
+        ...     new = engine.replace("minilm", "demo:minilm", precision="int8")
+        ...     engine.model("minilm") is new, old.embed("still there").shape
+        (True, (1, 384))
+        """
+        self.model(name)
+        self._replacements += 1
+        core_name = f"{name[:100]}.{self._replacements}"
+        new = self._load(name, core_name, path, task, precision, device)
+        if name not in self._models:
+            self._retire(new)
+            self.model(name)  # removed meanwhile
+        old, self._models[name] = self._models[name], new
+        self._retire(old)
+        return new
+
+    def retire(self, name: str) -> None:
+        """Stops serving `name`; what is under way is finished, and then its memory given back."""
+        self._retire(self.model(name))
+        del self._models[name]
+
+    def _retire(self, model: Model) -> None:
+        """Frees a model once nobody holds it: whoever is in the middle of a request does."""
+        free = model._generator.close if model._generator is not None else self._remover(model._core_name)
+        # In a thread, since it waits for the batch that runs, and the last holder may be an event loop.
+        finalizer = weakref.finalize(model, lambda: threading.Thread(target=free, daemon=True).start())
+        finalizer.atexit = False
+
+    def _remover(self, core_name: str) -> Callable[[], None]:
+        core = self._core
+
+        def remove() -> None:
+            with contextlib.suppress(ModelNotFoundError):  # the engine was closed meanwhile
+                core.remove(core_name)
+
+        return remove
+
+    def _load(
+        self,
+        name: str,
+        core_name: str,
+        path: str | os.PathLike[str],
+        task: str | None,
+        precision: str,
+        device: str,
+    ) -> Model:
+        inputs.check_precision(precision, device)
+        directory = repository.resolve(path)
+        if repository.generates_text(directory):
+            return self._load_language_model(name, directory, task, precision)
+        self._core.add(core_name, os.fspath(directory), task=inputs.task_name(task), precision=precision)
+        info = ModelInfo(
+            name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(core_name)
+        )
+        return Model(self, info, core_name=core_name)
+
+    def _load_language_model(self, name: str, path: Path, task: str | None, precision: str) -> Model:
+        if task not in (None, "generate"):
+            raise InvalidArgumentError(f"task={task!r}: {path} is a language model; its task is 'generate'")
         generator = _core.Generator(
             os.fspath(path),
             precision=precision,
@@ -126,8 +192,7 @@ class Engine:
             max_sequences=self.language.max_sequences,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
-        model = self._models[name] = Model(self, info, generator)
-        return model
+        return Model(self, info, generator)
 
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""
@@ -135,7 +200,7 @@ class Engine:
         if model is not None and model._generator is not None:
             model._generator.close()
         else:
-            self._core.remove(name)
+            self._core.remove(name if model is None else model._core_name)
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises ModelNotFoundError, which lists the names there are."""
@@ -155,7 +220,11 @@ class Engine:
         """Counters and histograms since each model was added: `{"models": {name: {...}}, "language_models": {...}}`."""
         models = list(self._models.items())
         return {
-            "models": {name: self._core.metrics(name) for name, model in models if model._generator is None},
+            "models": {
+                name: self._core.metrics(model._core_name)
+                for name, model in models
+                if model._generator is None
+            },
             "language_models": {
                 name: model._generator.metrics() for name, model in models if model._generator is not None
             },
@@ -168,11 +237,11 @@ class Engine:
                 model._generator.close()
         self._core.close(drain)
 
-    def _release(self, name: str) -> None:
+    def _release(self, model: Model) -> None:
         if self._owned_by_model:
             self.close(drain=False)
-        elif name in self._models:
-            self.remove(name)
+        elif self._models.get(model.name) is model:
+            self.remove(model.name)
 
     def __iter__(self) -> Iterator[ModelInfo]:
         return iter(self.models())

@@ -154,7 +154,7 @@ class GenerateMethods(Runner):
     @property
     def tokenizer(self) -> _core.Tokenizer:
         """The model's tokenizer, the very one that the engine uses."""
-        return self._core.tokenizer(self.info.name) if self._generator is None else self._generator.tokenizer
+        return self._core.tokenizer(self._core_name) if self._generator is None else self._generator.tokenizer
 
     def _language(self) -> _core.Generator:
         self._check_task("generate")

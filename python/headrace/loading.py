@@ -71,7 +71,8 @@ class ModelLoader(threading.Thread):
     """Adds models to the engine, one after another, while its starter imports a web framework.
 
     `waiting` holds the names not there yet, `failed` those that could not be loaded and were not required; `on_failure`
-    hears of each of these at once. `error` is what ended the loading early, or None.
+    hears of each of these at once. `sources` says where each model is, `folders` what may come to hold more of them.
+    `error` is what ended the loading early, or None.
     """
 
     def __init__(
@@ -80,12 +81,15 @@ class ModelLoader(threading.Thread):
         models: dict[str, Wanted],
         *,
         precision: str = "auto",
+        folders: Sequence[str] = (),
         on_failure: Callable[[str, Exception], None] = lambda _name, _error: None,
     ) -> None:
         super().__init__(name="headrace-load", daemon=True)
         self._engine = engine
         self._models = models
-        self._precision = precision
+        self.precision = precision
+        self.sources = {name: model.path for name, model in models.items()}
+        self.folders = list(folders)
         self._on_failure = on_failure
         self.waiting = set(models)
         self.failed: set[str] = set()
@@ -103,7 +107,7 @@ class ModelLoader(threading.Thread):
 
     def _load(self, name: str, model: Wanted) -> None:
         try:
-            self._engine.add(name, model.path, precision=self._precision)
+            self._engine.add(name, model.path, precision=self.precision)
         except (Error, OSError, MemoryError) as error:
             if model.required:
                 raise

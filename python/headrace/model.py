@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +51,12 @@ class ModelInfo:
     similarity: str = ""
     normalized: bool = False
 
+    @property
+    def version(self) -> str:
+        """The number of the folder where a model has numbered ones, else 1."""
+        name = os.path.basename(self.path)
+        return name if name.isascii() and name.isdigit() else "1"
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -64,11 +71,19 @@ class Embeddings:
 class Model(TaskMethods, GenerateMethods, Runner):
     """A loaded model. Made by `headrace.load` or `Engine.add`; safe to use from any number of threads and tasks."""
 
-    def __init__(self, engine: Engine, info: ModelInfo, generator: _core.Generator | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        info: ModelInfo,
+        generator: _core.Generator | None = None,
+        core_name: str | None = None,
+    ) -> None:
         self._engine = engine
         self._core = engine._core
         self._generator = generator
         self.info = info
+        # In the core a model that took the place of another has a name of its own: both are there for a while.
+        self._core_name = core_name or info.name
 
     @property
     def name(self) -> str:
@@ -228,7 +243,7 @@ class Model(TaskMethods, GenerateMethods, Runner):
 
     def close(self) -> None:
         """Gives the model's memory back. A model from `headrace.load` closes its engine with it."""
-        self._engine._release(self.name)
+        self._engine._release(self)
 
     def __enter__(self) -> Self:
         return self
@@ -292,8 +307,8 @@ class Model(TaskMethods, GenerateMethods, Runner):
         terms = make_terms(timeout, priority, admission, queue)
         rest = (truncate, terms.priority, terms.wait, terms.timeout_us, terms.queue)
         if items and not isinstance(items[0], str):
-            return self._core.submit_ids(self.name, items, *rest)
-        return self._core.submit_texts(self.name, items, *rest, prompt)
+            return self._core.submit_ids(self._core_name, items, *rest)
+        return self._core.submit_texts(self._core_name, items, *rest, prompt)
 
     def _embed_long(
         self,
@@ -308,7 +323,7 @@ class Model(TaskMethods, GenerateMethods, Runner):
 
         if not truncate:
             self._core.check_texts(
-                self.name, items, prompt
+                self._core_name, items, prompt
             )  # an over-long text is found now, not after an hour
         vectors = np.empty((len(items), self.info.dimensions), np.float32)
 

@@ -62,6 +62,7 @@ class Runner:
     info: ModelInfo
     _engine: Engine
     _core: CoreEngine
+    _core_name: str
 
     def _check_task(self, task: str) -> None:
         """A model has one task; what is asked of it must be that one."""
@@ -155,7 +156,7 @@ class Runner:
             raise
 
     def _cancel(self, ticket: Ticket) -> None:
-        self._core.cancel(self.info.name, ticket.id)
+        self._core.cancel(self._core_name, ticket.id)
 
     def _wait(self, ticket: Ticket, stop: Stop | None = None) -> None:
         try:

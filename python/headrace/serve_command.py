@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import inputs
 from .errors import InvalidArgumentError
 from .loading import ModelLoader, parse_models
+from .repository import models_in
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -188,7 +189,13 @@ def _serve(given: argparse.Namespace) -> int:
 
     access = _access(options, is_loopback)
     engine = Engine(threads=options.threads, queue_budget=options.queue_budget)
-    loader = ModelLoader(engine, models, precision=options.precision, on_failure=_tell_failure)
+    loader = ModelLoader(
+        engine,
+        models,
+        precision=options.precision,
+        folders=[folder for folder in options.models if models_in(folder)],
+        on_failure=_tell_failure,
+    )
     loader.start()  # weights are read while the web framework is imported
     from .serve.run import Options, run
 

@@ -49,24 +49,18 @@ class Call(Usage):
         """HttpError 403 where the key may not, whether there is such a model or not."""
         self.model = model
         if not self.principal.allows(verb, model):
-            raise HttpError(
-                403,
-                f"the key {self.principal.name!r} may not {verb} the model {model[:128]!r}: it needs the scope "
-                f"{verb}:{model[:128]} or {verb}",
-                code="insufficient_scope",
-                param="model",
-            )
+            raise self._insufficient(f"{verb}:{model[:128]} or {verb}", param="model")
 
     def need(self, verb: str) -> None:
         """HttpError 403 where the key has no such scope."""
         if not self.principal.allows(verb):
-            raise HttpError(
-                403,
-                f"the key {self.principal.name!r} has no scope {verb}"
-                if self.principal is not ANYONE
-                else f"this needs the scope {verb}, so a server with keys: start it with --require-keys",
-                code="insufficient_scope",
-            )
+            raise self._insufficient(verb)
+
+    def _insufficient(self, scope: str, param: str | None = None) -> HttpError:
+        who = f"the key {self.principal.name!r} may not do this: it needs the scope {scope}"
+        if self.principal is ANYONE:
+            who = f"this needs a key of the scope {scope}: start the server with --require-keys"
+        return HttpError(403, who, code="insufficient_scope", param=param)
 
     def withdraw(self) -> None:
         """As if it had not been admitted, but for the request that it counts as."""
@@ -112,7 +106,7 @@ class Access:
         """
         if self.hosts is not None and host is not None and host not in self._known_hosts:
             self._check_host(host)
-        principal = ANYONE if self.ring is None else self._principal(authorization)
+        principal = self.authenticate(authorization)
         if self.audit is not None and self.audit.strict and self.audit.failure is not None:
             raise unaudited()
         try:
@@ -135,10 +129,12 @@ class Access:
         if len(self._known_hosts) < 1000:
             self._known_hosts.add(host)
 
-    def _principal(self, authorization: str | None) -> Principal:
+    def authenticate(self, authorization: str | None) -> Principal:
+        """Who asks. HttpError 401 for nobody known, 503 where that cannot be told."""
+        if self.ring is None:
+            return ANYONE
         from ..security.keyring import KeyRefused, KeysUnavailable
 
-        assert self.ring is not None
         if authorization is None:
             raise unauthenticated("there is no key: send the header `authorization: Bearer KEY`")
         if authorization[: len(_BEARER)].lower() != _BEARER:

@@ -1,301 +1,47 @@
-"""The Open Inference Protocol over gRPC, with health and reflection, on the event loop of the HTTP server.
-
-Everything behind a message is what HTTP has: keys, limits and the record (access.py), models (inference_models.py),
-errors (errors.py). grpcio itself costs about 0.2 ms a request in Python.
-"""
+"""A gRPC server with the Open Inference Protocol, health and reflection, on the event loop of the HTTP server."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-try:
-    import grpc
-    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-    from grpc_reflection.v1alpha import reflection
-except ImportError as error:
-    raise ImportError(f"gRPC needs {error.name}: run: pip install 'headrace[grpc]'") from None
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
-from google.protobuf import json_format
-
-from ..generation import Sampling, Terms
-from ..usage import current_usage
-from . import inference_models as models
-from .access import Call
-from .errors import HttpError, explain
-from .grpc_messages import METHODS, POOL, SERVICE, message, read_request, write_response
-from .inference_tasks import split_parameters
-from .inference_tensors import read_texts
-from .service import Service, request_id
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-# What tells whether the server lives needs no key.
-OPEN_METHODS = frozenset(
-    {f"/{SERVICE}/ServerLive", f"/{SERVICE}/ServerReady", "/grpc.health.v1.Health/Check"}
+from .errors import HttpError
+from .grpc_messages import METHODS, POOL, SERVICE, message
+from .grpc_methods import (
+    OPEN_METHODS,
+    STATUS,
+    Context,
+    Servicer,
+    authorization,
+    stream_handler,
+    unary_handler,
 )
-_STATUS = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.FAILED_PRECONDITION,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    421: grpc.StatusCode.PERMISSION_DENIED,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    499: grpc.StatusCode.CANCELLED,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
+from .service import Service
+
+_STREAM = f"/{SERVICE}/ModelStreamInfer"
 _ANSWER_BYTES = 256 << 20  # of an answer; a request's limit is that of HTTP's bodies
-_STREAMED_AT_A_TIME = 32  # requests of one stream under way
-
-Context = Any  # grpc.aio.ServicerContext, which is generic only for type checkers
-Handler = Callable[["Servicer", Any, Context], Awaitable["Message"]]
-
-
-class Servicer:
-    """The methods of GRPCInferenceService, each with the name it has there."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-
-    async def ServerLive(self, request: Any, context: Context) -> Message:
-        return _made("ServerLiveResponse", live=True)
-
-    async def ServerReady(self, request: Any, context: Context) -> Message:
-        try:
-            self.service.check_ready()
-        except HttpError:
-            return _made("ServerReadyResponse", ready=False)
-        return _made("ServerReadyResponse", ready=True)
-
-    async def ModelReady(self, request: Any, context: Context) -> Message:
-        models.found(self.service, request.name, request.version)
-        return _made("ModelReadyResponse", ready=True)
-
-    async def ServerMetadata(self, request: Any, context: Context) -> Message:
-        return _parsed("ServerMetadataResponse", models.server_metadata())
-
-    async def ModelMetadata(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.name, request.version)
-        return _parsed("ModelMetadataResponse", models.metadata(model))
-
-    async def ModelConfig(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.name, request.version)
-        config = {
-            **models.config(model),
-            "model_transaction_policy": {"decoupled": model.info.task == "generate"},
-        }
-        return _parsed("ModelConfigResponse", {"config": config})
-
-    async def ModelStatistics(self, request: Any, context: Context) -> Message:
-        names = [info.name for info in self.service.models()]
-        if request.name:
-            names = [models.found(self.service, request.name, request.version).name]
-        return _parsed("ModelStatisticsResponse", models.statistics(self.service, names))
-
-    async def RepositoryIndex(self, request: Any, context: Context) -> Message:
-        return _parsed("RepositoryIndexResponse", {"models": models.index(self.service, request.ready)})
-
-    async def ModelInfer(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.model_name, request.model_version)
-        wanted, raw = read_request(request)
-        outputs = await models.infer(model, wanted, raw, context.time_remaining())
-        return write_response(model.name, models.VERSION, wanted, outputs)
-
-    async def stream(self, request: Any, context: Context) -> AsyncIterator[Message]:
-        """The answers to one request of ModelStreamInfer: of a language model a piece of text each."""
-        model = models.found(self.service, request.model_name, request.model_version)
-        if model.info.task != "generate":
-            yield await self.ModelInfer(request, context)
-            return
-        wanted, raw = read_request(request)
-        tensors = models.tensors_of(model.info)
-        own, timeout = split_parameters(tensors, wanted.parameters)
-        [prompt] = read_texts(wanted, raw, tensors.inputs)["text_input"]
-        call = current_usage.get()
-        tenant = call.principal.tenant if isinstance(call, Call) else ""
-        stream = await model.abegin(
-            prompt, Sampling(**own), Terms(timeout=timeout, priority="interactive", tenant=tenant)
-        )
-        [spec] = tensors.outputs(model.info)
-        async for piece in model.apieces(stream):
-            answer = write_response(model.name, models.VERSION, wanted, {spec.name: (spec, [piece.text])})
-            is_last: Any = answer
-            is_last.parameters["triton_final_response"].bool_param = piece.finish_reason is not None
-            yield answer
-
-
-def _made(name: str, **fields: Any) -> Message:
-    made: Message = message(name)(**fields)
-    return made
-
-
-def _parsed(name: str, fields: dict[str, Any]) -> Message:
-    made: Message = json_format.ParseDict(fields, message(name)())
-    return made
-
-
-class _Admission:
-    """Admits a call, counts it and records it, as the guard does for HTTP."""
-
-    def __init__(self, service: Service, route: str, context: Context, size: int) -> None:
-        self._service = service
-        self._route = route
-        self._start = time.perf_counter()
-        self.status = 499  # unless it comes to an end of its own
-        metadata = dict(context.invocation_metadata() or ())
-        given = metadata.get("x-request-id")
-        self.identity = request_id(given if isinstance(given, str) else None)
-        self._context = context
-        self._metadata = metadata
-        self._size = size
-        self._call: Call | None = None
-
-    def admit(self) -> None:
-        """HttpError where it may not go on."""
-        if f"/{self._route}" not in OPEN_METHODS:
-            self._call = admitted(self._service, self._metadata, self.identity, self._size)
-        if self._call is not None:
-            self._call.route = self._route
-            current_usage.set(self._call)  # of this call's own task
-
-    async def abort(self, error: BaseException) -> None:
-        told = explain(error, self.identity)
-        self.status = told.status
-        if self._call is None and self._service.access is not None:
-            self._service.access.refuse(told.status, "grpc")
-        trailing = [("x-request-id", self.identity)]
-        trailing += [
-            (name.decode(), value.decode()) for name, value in told.headers if name.startswith(b"retry")
-        ]
-        self._context.set_trailing_metadata(tuple(trailing))
-        await self._context.abort(_STATUS.get(told.status, grpc.StatusCode.INTERNAL), told.message)
-
-    async def recorded(self) -> bool:
-        """Records a call that is done; False where it had to be durable and is not."""
-        access, call = self._service.access, self._call
-        if access is None or call is None:
-            return True
-        self._call = None
-        if access.audit is None or not access.audit.strict:
-            access.finish(call, self.status)
-            return True
-        return await access.finish_durably(call, self.status)
-
-    def close(self) -> None:
-        if self._call is not None and self._service.access is not None:
-            self._service.access.finish(self._call, self.status)
-        self._service.metrics.observe(self._route, self.status, time.perf_counter() - self._start)
-
-
-def admitted(service: Service, metadata: dict[str, Any], identity: str, size: int) -> Call | None:
-    """The call that may go on; None where the server has nothing that admits."""
-    if service.access is None:
-        return None
-    authorization = metadata.get("authorization")
-    # Whoever can speak gRPC is no browser led here by a foreign name, so the host is not checked.
-    return service.access.admit(
-        None, authorization if isinstance(authorization, str) else None, identity, size
-    )
-
-
-def _unary(servicer: Servicer, name: str) -> Any:
-    handler: Handler = getattr(type(servicer), name)
-    route = f"{SERVICE}/{name}"
-
-    async def answer(request: Any, context: Context) -> Message | None:
-        admission = _Admission(servicer.service, route, context, request.ByteSize())
-        try:
-            admission.admit()
-            response = await handler(servicer, request, context)
-            admission.status = 200
-            if not await admission.recorded():
-                raise HttpError(503, "the audit log cannot be written", code="audit_unavailable")
-            return response
-        except Exception as error:
-            if isinstance(error, grpc.aio.AbortError):
-                raise
-            await admission.abort(error)
-            return None
-        finally:
-            admission.close()
-
-    return answer
-
-
-def _stream(servicer: Servicer) -> Any:
-    route = f"{SERVICE}/ModelStreamInfer"
-    Response = message("ModelStreamInferResponse")
-
-    async def one(request: Any, context: Context, answers: asyncio.Queue[Message | None]) -> None:
-        admission = _Admission(servicer.service, route, context, request.ByteSize())
-        try:
-            admission.admit()
-            async for answer in servicer.stream(request, context):
-                await answers.put(Response(infer_response=answer))
-            admission.status = 200
-            if not await admission.recorded():
-                raise HttpError(503, "the audit log cannot be written", code="audit_unavailable")
-        except Exception as error:
-            told = explain(error, admission.identity)
-            admission.status = told.status
-            failed = Response(error_message=told.message)
-            failed.infer_response.id = request.id
-            await answers.put(failed)
-        finally:
-            admission.close()
-
-    async def answer(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Message]:
-        """Answers come as they are ready; each has its request's id."""
-        answers: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=64)
-        slots = asyncio.Semaphore(_STREAMED_AT_A_TIME)
-        tasks: set[asyncio.Task[None]] = set()
-
-        def ended(task: asyncio.Task[None]) -> None:
-            tasks.discard(task)
-            slots.release()
-
-        async def read() -> None:
-            async for request in requests:
-                await slots.acquire()
-                task = asyncio.create_task(one(request, context, answers))
-                tasks.add(task)
-                task.add_done_callback(ended)
-            await asyncio.gather(*tasks)
-            await answers.put(None)
-
-        reader = asyncio.create_task(read())
-        try:
-            while (found := await answers.get()) is not None:
-                yield found
-        finally:
-            for task in (reader, *tasks):
-                task.cancel()
-
-    return answer
 
 
 class _KeysFirst(grpc.aio.ServerInterceptor):
-    """Refuses methods that are not ours to admit, such as reflection's, without a key."""
+    """Refuses methods that do not admit their calls themselves, such as reflection's, and streams, without a key."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         method: str = details.method
-        if self._service.access is None or method in OPEN_METHODS or method.startswith(f"/{SERVICE}/"):
+        access = self._service.access
+        admits_itself = method.startswith(f"/{SERVICE}/") and method != _STREAM
+        if access is None or method in OPEN_METHODS or admits_itself:
             return await continuation(details)
         try:
-            admitted(self._service, dict(details.invocation_metadata or ()), request_id(None), 0)
+            access.authenticate(authorization(dict(details.invocation_metadata or ())))
         except HttpError as error:
-            told, status = str(error), _STATUS.get(error.status, grpc.StatusCode.INTERNAL)
-            self._service.access.refuse(error.status, "grpc")
+            told, status = str(error), STATUS.get(error.status, grpc.StatusCode.INTERNAL)
+            access.refuse(error.status, "grpc")
 
             async def refuse(_: Any, context: Context) -> Any:
                 await context.abort(status, told)
@@ -340,18 +86,16 @@ class GrpcServer:
             ],
         )
         servicer = Servicer(service)
-        handlers = {}
+        handlers: dict[str, Any] = {}
         for method in METHODS:
-            answer = _message_class(method.output_type)
-            if method.name == "ModelStreamInfer":
+            write = message(method.output_type.name).SerializeToString
+            if method.client_streaming:
                 handlers[method.name] = grpc.stream_stream_rpc_method_handler(
-                    _stream(servicer), _message_class(method.input_type).FromString, answer.SerializeToString
+                    stream_handler(servicer), response_serializer=write
                 )
-            elif hasattr(servicer, method.name):
+            else:
                 handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                    _unary(servicer, method.name),
-                    _message_class(method.input_type).FromString,
-                    answer.SerializeToString,
+                    unary_handler(servicer, method.name), response_serializer=write
                 )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -399,10 +143,6 @@ class _Pools:
                 return common(*arguments)
 
         return find
-
-
-def _message_class(descriptor: Any) -> Any:
-    return message(descriptor.name)
 
 
 def _credentials(chain: str, key: str, authority: str | None) -> Any:

@@ -14,6 +14,7 @@ from . import inference_models as models
 from .answer import Answer
 from .errors import invalid
 from .inference_tensors import InferRequest, write_outputs
+from .model_control import handler, load, unload
 from .requests import decode, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
@@ -74,8 +75,8 @@ async def _config(service: Service, request: Request) -> Response:
 
 async def _statistics(service: Service, request: Request) -> Response:
     is_one = "name" in request.path_params
-    names = [_found(service, request).name] if is_one else [info.name for info in service.models()]
-    return _json(models.statistics(service, names))
+    infos = [_found(service, request).info] if is_one else service.models()
+    return _json(models.statistics(service, infos))
 
 
 async def _index(service: Service, request: Request) -> Response:
@@ -97,7 +98,7 @@ async def _infer(service: Service, request: Request) -> Response:
     model = _found(service, request)
     with DisconnectWatch(request):
         outputs = await models.infer(model, wanted, memoryview(body)[size:])
-    head = {"model_name": model.name, "model_version": models.VERSION}
+    head = {"model_name": model.name, "model_version": model.info.version}
     if wanted.id is not None:
         head["id"] = wanted.id
     answer, json_size = write_outputs(head, wanted, outputs)
@@ -116,6 +117,11 @@ ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
     ("GET", "/v2/health/ready"): (_ready, "200 when requests are welcome"),
     ("GET", "/v2/models/stats"): (_statistics, "Statistics of every model"),
     ("POST", "/v2/repository/index"): (_index, "Every model and its state"),
+    ("POST", "/v2/repository/models/{name}/load"): (
+        handler(load),
+        "Load a model, or a version in place of another",
+    ),
+    ("POST", "/v2/repository/models/{name}/unload"): (handler(unload), "Stop serving a model"),
 }
 for _path in (_MODEL, _VERSION):
     ROUTES |= {

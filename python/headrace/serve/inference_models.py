@@ -19,15 +19,16 @@ from .service import Service
 if TYPE_CHECKING:
     from ..model import Model, ModelInfo
 
-VERSION = "1"  # of every model: the engine serves one of each name
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]
 
 
 def found(service: Service, name: str, version: str) -> Model:
     """The model of that name, in the one version that there is; an empty version is any."""
     model = find_model(service, name)
-    if version not in ("", VERSION):
-        raise HttpError(404, f"model {model.name!r} has no version {version[:32]!r}: there is {VERSION!r}")
+    if version not in ("", model.info.version):
+        raise HttpError(
+            404, f"model {model.name!r} has no version {version[:32]!r}: there is {model.info.version!r}"
+        )
     return model
 
 
@@ -43,7 +44,7 @@ def metadata(model: Model) -> dict[str, Any]:
     info, tensors = model.info, tensors_of(model.info)
     return {
         "name": info.name,
-        "versions": [VERSION],
+        "versions": [info.version],
         "platform": f"headrace_{info.task}",
         "inputs": [spec.described() for spec in tensors.inputs],
         "outputs": [spec.described() for spec in tensors.outputs(info)],
@@ -65,7 +66,7 @@ def config(model: Model) -> dict[str, Any]:
         "max_batch_size": 0,  # the first dimension is written out, and batches are the engine's own affair
         "input": [described(spec) for spec in tensors.inputs],
         "output": [described(spec) for spec in tensors.outputs(info)],
-        "version_policy": {"specific": {"versions": [int(VERSION)]}},
+        "version_policy": {"specific": {"versions": [int(info.version)]}},
         "parameters": {
             "task": {"string_value": info.task},
             "precision": {"string_value": info.precision},
@@ -73,13 +74,14 @@ def config(model: Model) -> dict[str, Any]:
     }
 
 
-def statistics(service: Service, models: list[str]) -> dict[str, Any]:
+def statistics(service: Service, models: list[ModelInfo]) -> dict[str, Any]:
     """The engine's own counters, in nanoseconds where the protocol wants times."""
     stats = service.engine.stats()
-    return {"model_stats": [_counted(name, stats) for name in models]}
+    return {"model_stats": [_counted(info, stats) for info in models]}
 
 
-def _counted(name: str, stats: dict[str, Any]) -> dict[str, Any]:
+def _counted(info: ModelInfo, stats: dict[str, Any]) -> dict[str, Any]:
+    name = info.name
     found = stats["models"].get(name)
     values = found or stats["language_models"].get(name, {})
     failed = sum(values.get(kind, 0) for kind in ("refused", "expired", "cancelled", "failed"))
@@ -99,7 +101,7 @@ def _counted(name: str, stats: dict[str, Any]) -> dict[str, Any]:
     nothing = {"count": requests, "ns": 0}
     return {
         "name": name,
-        "version": VERSION,
+        "version": info.version,
         "last_inference": 0,
         "inference_count": values.get("sequences", requests),
         "execution_count": batches,
@@ -119,7 +121,7 @@ def _counted(name: str, stats: dict[str, Any]) -> dict[str, Any]:
 
 def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
     """Every model that is served, is being loaded, or could not be."""
-    rows = [{"name": info.name, "version": VERSION, "state": "READY"} for info in service.models()]
+    rows = [{"name": info.name, "version": info.version, "state": "READY"} for info in service.models()]
     if not only_ready:
         loading, failed = service.visible(service.loading), service.visible(service.failed)
         rows += [{"name": name, "state": "LOADING", "reason": ""} for name in loading]

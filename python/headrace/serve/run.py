@@ -240,6 +240,9 @@ def _serve(
     service: Service = app.state.headrace
     service.loading = loader.waiting
     service.failed = loader.failed
+    service.sources = loader.sources
+    service.folders = loader.folders
+    service.precision = loader.precision
     config = uvicorn.Config(
         app,
         http=partial(Connection, service),  # type: ignore[arg-type]  # uvicorn only calls it

@@ -57,6 +57,9 @@ class Service:
         self.metrics = HttpMetrics()
         self.loading: set[str] = set()
         self.failed: set[str] = set()
+        self.sources: dict[str, str] = {}  # where the models are that may be loaded, by name
+        self.folders: list[str] = []  # and folders that hold more of them
+        self.precision = "auto"
         self.draining = False
         self.grpc_port: int | None = None  # once it listens
         self.registry: CollectorRegistry | None = None  # made by the first /metrics

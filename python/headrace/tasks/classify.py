@@ -44,7 +44,7 @@ class ClassifyJob(Job[list[Label]]):
 
     def check(self, model: Model) -> None:
         if not self._truncate and isinstance(self.items[0], str):
-            model._core.check_texts(model.name, list(self.items))
+            model._core.check_texts(model._core_name, list(self.items))
 
     def submit(self, model: Model, items: Sequence[Any], terms: Terms) -> _core.Ticket:
         if isinstance(items[0], str):

@@ -29,7 +29,13 @@ class FillMaskJob(Job[list[list[Candidate]]]):
 
     def submit(self, model: Model, items: Sequence[str], terms: Terms) -> _core.Ticket:
         return model._core.submit_texts(
-            model.name, list(items), self._truncate, terms.priority, terms.wait, terms.timeout_us, terms.queue
+            model._core_name,
+            list(items),
+            self._truncate,
+            terms.priority,
+            terms.wait,
+            terms.timeout_us,
+            terms.queue,
         )
 
     def read(self, model: Model, items: Sequence[str], ticket: _core.Ticket) -> list[list[list[Candidate]]]:

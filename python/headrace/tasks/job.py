@@ -69,7 +69,7 @@ def submit_inputs(
 ) -> _core.Ticket:
     """Texts or pairs as sequences with types; with a stride, as windows."""
     return model._core.submit_inputs(
-        model.name, texts, pairs, argument, first_argument, truncate, stride, window,
+        model._core_name, texts, pairs, argument, first_argument, truncate, stride, window,
         terms.priority, terms.wait, terms.timeout_us, terms.queue,
     )  # fmt: skip
 
