@@ -1,0 +1,49 @@
+"""A server with keys, and keys for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from conftest import Server
+
+from headrace.catalogue import Catalogue
+from headrace.security.keys import Pepper, make_key
+
+BODY = {"model": "minilm", "input": "a mill wheel"}
+
+
+class Guarded:
+    """A server with keys, and keys for it."""
+
+    def __init__(self, folder: Path, *arguments: str, database: str | None = None) -> None:
+        self.folder = folder
+        self.pepper = Pepper.find(folder, create=True)
+        self.catalogue = Catalogue(database or f"sqlite:///{folder}/catalogue.sqlite")
+        self.keys = {
+            "all": self.key("infer", "manage", "metrics"),
+            "minilm": self.key("infer:minilm"),
+            "other": self.key("infer:other", "manage:minilm"),
+            "metrics": self.key("metrics"),
+        }
+        more = () if database is None else ("--database", database)
+        self.server = Server(
+            *arguments, "--require-keys", "--state", str(folder), *more, "--queue-budget", "60"
+        )
+
+    def key(self, *scopes: str, **options: Any) -> str:
+        text, key = make_key(self.pepper, "-".join(scopes).replace(":", "."), scopes, **options)
+        self.catalogue.add(key)
+        return text
+
+    def client(self, key: str) -> httpx2.Client:
+        headers = {"authorization": f"Bearer {self.keys.get(key, key)}"}
+        return httpx2.Client(base_url=self.server.url, headers=headers, timeout=60)
+
+    def __enter__(self) -> Guarded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.catalogue.close()
+        self.server.__exit__()
