@@ -121,6 +121,10 @@ def _add_access_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--database", metavar="URL", help="of keys: sqlite:///FILE or postgresql://USER@HOST/NAME "
                        "(default: a file in the server's folder)")  # fmt: skip
     group.add_argument(
+        "--oidc-issuer", metavar="URL", help="take this issuer's tokens, with scopes as keys have them"
+    )
+    group.add_argument("--oidc-audience", metavar="NAME", help="what its tokens for this server have as aud")
+    group.add_argument(
         "--redis", metavar="URL", help="limits shared with other servers, such as redis://HOST:6379/0"
     )
     group.add_argument("--audit", action="store_true", help="record who asked what when, without texts")
@@ -221,7 +225,7 @@ def _serve(given: argparse.Namespace) -> int:
             names += f" (without {', '.join(sorted(loader.failed))})"
         route, fields = _EXAMPLES[infos[0].task]
         body = {"model": infos[0].name, **fields}
-        key = ' -H "authorization: Bearer $KEY"' if options.require_keys else ""
+        key = ' -H "authorization: Bearer $KEY"' if access.asks else ""
         also = "" if grpc_port is None else f"; gRPC on port {grpc_port}"
         print(
             f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs{also})\n"
@@ -259,7 +263,7 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
     from .serve.access import Access
 
     folder = Path(options.state).expanduser() if options.state else default_folder()
-    ring = audit = None
+    ring = issuer = audit = None
     if options.require_keys:
         from .security.keyring import KeyRing
         from .security.keys import Pepper
@@ -271,8 +275,16 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
                 "headrace: WARNING: there is no key, so nobody can use this server: `headrace keys create` makes one",
                 file=sys.stderr,
             )
-    elif options.redis or options.database:
-        raise InvalidArgumentError("--redis and --database are for keys: add --require-keys")
+    if (options.oidc_issuer is None) != (options.oidc_audience is None):
+        raise InvalidArgumentError("tokens need both --oidc-issuer and --oidc-audience")
+    if options.oidc_issuer is not None:
+        from .security.oidc import Issuer
+
+        issuer = Issuer(options.oidc_issuer, options.oidc_audience)
+    if ring is None and options.database:
+        raise InvalidArgumentError("--database is for keys: add --require-keys")
+    if ring is None and issuer is None and options.redis:
+        raise InvalidArgumentError("--redis is for the limits of keys: add --require-keys")
     if options.audit or options.audit_strict:
         from .security.audit import AuditLog, find_key
 
@@ -281,7 +293,7 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
         audit = AuditLog(folder / "audit", key, strict=options.audit_strict)
     names = [*_LOOPBACK_NAMES, *(options.allowed_host or [])]
     is_any = "*" in names or not (is_loopback or options.allowed_host)
-    return Access(ring=ring, audit=audit, hosts=None if is_any else names)
+    return Access(ring=ring, issuer=issuer, audit=audit, hosts=None if is_any else names)
 
 
 def _tell_failure(name: str, error: Exception) -> None:
@@ -302,7 +314,10 @@ def _check_host(options: argparse.Namespace) -> bool:
         return True
     missing = [
         what
-        for what, is_there in (("keys", options.require_keys), ("TLS", options.tls_cert is not None))
+        for what, is_there in (
+            ("keys", options.require_keys or options.oidc_issuer),
+            ("TLS", options.tls_cert is not None),
+        )
         if not is_there
     ]
     if not missing:

@@ -21,6 +21,7 @@ from .errors import HttpError
 if TYPE_CHECKING:
     from ..security.audit import AuditLog
     from ..security.keyring import KeyRing
+    from ..security.oidc import Issuer
 
 # Of whoever watches over the server, who has no key: whether it lives and is ready, and no more.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
@@ -81,7 +82,7 @@ class Access:
     """The parts that a server has; without any of them everything is allowed to everyone.
 
     Args:
-        ring: the keys; None: no key is asked for.
+        ring: the keys, and `issuer` the one whose tokens are taken as well; without both, no key is asked for.
         hosts: names that requests may give this server; None: any.
     """
 
@@ -89,15 +90,22 @@ class Access:
         self,
         *,
         ring: KeyRing | None = None,
+        issuer: Issuer | None = None,
         quotas: Quotas | None = None,
         audit: AuditLog | None = None,
         hosts: Iterable[str] | None = None,
     ) -> None:
         self.ring = ring
+        self.issuer = issuer
         self.quotas = quotas or Quotas()
         self.audit = audit
         self.hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
         self._known_hosts: set[str] = set()  # as they were written, with ports
+
+    @property
+    def asks(self) -> bool:
+        """Whether requests need a key or a token."""
+        return self.ring is not None or self.issuer is not None
 
     def admit(self, host: str | None, authorization: str | None, identity: str, body_bytes: int) -> Call:
         """The call, named `identity`, that may go on; None for the host leaves it unchecked.
@@ -131,7 +139,7 @@ class Access:
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Who asks. HttpError 401 for nobody known, 503 where that cannot be told."""
-        if self.ring is None:
+        if not self.asks:
             return ANYONE
         from ..security.keyring import KeyRefused, KeysUnavailable
 
@@ -140,11 +148,17 @@ class Access:
         if authorization[: len(_BEARER)].lower() != _BEARER:
             raise unauthenticated("the header must read `authorization: Bearer KEY`")
         try:
-            return self.ring.authenticate(authorization[len(_BEARER) :].strip())
+            return self._checked(authorization[len(_BEARER) :].strip())
         except KeyRefused as error:
             raise unauthenticated(str(error)) from None
         except KeysUnavailable as error:
             raise HttpError(503, str(error), code="keys_unavailable") from None
+
+    def _checked(self, text: str) -> Principal:
+        if self.issuer is not None and (self.ring is None or not text.startswith("hr_")):
+            return self.issuer.authenticate(text)
+        assert self.ring is not None
+        return self.ring.authenticate(text)
 
     def limit_headers(self, call: Call) -> list[Header]:
         """x-ratelimit-* of a key with limits."""
