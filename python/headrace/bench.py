@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             texts = [line.strip() for line in file if line.strip()]
     results = []
     with _server(options.url) as url:
-        with Client(url) as client:
+        with Client(url, api_key=options.key) as client:
             listed = [model["id"] for model in client.models()]
             model = options.model or listed[0]
             client.embed(texts[:1], model=model)  # an unknown model is told here, in words
@@ -118,9 +118,13 @@ async def _measure(
 
     shown = watch if sys.stderr.isatty() else None
     if open_mode:
-        result = await open_loop(url, bodies, rate=point, seconds=options.seconds, watch=shown)
+        result = await open_loop(
+            url, bodies, rate=point, seconds=options.seconds, key=options.key, watch=shown
+        )
     else:
-        result = await closed_loop(url, bodies, connections=int(point), seconds=options.seconds, watch=shown)
+        result = await closed_loop(
+            url, bodies, connections=int(point), seconds=options.seconds, key=options.key, watch=shown
+        )
     if shown is not None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     return result

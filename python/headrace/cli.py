@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
     models = command("models", _models, "List the demo models, or those of a running server.")
     models.add_argument("--url", help="server to ask, such as http://127.0.0.1:8000")
+    models.add_argument("--key", help="where the server requires one")
     models.add_argument("--json", action="store_true")
 
     bench = command(
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--threads", help="with --kernels: such as 1,2 (default: one, and one a core)")
     bench.add_argument("--url", help="server to measure (default: one of its own with the demo model)")
     bench.add_argument("--model", help="default: the server's first")
+    bench.add_argument("--key", help="where the server requires one")
     bench.add_argument(
         "--connections",
         default="32",
@@ -206,7 +208,7 @@ def _models(options: argparse.Namespace) -> int:
     if options.url is not None:
         from .client import Client
 
-        with Client(options.url) as client:
+        with Client(options.url, api_key=options.key) as client:
             rows = client.models()
     else:
         from .repository import demo_models

@@ -78,7 +78,7 @@ class Target:
     Callbacks instead of tasks: what the generator costs, the server under test lacks.
     """
 
-    def __init__(self, url: str, bodies: Sequence[bytes]) -> None:
+    def __init__(self, url: str, bodies: Sequence[bytes], key: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or parts.hostname is None:
             raise InvalidArgumentError(f"url={url!r}: must be http://HOST:PORT/PATH")
@@ -88,6 +88,8 @@ class Target:
         head = (
             f"POST {parts.path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
         )
+        if key is not None:
+            head += f"authorization: Bearer {key}\r\n"
         self._payloads = [f"{head}content-length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
         self._next = 0
         self._free: list[_Connection] = []

@@ -88,10 +88,16 @@ Watch = Callable[[Result, float], None]
 
 
 async def closed_loop(
-    url: str, bodies: Sequence[bytes], *, connections: int, seconds: float, watch: Watch | None = None
+    url: str,
+    bodies: Sequence[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    key: str | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Keeps `connections` requests under way for `seconds`; `watch(result, elapsed)` is called now and then."""
-    target = Target(url, bodies)
+    target = Target(url, bodies, key)
     result = Result("closed", seconds, connections)
     loop = asyncio.get_running_loop()
     all_ended = asyncio.Event()
@@ -134,10 +140,11 @@ async def open_loop(
     seconds: float,
     patience: float = 10.0,
     seed: int = 1,
+    key: str | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Requests due at random times, `rate` a second for `seconds`; `patience` more for the last answers."""
-    target = Target(url, bodies)
+    target = Target(url, bodies, key)
     result = Result("open", seconds, 0, rate)
     source = random.Random(seed)
     loop = asyncio.get_running_loop()
