@@ -25,5 +25,6 @@ void register_vector_index(pybind11::module_& module);
 void register_language_model(pybind11::module_& module);
 void register_generator(pybind11::module_& module);
 void register_gguf(pybind11::module_& module);
+void register_personal_data(pybind11::module_& module);
 
 }  // namespace headrace

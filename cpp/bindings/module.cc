@@ -20,4 +20,5 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_language_model(module);
   headrace::register_generator(module);
   headrace::register_gguf(module);
+  headrace::register_personal_data(module);
 }

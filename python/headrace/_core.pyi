@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'Padded', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -519,6 +519,32 @@ class GgufFile:
         """
         float32: the numbers that the tensor stands for.
         """
+class PersonalDataStream:
+    """
+    Finds personal data in text that arrives in pieces.
+    """
+    def feed(self, piece: typing.Any) -> tuple[str, list[tuple[str, int, int]]]:
+        """
+        Takes a piece; returns the text that is settled by now, and its findings.
+        """
+    def finish(self) -> tuple[str, list[tuple[str, int, int]]]:
+        """
+        The rest and its findings; another text may follow.
+        """
+class PersonalDataFinder:
+    """
+    Finds personal data of some kinds. Thread-safe.
+    """
+    def __init__(self, kinds: collections.abc.Sequence[str], *, placeholders: bool = False) -> None:
+        ...
+    def find(self, text: typing.Any) -> list[tuple[str, int, int]]:
+        """
+        (kind, begin, end) for each finding, in their order; offsets in characters.
+        """
+    def stream(self) -> PersonalDataStream:
+        """
+        For a text that arrives in pieces.
+        """
 def available_cpus() -> int:
     """
     Processors this process may run on.
@@ -547,9 +573,13 @@ def measure_peak_gflops(isa: str = 'auto', threads: typing.SupportsInt | typing.
     """
     GFLOP/s (GOP/s in int8) on registers alone: the ceiling for every kernel of that table.
     """
-def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str, str | None, str | None] | None:
+def personal_data_kinds() -> list[str]:
     """
-    Where the body of the plain POST at the start of `data` begins and ends, with its host, x-request-id and authorization; None for anything unusual.
+    The names of the kinds of personal data that can be found.
+    """
+def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str | None] | None:
+    """
+    Where the body of the plain POST at the start of `data` begins and ends, with its x-request-id; None for anything unusual.
     """
 def prefer_latency() -> bool:
     """
