@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from . import audit_command, chat_command, inputs, key_command, serve_command, task_commands
+from . import audit_command, chat_command, inputs, key_command, mask_command, serve_command, task_commands
 from .errors import Error, InvalidArgumentError
 
 _EMBED_HELP = """\
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
     task_commands.add(command)
     chat_command.add(command)
+    mask_command.add(command)
 
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)
     tokenize.add_argument("model", metavar="MODEL", help="folder, demo:minilm, or a tokenizer's file")
