@@ -43,6 +43,11 @@ constexpr std::u32string_view kStopsBehind = U"\u5e74\u6708\u65e5\u5929\u8bf4\u8
 constexpr std::u32string_view kPrepositions = U"\u4e8e\u81f3\u7ed9\u8fbe";
 constexpr std::u32string_view kVerbs = U"\u4f4d\u843d\u5c45\u9001\u5bc4\u4f4f\u62b5\u53d1";
 
+// middle, east, west, south, north
+constexpr std::u32string_view kSides = U"\u4e2d\u4e1c\u897f\u5357\u5317";
+// The first four heavenly stems, which tell houses of one number apart.
+constexpr std::u32string_view kStems = U"\u7532\u4e59\u4e19\u4e01";
+
 constexpr char32_t kNumber = 0x53F7;    // hao
 constexpr char32_t kBuilding = 0x697C;  // lou
 constexpr char32_t kCourt = 0x9662;     // yuan
@@ -123,7 +128,11 @@ size_t address_begin(const Chain& chain) {
   const size_t none = chain.size;
   const size_t first = behind_stops(chain);
   if (chain.size < first + 2) return none;
-  const size_t last = chain.size - 1;
+  size_t last = chain.size - 1;
+  // the middle, or a side, of a long street: "dadao zhong"
+  if (is_in(kSides, chain.c[last]) && chain.size > first + 3 &&
+      (is_in(kStreets, chain.c[last - 1]) || chain.c[last - 1] == kWay))
+    --last;
   const char32_t before = chain.c[last - 1];
   bool street = is_in(kStreets, chain.c[last]);
   if (chain.c[last] == kAlleyEnd) street = before == kAlley;
@@ -219,7 +228,10 @@ std::optional<ByteRange> cn_address_at(std::string_view text, size_t at, size_t 
   size_t end = unit_end(text, at);
   if (end == at) return std::nullopt;
   size_t behind_chain = at;
-  if (at > floor && character_before(text, at).c == ' ') behind_chain -= character_before(text, at).size;
+  if (at > floor && is_in(kStems, character_before(text, at).c))
+    behind_chain -= character_before(text, at).size;
+  if (behind_chain > floor && character_before(text, behind_chain).c == ' ')
+    behind_chain -= character_before(text, behind_chain).size;
   const Chain chain = chain_before(text, behind_chain, floor);
   const size_t begin = address_begin(chain);
   if (begin == chain.size) return std::nullopt;
@@ -227,9 +239,11 @@ std::optional<ByteRange> cn_address_at(std::string_view text, size_t at, size_t 
   constexpr size_t kLongestName = 8;
   for (int units = 0; units < 5; ++units) {
     size_t place = end;
-    if (character(text, place).c == ' ') place += character(text, place).size;
+    // Behind a space only the next unit belongs to it: a name there may be that of another place.
+    const bool apart = character(text, place).c == ' ';
+    if (apart) place += character(text, place).size;
     size_t unit = unit_end(text, place);
-    for (size_t i = 0; unit == place && i < kLongestName; ++i) {
+    for (size_t i = 0; !apart && unit == place && i < kLongestName; ++i) {
       const Character next = character(text, place);
       if (!is_chinese(next.c) || is_in(kStops, next.c) || is_in(kStopsBehind, next.c)) break;
       place += next.size;
@@ -239,8 +253,10 @@ std::optional<ByteRange> cn_address_at(std::string_view text, size_t at, size_t 
     end = unit;
   }
   // A room's number may stand without a suffix: "3 danyuan 502".
-  const size_t room = label_size(text, end);
-  if (room >= 3 && room <= 6 && is_ascii_digit(folded_at(text, end))) end += room;
+  size_t room = end;
+  size_t num_digits = 0;
+  for (; is_ascii_digit(folded_at(text, room)); ++num_digits) room += glyph_at(text, room).size;
+  if (num_digits >= 3 && num_digits <= 5 && !is_ascii_alnum(folded_at(text, room))) end = room;
   return ByteRange{chain.at[begin], end};
 }
 

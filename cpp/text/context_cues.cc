@@ -44,6 +44,14 @@ constexpr CueWord kCueWords[] = {
     {"\u5ea7\u673a", Cue::kPhone},
     {"\u70ed\u7ebf", Cue::kPhone},
     {"\u5fae\u4fe1", Cue::kPhone},
+    // The identity card of Macau before that of the mainland, whose name ends alike.
+    {"\u6fb3\u95e8\u8eab\u4efd\u8bc1", Cue::kMacau},
+    {"\u6fb3\u9580\u8eab\u4efd\u8b49", Cue::kMacau},
+    {"macau id", Cue::kMacau},
+    {"id card", Cue::kResidentId},
+    {"identity card", Cue::kResidentId},
+    {"id number", Cue::kResidentId},
+    {"identity number", Cue::kResidentId},
     {"\u8eab\u4efd\u8bc1", Cue::kResidentId},
     {"\u8eab\u5206\u8b49", Cue::kResidentId},
     {"\u8eab\u4efd\u8b49", Cue::kResidentId},
@@ -175,12 +183,21 @@ bool is_close(std::string_view between) {
 Cue cue_before(std::string_view text, size_t at) {
   constexpr size_t kReach = 48;
   const std::string_view behind = text.substr(at < kReach ? 0 : at - kReach, std::min(at, kReach));
+  // A longer number in between is what the word spoke of; but telephone numbers come in lists.
+  constexpr int kLongNumber = 6;
+  int digits = 0;
   for (size_t end = behind.size(); end > 0 && !is_sentence_end(behind, end); --end) {
+    // any digit, full-width ones by their last byte
+    const auto byte = static_cast<uint8_t>(behind[end - 1]);
+    const bool wide = byte >= 0x90 && byte <= 0x99 && end >= 3 && behind.substr(end - 3, 2) == "\xEF\xBC";
+    if (is_ascii_digit(behind[end - 1]) || wide) ++digits;
     const auto last = static_cast<uint8_t>(lower(behind[end - 1]));
     for (size_t i = kCueIndex.first[last]; i != 0; i = kCueIndex.next[i - 1]) {
       const auto& [word, cue] = kCueWords[i - 1];
       if (!ends_with(behind, end, word)) continue;
-      return cue == Cue::kOther && !is_close(behind.substr(end)) ? Cue::kNone : cue;
+      if (cue == Cue::kOther ? !is_close(behind.substr(end)) : digits >= kLongNumber && cue != Cue::kPhone)
+        return Cue::kNone;
+      return cue;
     }
   }
   return Cue::kNone;

@@ -62,14 +62,14 @@ constexpr CardRange kCardRanges[] = {
     {3000, 3059, 14, 14}, {3095, 3095, 14, 14}, {3600, 3699, 14, 14},
     {3800, 3999, 14, 14},                                              // Diners
     {3400, 3499, 15, 15}, {3700, 3799, 15, 15},                        // American Express
-    {3528, 3589, 16, 19},                                              // JCB
+    {3528, 3589, 16, 16},                                              // JCB
     {4000, 4999, 13, 13}, {4000, 4999, 16, 16}, {4000, 4999, 19, 19},  // Visa
     {5100, 5599, 16, 16},                                              // Mastercard
     {5018, 5018, 16, 19}, {5020, 5020, 16, 19}, {5038, 5038, 16, 19},
     {5893, 5893, 16, 19},                        // Maestro
     {6304, 6304, 16, 19}, {6759, 6763, 16, 19},  // Maestro
-    {6011, 6011, 16, 19}, {6440, 6599, 16, 19},  // Discover
-    {6000, 6099, 16, 19}, {6200, 6299, 16, 19}, {6800, 6999, 16, 19},
+    {6011, 6011, 16, 16}, {6440, 6599, 16, 16},  // Discover
+    {6000, 6099, 16, 16}, {6200, 6299, 16, 19}, {6800, 6999, 16, 16},
     {8100, 8171, 16, 19},  // UnionPay, RuPay
     {9111, 9111, 19, 19}, {9400, 9409, 16, 19}, {9550, 9559, 16, 19},
     {9843, 9843, 16, 16},  // older Chinese
@@ -133,7 +133,7 @@ bool is_cn_resident_id(std::string_view characters) {
 }
 
 bool is_cn_resident_id_15(std::string_view digits) {
-  return digits.size() == 15 && all_digits(digits) && is_province(digits) && digits.substr(2, 4) != "0000" &&
+  return digits.size() == 15 && all_digits(digits) && is_province(digits) &&
          is_date(1900 + number(digits.substr(6, 2)), number(digits.substr(8, 2)),
                  number(digits.substr(10, 2)));
 }

@@ -1,5 +1,7 @@
 #include "text/network_addresses.h"
 
+#include <array>
+
 #include "text/folded_text.h"
 
 namespace headrace {
@@ -86,6 +88,42 @@ bool is_plausible(std::string_view address, int groups) {
   return address[0] == '2' || address[0] == '3' || (first == 'f' && second >= 'c' && second <= 'f');
 }
 
+// How many characters of the text, which is ASCII, are an IPv6 address; 0 if it begins with none.
+size_t ipv6_length(std::string_view text) {
+  size_t place = 0;
+  int groups = 0;
+  bool shortened = text.starts_with("::");
+  if (shortened) place = 2;
+  while (groups < 8 && place < text.size()) {
+    const size_t dotted = groups <= 6 && is_ascii_digit(text[place]) ? octets_end(text, place) : text.npos;
+    if (dotted != text.npos) {
+      place = dotted;
+      groups += 2;
+      break;
+    }
+    size_t end = place;
+    while (end < text.size() && end - place < 5 && is_hex(text[end])) ++end;
+    if (end == place) break;
+    if (end - place > 4) return 0;
+    ++groups;
+    place = end;
+    if (place + 1 >= text.size() || text[place] != ':') break;
+    if (text[place + 1] == ':') {
+      if (shortened) return 0;
+      shortened = true;
+      place += 2;
+    } else if (is_hex(text[place + 1])) {
+      ++place;
+    } else {
+      break;
+    }
+  }
+  if (shortened ? groups > 7 || groups == 0 : groups != 8) return 0;
+  // nine groups
+  if (place + 1 < text.size() && text[place] == ':' && is_hex(text[place + 1])) return 0;
+  return is_plausible(text.substr(0, place), groups) ? place : 0;
+}
+
 }  // namespace
 
 std::optional<ByteRange> email_at(std::string_view text, size_t at, size_t floor) {
@@ -123,50 +161,35 @@ std::optional<ByteRange> ipv4_at(std::string_view text, size_t at) {
 
 std::optional<ByteRange> ipv6_at(std::string_view text, size_t at) {
   constexpr size_t kLongest = 45;
+  const auto is_part = [](char c) { return is_hex(c) || c == ':'; };
   size_t begin = at;
-  while (begin > 0 && at - begin <= kLongest && (is_hex(text[begin - 1]) || text[begin - 1] == ':')) --begin;
-  if (at - begin > kLongest || (begin > 0 && is_word_sign(folded_before(text, begin)) && text[begin] != ':'))
+  for (size_t length = 0; begin > 0 && is_part(folded_before(text, begin)); ++length) {
+    if (length == kLongest) return std::nullopt;
+    begin -= glyph_before(text, begin).size;
+  }
+  if (begin > 0 && is_word_sign(folded_before(text, begin)) && folded_at(text, begin) != ':')
     return std::nullopt;
+  // The address as ASCII, and where each character of it begins.
+  std::array<char, kLongest + 3> folded;
+  std::array<size_t, kLongest + 4> places;
+  size_t size = 0;
+  size_t next = begin;
+  for (; next < text.size() && size < folded.size(); ++size) {
+    const Glyph glyph = glyph_at(text, next);
+    if (!is_part(glyph.c) && glyph.c != '.') break;
+    folded[size] = glyph.c;
+    places[size] = next;
+    next += glyph.size;
+  }
+  places[size] = next;
+  const std::string_view address(folded.data(), size);
   // "IP:2001:db8::1"
-  if (text[begin] == ':' && !text.substr(begin).starts_with("::")) ++begin;
-  size_t place = begin;
-  int groups = 0;
-  bool shortened = false;
-  if (text.substr(place).starts_with("::")) {
-    shortened = true;
-    place += 2;
-  }
-  while (groups < 8 && place < text.size()) {
-    if (groups <= 6 && is_ascii_digit(text[place])) {
-      const size_t dotted = octets_end(text, place);
-      if (dotted != text.npos) {
-        place = dotted;
-        groups += 2;
-        break;
-      }
-    }
-    size_t end = place;
-    while (end < text.size() && end - place < 5 && is_hex(text[end])) ++end;
-    if (end == place) break;
-    if (end - place > 4) return std::nullopt;
-    ++groups;
-    place = end;
-    if (place + 1 >= text.size() || text[place] != ':') break;
-    if (text[place + 1] == ':') {
-      if (shortened) return std::nullopt;
-      shortened = true;
-      place += 2;
-    } else if (is_hex(text[place + 1])) {
-      ++place;
-    } else {
-      break;
-    }
-  }
-  if (shortened ? groups > 7 || groups == 0 : groups != 8) return std::nullopt;
-  if (place <= at || is_word_sign(folded_at(text, place))) return std::nullopt;
-  if (folded_at(text, place) == ':' && is_hex(folded_at(text, place + 1))) return std::nullopt;
-  if (!is_plausible(text.substr(begin, place - begin), groups)) return std::nullopt;
-  return ByteRange{begin, place};
+  const size_t from = address.starts_with(':') && !address.starts_with("::") ? 1 : 0;
+  const size_t length = ipv6_length(address.substr(from));
+  if (length == 0) return std::nullopt;
+  const size_t end = places[from + length];
+  if (end <= at || is_word_sign(folded_at(text, end))) return std::nullopt;
+  return ByteRange{places[from], end};
 }
 
 }  // namespace headrace

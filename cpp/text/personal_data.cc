@@ -151,8 +151,7 @@ size_t at_digit(std::string_view text, size_t at, size_t floor, PersonalKinds ki
   const std::optional<Word> word = word_around(text, at, floor, end);
   if (word && is_plain_number(text, *word)) return end;
   if (wants(PersonalKind::kIp)) {
-    const bool colon =
-        folded_at(text, end) == ':' || (word && word->begin > 0 && text[word->begin - 1] == ':');
+    const bool colon = folded_at(text, end) == ':' || (word && folded_before(text, word->begin) == ':');
     if (colon && take(PersonalKind::kIp, ipv6_at(text, at))) return found->end;
     if (word && word->begin == at && folded_at(text, end) == '.') {
       const auto address = ipv4_at(text, at);

@@ -135,12 +135,16 @@ std::optional<Finding> with_bracket(Candidate& candidate, size_t capitals) {
       if (hong_kong && is_hk_id(whole)) return finding;
       const bool macau =
           line.upper[0] == '1' || line.upper[0] == '5' || line.upper[0] == '7' || line.upper[0] == '8';
-      if (capitals == 0 && macau && is_ascii_digit(check.check) && candidate.wants(PersonalKind::kMacauId))
+      // "1234567 (2)" may be a number and its footnote.
+      const bool close = folded_at(line.text, line.end_of(body)) == '(';
+      if (capitals == 0 && macau && is_ascii_digit(check.check) && candidate.wants(PersonalKind::kMacauId) &&
+          (close || candidate.cue() == Cue::kMacau || candidate.cue() == Cue::kResidentId))
         return finding;
     }
   }
-  if (hong_kong && line.stands_alone(body + 1) && is_hk_id(line.first(body + 1)) &&
-      candidate.cue() != Cue::kOther)
+  // Without brackets one in eleven numbers of the form has the right check: what stands in front decides.
+  if (hong_kong && line.gap[capitals] == 0 && line.stands_alone(body + 1) && is_hk_id(line.first(body + 1)) &&
+      candidate.cue() != Cue::kOther && candidate.cue() != Cue::kPassport)
     return candidate.found(PersonalKind::kHkId, body + 1);
   if (capitals == 0 && candidate.wants(PersonalKind::kMacauId) && candidate.digits(0, 8) &&
       line.stands_alone(8) && candidate.cue() == Cue::kMacau)
@@ -242,6 +246,10 @@ std::optional<Finding> personal_number_at(std::string_view text, Word word, size
       ++letters;
     }
     if (letters == 0 || letters == 3 || place < floor || !is_number_begin(text, place)) break;
+    // "ID 1234567", "NO. 12345678" say what the number is.
+    const char first = folded_at(text, place);
+    const char second = folded_at(text, place + glyph_at(text, place).size);
+    if ((first == 'I' && second == 'D') || (first == 'N' && second == 'O')) break;
     begins[num_begins++] = place;
   }
   while (num_begins > 0)

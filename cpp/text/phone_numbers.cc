@@ -5,122 +5,12 @@
 #include <cstdint>
 
 #include "text/context_cues.h"
+#include "text/dialled_number.h"
 #include "text/folded_text.h"
 #include "text/number_line.h"
 
 namespace headrace {
 namespace {
-
-// The digits of one number: its groups and what stands between them.
-struct Dialled {
-  static constexpr size_t kCapacity = 20;
-  size_t begin = 0;  // with '+' or '('
-  size_t bare = 0;   // without the '('
-  bool plus = false;
-  size_t size = 0;
-  std::array<char, kCapacity> digits{};
-  std::array<char, kCapacity> gap{};  // in front of the digit: a separator, '(' or ')' when one is among them
-  std::array<size_t, kCapacity> ends{};
-  int open = -1;               // the digit behind '('
-  bool zero = false;           // "(0)" was left out
-  bool behind_digits = false;  // "12 " stands in front
-  bool goes_on = false;        // what follows the last digit belongs to it
-
-  std::string_view view() const { return {digits.data(), size}; }
-  bool ends_at(size_t count) const;
-  // Sizes of the groups of the digits [from, count).
-  size_t groups(size_t from, size_t count, std::array<uint8_t, kCapacity>& sizes) const;
-  // One kind of separator between the digits [from, count); parentheses count as none.
-  bool even(size_t from, size_t count) const;
-};
-
-bool Dialled::ends_at(size_t count) const {
-  if (count == size) return !goes_on;
-  return gap[count] != 0 && gap[count] != '-' && gap[count] != '.';
-}
-
-size_t Dialled::groups(size_t from, size_t count, std::array<uint8_t, kCapacity>& sizes) const {
-  size_t num_groups = 0;
-  for (size_t i = from; i < count; ++i) {
-    if (i == from || gap[i] != 0) sizes[num_groups++] = 0;
-    ++sizes[num_groups - 1];
-  }
-  return num_groups;
-}
-
-bool Dialled::even(size_t from, size_t count) const {
-  char separator = 0;
-  for (size_t i = from + 1; i < count; ++i) {
-    if (gap[i] == 0 || gap[i] == ')' || gap[i] == '(') continue;
-    if (separator != 0 && gap[i] != separator) return false;
-    separator = gap[i];
-  }
-  return true;
-}
-
-// Reads up to two signs between digits, such as ") ". Returns the next digit's place, or npos.
-size_t next_digit(std::string_view text, size_t place, char& gap, bool& opens) {
-  gap = 0;
-  opens = false;
-  for (int signs = 0; signs < 3 && place < text.size(); ++signs) {
-    const Glyph glyph = glyph_at(text, place);
-    if (is_ascii_digit(glyph.c)) return place;
-    const bool bracket = glyph.c == '(' || glyph.c == ')';
-    if (!bracket && !is_number_separator(glyph.c) && glyph.c != '/') return text.npos;
-    if (glyph.c == '(') opens = true;
-    // "12. 34" and "1 - 2" are other things than numbers with separators
-    if (!bracket && gap != 0 && gap != ')' && gap != '(') return text.npos;
-    if (bracket || gap == 0) gap = gap == ')' ? ')' : glyph.c;
-    place += glyph.size;
-  }
-  return text.npos;
-}
-
-Dialled read(std::string_view text, size_t at) {
-  Dialled number;
-  number.begin = number.bare = at;
-  for (int signs = 0; signs < 2 && number.begin > 0; ++signs) {
-    const Glyph before = glyph_before(text, number.begin);
-    if (before.c == '+' && !number.plus) {
-      number.plus = true;
-    } else if (before.c == '(' && number.open < 0) {
-      number.open = 0;
-    } else {
-      break;
-    }
-    number.begin -= before.size;
-    if (before.c == '+') number.bare = number.begin;
-  }
-  if (number.begin > 0) {
-    const Glyph before = glyph_before(text, number.begin);
-    number.behind_digits = before.c == ' ' && is_ascii_digit(folded_before(text, number.begin - before.size));
-  }
-  size_t place = at;
-  char gap = 0;
-  while (number.size < Dialled::kCapacity) {
-    const Glyph glyph = glyph_at(text, place);
-    number.digits[number.size] = glyph.c;
-    number.gap[number.size] = number.size == 0 ? '\0' : gap;
-    place += glyph.size;
-    number.ends[number.size++] = place;
-    bool opens = false;
-    size_t next = next_digit(text, place, gap, opens);
-    // "+44 (0)20": the 0 is dialled within the country only
-    if (next != text.npos && opens && number.plus && glyph_at(text, next).c == '0' &&
-        folded_at(text, next + glyph_at(text, next).size) == ')') {
-      bool again = false;
-      const size_t behind = next_digit(text, next + glyph_at(text, next).size, gap, again);
-      if (behind != text.npos && !again) next = behind;
-    }
-    if (next == text.npos || number.size == Dialled::kCapacity) {
-      number.goes_on = next != text.npos || !is_number_end(text, place);
-      break;
-    }
-    if (opens && number.open < 0) number.open = static_cast<int>(number.size);
-    place = next;
-  }
-  return number;
-}
 
 struct Country {
   uint16_t code;
@@ -184,10 +74,10 @@ bool is_in_row(const Dialled& number, size_t count) {
 }
 
 PhoneFinding found(const Dialled& number, size_t count, bool mobile = false) {
-  // A bracket around all of the number is not part of it.
+  // A bracket around all of the number, or one that closes behind it, is not part of it.
   const auto gaps = number.gap.begin();
-  const bool closes =
-      std::find(gaps, gaps + static_cast<ptrdiff_t>(count), ')') != gaps + static_cast<ptrdiff_t>(count);
+  const auto last = gaps + static_cast<ptrdiff_t>(count);
+  const bool closes = std::count(gaps, last, ')') > std::count(gaps, last, '(');
   return {number.open == 0 && !closes ? number.bare : number.begin, number.ends[count - 1], mobile};
 }
 
@@ -197,6 +87,10 @@ std::optional<PhoneFinding> international(const Dialled& number, size_t prefix) 
   const std::string_view digits = number.view().substr(prefix);
   const Country country = country_of(digits, code_size);
   if (country.shortest == 0) return std::nullopt;
+  // "00442012-3456" is a row of numbers: the country's code stands apart, or the next digits with it.
+  std::array<uint8_t, Dialled::kCapacity> sizes;
+  if (prefix > 0 && number.groups(0, number.size, sizes) > 1 && sizes[0] > prefix + code_size)
+    return std::nullopt;
   const size_t from = prefix + code_size;
   if (country.code == 86) {
     const size_t count = from + 11;
@@ -236,6 +130,22 @@ std::optional<PhoneFinding> north_american(const Dialled& number) {
   if (number.digits[from] < '2' || number.digits[from + 3] < '2') return std::nullopt;
   if (!bracketed && is_in_row(number, count)) return std::nullopt;
   return found(number, count);
+}
+
+// An area in brackets of two to four digits: (11) 98765-4321.
+std::optional<PhoneFinding> with_bracketed_area(const Dialled& number) {
+  if (number.open != 0) return std::nullopt;
+  for (size_t count = std::min<size_t>(12, number.size); count >= 9; --count) {
+    std::array<uint8_t, Dialled::kCapacity> sizes;
+    if (!number.ends_at(count)) continue;
+    const size_t num_groups = number.groups(0, count, sizes);
+    if (num_groups < 2 || num_groups > 3 || sizes[0] < 2 || sizes[0] > 4 || number.gap[sizes[0]] != ')')
+      continue;
+    // "(2019) 12345678" is a year and something else.
+    if (sizes[0] == 4 && number.digits[0] != '0') continue;
+    if (sizes[num_groups - 1] >= 4) return found(number, count);
+  }
+  return std::nullopt;
 }
 
 // A trunk prefix 0: 010-12345678, (0571) 8765 4321, 020 7946 0958, 01 23 45 67 89.
@@ -297,7 +207,7 @@ std::optional<PhoneFinding> cued_number(const Dialled& number) {
 }  // namespace
 
 std::optional<PhoneFinding> phone_at(std::string_view text, size_t at) {
-  const Dialled number = read(text, at);
+  const Dialled number(text, at);
   if (number.size < 7 || !is_number_begin(text, number.begin)) return std::nullopt;
   if (number.plus) return international(number, 0);
   // "13 8" of a longer line of single digits
@@ -308,6 +218,7 @@ std::optional<PhoneFinding> phone_at(std::string_view text, size_t at) {
   if (number.view().starts_with("00") && number.gap[1] == 0 && number.size >= 11)
     if (auto phone = international(number, 2)) return phone;
   if (auto phone = north_american(number)) return phone;
+  if (auto phone = with_bracketed_area(number)) return phone;
   if (auto phone = with_trunk_zero(number, cue == Cue::kPhone)) return phone;
   if (cue == Cue::kPhone) return cued_number(number);
   return std::nullopt;
