@@ -31,6 +31,7 @@ Mode = Literal["mask", "hash", "reversible", "drop"]
 KINDS: tuple[str, ...] = tuple(personal_data_kinds())
 """The kinds of personal data that can be found."""
 
+_LABELS = {kind: f"[{kind.upper()}]" for kind in KINDS}
 _MODES: tuple[str, ...] = get_args(Mode)
 # What a literal placeholder of a text is called in the mapping, so that `unmask` gives it back.
 _LITERAL = "placeholder"
@@ -68,16 +69,28 @@ class _Writer:
         self.mapping: dict[str, str] = {}
         self._placeholders: dict[tuple[str, str], str] = {}
         self._counts: dict[str, int] = {}
+        self._mode = mode
         self._key = key
-        writers: dict[Mode, Callable[[str, str], str]] = {
-            "mask": lambda kind, value: f"[{kind.upper()}]",
-            "hash": self._hash,
-            "reversible": self._placeholder,
-            "drop": lambda kind, value: "",
-        }
-        self._write = writers[mode]
 
-    def _hash(self, kind: str, value: str) -> str:
+    def __call__(self, text: str, found: Sequence[tuple[str, int, int]]) -> str:
+        if not found:
+            return text
+        parts: list[str] = []
+        at = 0
+        for kind, begin, end in found:
+            parts += (text[at:begin], self._replacement(kind, text[begin:end]))
+            at = end
+        parts.append(text[at:])
+        return "".join(parts)
+
+    def _replacement(self, kind: str, value: str) -> str:
+        if self._mode == "mask":
+            return _LABELS[kind]
+        if self._mode == "drop":
+            return ""
+        return self._code(kind, value) if self._mode == "hash" else self._placeholder(kind, value)
+
+    def _code(self, kind: str, value: str) -> str:
         assert self._key is not None
         message = f"{kind}\0{_plain(kind, value)}".encode("utf-8", "surrogatepass")
         return f"[{kind.upper()}:{hmac.new(self._key, message, hashlib.sha256).hexdigest()[:16]}]"
@@ -90,17 +103,6 @@ class _Writer:
             self._placeholders[kind, value] = known
             self.mapping[known] = value
         return known
-
-    def __call__(self, text: str, found: Sequence[tuple[str, int, int]]) -> str:
-        if not found:
-            return text
-        parts: list[str] = []
-        at = 0
-        for kind, begin, end in found:
-            parts += (text[at:begin], self._write(kind, text[begin:end]))
-            at = end
-        parts.append(text[at:])
-        return "".join(parts)
 
 
 def _plain(kind: str, value: str) -> str:
