@@ -150,6 +150,8 @@ std::optional<ByteRange> ipv4_at(std::string_view text, size_t at) {
     const Glyph before = glyph_before(text, at);
     if (is_word_sign(before.c) || (before.c == '.' && is_word_sign(folded_before(text, at - before.size))))
       return std::nullopt;
+    // "package==1.2.3.4"
+    if (before.c == '=' && folded_before(text, at - before.size) == '=') return std::nullopt;
   }
   const size_t end = octets_end(text, at);
   if (end == text.npos) return std::nullopt;

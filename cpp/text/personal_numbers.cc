@@ -152,10 +152,14 @@ std::optional<Finding> with_bracket(Candidate& candidate, size_t capitals) {
   return std::nullopt;
 }
 
-bool even_groups(const NumberLine& line, size_t count) {
+// In few groups or digit by digit, with spaces: "2024-05-06" and "1.2.3" are written otherwise.
+bool is_document_form(const NumberLine& line, size_t count) {
   std::array<uint8_t, NumberLine::kCapacity> sizes;
   const size_t num_groups = line.groups(count, sizes);
-  return num_groups <= 3 || num_groups == count;
+  const auto gaps = line.gap.begin();
+  const auto dashes = std::count(gaps, gaps + static_cast<ptrdiff_t>(count), '-') +
+                      std::count(gaps, gaps + static_cast<ptrdiff_t>(count), '.');
+  return num_groups == count || (num_groups <= 3 && dashes <= 1);
 }
 
 // Letters and eight digits or so: passports and permits, which carry no check.
@@ -165,7 +169,7 @@ std::optional<Finding> travel_document(Candidate& candidate, size_t capitals) {
   const bool permit = candidate.wants(PersonalKind::kHkMacauPermit);
   const auto stands = [&](size_t letters, size_t digits) {
     return capitals == letters && candidate.digits(letters, digits) && line.stands_alone(letters + digits) &&
-           even_groups(line, letters + digits);
+           is_document_form(line, letters + digits);
   };
   const char first = line.upper[0];
   if (capitals > 0 && candidate.cue() != Cue::kOther) {
@@ -190,7 +194,7 @@ std::optional<Finding> travel_document(Candidate& candidate, size_t capitals) {
   for (size_t count = std::min<size_t>(9, line.size); count >= 6; --count) {
     const auto digits =
         std::count_if(line.upper.begin(), line.upper.begin() + static_cast<ptrdiff_t>(count), is_ascii_digit);
-    if (digits >= 5 && line.stands_alone(count) && even_groups(line, count) &&
+    if (digits >= 5 && line.stands_alone(count) && is_document_form(line, count) &&
         candidate.cue() == Cue::kPassport)
       return candidate.found(PersonalKind::kPassport, count);
   }

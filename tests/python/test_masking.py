@@ -138,8 +138,10 @@ class TestModes:
     def test_many(self) -> None:
         masked = Masker(mode="reversible").mask_many(["a@b.com", "c@d.com"])
         assert [one.text for one in masked] == ["<EMAIL_1>", "<EMAIL_1>"]
-        with pytest.raises(InvalidArgumentError):
-            Masker().mask_many("a@b.com" for _ in range(0))
+        assert [one.text for one in Masker().mask_many(iter(["", "a@b.com"]))] == ["", "[EMAIL]"]
+        assert Masker().mask_many([]) == []
+        with pytest.raises(InvalidArgumentError, match="list"):
+            Masker().mask_many("a@b.com")
 
     def test_lone_surrogates_are_no_way_out(self) -> None:
         masked = Masker().mask("\ud800 a@b.com \udfff")

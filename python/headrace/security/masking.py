@@ -23,7 +23,6 @@ from typing import Literal, TypeVar, get_args
 
 from .._core import PersonalDataFinder, personal_data_kinds
 from ..errors import InvalidArgumentError
-from ..inputs import as_texts
 
 __all__ = ["KINDS", "Finding", "MaskStream", "Masked", "Masker", "Mode"]
 
@@ -186,7 +185,9 @@ class Masker:
             >>> [masked.text for masked in Masker(mode="drop").mask_many(["at 10.0.0.1", "nothing"])]
             ['at ', 'nothing']
         """
-        return [self.mask(text) for text in as_texts(texts, "texts")]
+        if isinstance(texts, str):
+            raise InvalidArgumentError("texts is one str; give a list of them, or call mask")
+        return [self.mask(text) for text in texts]
 
     def unmask(self, text: str | Masked, mapping: Mapping[str, str] | None = None) -> str:
         """Puts back what the placeholders stand for; those that the mapping does not know stay.
