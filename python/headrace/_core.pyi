@@ -577,9 +577,9 @@ def personal_data_kinds() -> list[str]:
     """
     The names of the kinds of personal data that can be found.
     """
-def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str | None] | None:
+def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str, str | None, str | None] | None:
     """
-    Where the body of the plain POST at the start of `data` begins and ends, with its x-request-id; None for anything unusual.
+    Where the body of the plain POST at the start of `data` begins and ends, with its host, x-request-id and authorization; None for anything unusual.
     """
 def prefer_latency() -> bool:
     """

@@ -134,6 +134,15 @@ def _add_access_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--allowed-host", action="append", metavar="NAME", help="a name that requests may call this "
                        "server by, besides localhost; * allows any; may be repeated")  # fmt: skip
     group.add_argument(
+        "--mask", action="store_true", help="mask personal data in what models are given and write"
+    )
+    group.add_argument(
+        "--mask-kinds", action="append", metavar="KIND", help="only these (default: all; see `headrace mask`)"
+    )
+    group.add_argument(
+        "--mask-mode", choices=["mask", "hash", "drop"], default="mask", help="(default %(default)s)"
+    )
+    group.add_argument(
         "--tls-cert", metavar="FILE", help="certificate chain (PEM); read anew when it changes"
     )
     group.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
@@ -291,9 +300,21 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
         key = find_key(folder, create=True)
         assert key is not None
         audit = AuditLog(folder / "audit", key, strict=options.audit_strict)
+    masker = None
+    if options.mask:
+        from .security.masking import Masker
+
+        hash_key = None
+        if options.mask_mode == "hash":
+            hash_key = os.environ.get("HEADRACE_MASK_KEY")
+            if hash_key is None:
+                raise InvalidArgumentError(
+                    "--mask-mode hash needs a key of at least 16 characters in HEADRACE_MASK_KEY"
+                )
+        masker = Masker(options.mask_kinds, options.mask_mode, hash_key)
     names = [*_LOOPBACK_NAMES, *(options.allowed_host or [])]
     is_any = "*" in names or not (is_loopback or options.allowed_host)
-    return Access(ring=ring, issuer=issuer, audit=audit, hosts=None if is_any else names)
+    return Access(ring=ring, issuer=issuer, audit=audit, masker=masker, hosts=None if is_any else names)
 
 
 def _tell_failure(name: str, error: Exception) -> None:

@@ -21,6 +21,7 @@ from .errors import HttpError
 if TYPE_CHECKING:
     from ..security.audit import AuditLog
     from ..security.keyring import KeyRing
+    from ..security.masking import Masker
     from ..security.oidc import Issuer
 
 # Of whoever watches over the server, who has no key: whether it lives and is ready, and no more.
@@ -45,6 +46,10 @@ class Call(Usage):
         self.model: str | None = None
         self.route = ""
         self.start = time.perf_counter()
+
+    @property
+    def masker(self) -> Masker | None:
+        return self._access.masker
 
     def use(self, verb: str, model: str) -> None:
         """HttpError 403 where the key may not, whether there is such a model or not."""
@@ -83,6 +88,7 @@ class Access:
 
     Args:
         ring: the keys, and `issuer` the one whose tokens are taken as well; without both, no key is asked for.
+        masker: what masks texts on their way to a model and from it.
         hosts: names that requests may give this server; None: any.
     """
 
@@ -93,12 +99,14 @@ class Access:
         issuer: Issuer | None = None,
         quotas: Quotas | None = None,
         audit: AuditLog | None = None,
+        masker: Masker | None = None,
         hosts: Iterable[str] | None = None,
     ) -> None:
         self.ring = ring
         self.issuer = issuer
         self.quotas = quotas or Quotas()
         self.audit = audit
+        self.masker = masker
         self.hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
         self._known_hosts: set[str] = set()  # as they were written, with ports
 

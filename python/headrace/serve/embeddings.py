@@ -13,6 +13,7 @@ import msgspec
 from .._core import embedding_objects_json
 from .access import current_call
 from .errors import HttpError
+from .masking import check_ids
 from .requests import decode_embeddings
 from .service import Service
 
@@ -35,6 +36,8 @@ class EmbeddingsCall:
         wanted = decode_embeddings(body)
         self._inputs = wanted.inputs()
         self._model = find_model(service, wanted.model)
+        if not isinstance(self._inputs[0], str):
+            check_ids(self._model.tokenizer, self._inputs, "input")
         self._name = wanted.model
         self._dimensions = wanted.dimensions
         self._truncate = wanted.truncate

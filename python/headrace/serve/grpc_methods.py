@@ -23,6 +23,7 @@ from .errors import HttpError, explain, invalid
 from .grpc_messages import SERVICE, message, read_request, write_response
 from .inference_tasks import split_parameters
 from .inference_tensors import read_texts
+from .masking import OutputStream, mask_texts
 from .model_control import load, unload
 from .service import Service, request_id
 
@@ -121,15 +122,17 @@ class Servicer:
         wanted, raw = read_request(request)
         tensors = models.tensors_of(model.info)
         own, timeout = split_parameters(tensors, wanted.parameters)
-        [prompt] = read_texts(wanted, raw, tensors.inputs)["text_input"]
+        [prompt] = mask_texts(read_texts(wanted, raw, tensors.inputs)["text_input"])
         call = current_usage.get()
         tenant = call.principal.tenant if isinstance(call, Call) else ""
         stream = await model.abegin(
             prompt, Sampling(**own), Terms(timeout=timeout, priority="interactive", tenant=tenant)
         )
         [spec] = tensors.outputs(model.info)
+        written = OutputStream()
         async for piece in model.apieces(stream):
-            answer = write_response(model.name, model.info.version, wanted, {spec.name: (spec, [piece.text])})
+            text = written.push(piece.text, is_last=piece.finish_reason is not None)
+            answer = write_response(model.name, model.info.version, wanted, {spec.name: (spec, [text])})
             is_last: Any = answer
             is_last.parameters["triton_final_response"].bool_param = piece.finish_reason is not None
             yield answer

@@ -14,6 +14,7 @@ from .embeddings import find_model
 from .errors import HttpError
 from .inference_tasks import TASKS, TaskTensors, split_parameters
 from .inference_tensors import InferRequest, Output, Spec, read_texts
+from .masking import mask_texts
 from .service import Service
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ async def infer(
     """
     tensors = tensors_of(model.info)
     own, asked = split_parameters(tensors, request.parameters)
-    texts = read_texts(request, raw, tensors.inputs)
+    texts = {name: mask_texts(given) for name, given in read_texts(request, raw, tensors.inputs).items()}
     limits = [limit for limit in (timeout, asked) if limit is not None]
     values = await tensors.run(model, texts, own, min(limits, default=None))
     return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}

@@ -19,6 +19,7 @@ from ..tasks.rerank import RerankJob
 from ..tasks.tag import TagJob
 from .errors import invalid
 from .inference_tensors import Output, Spec
+from .masking import mask_output
 
 if TYPE_CHECKING:
     from ..model import Model, ModelInfo
@@ -153,7 +154,7 @@ class _Generate(TaskTensors):
     async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
         terms = Terms(timeout=timeout, priority="interactive")
         stream = await model.abegin(_one(texts, "text_input"), Sampling(**given), terms)
-        return [["".join([piece.text async for piece in model.apieces(stream)])]]
+        return [[mask_output("".join([piece.text async for piece in model.apieces(stream)]))]]
 
 
 TASKS: dict[str, TaskTensors] = {

@@ -23,6 +23,7 @@ from .answer import Answer
 from .embeddings import find_model
 from .errors import error_response, invalid
 from .language_requests import ChatRequest, CompletionRequest, LanguageRequest, decode_chat, decode_completion
+from .masking import OutputStream, check_ids, current_masker, mask_output
 from .requests import read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
 from .tool_calls import Call, ToolStream, read_tools
@@ -220,6 +221,13 @@ def _chat_score(tokenizer: Tokenizer, token: TokenScore) -> dict[str, Any]:
 async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response:
     """Every prompt, `n` times each, at once; choices are numbered in that order."""
     wanted = [(prompt, call.sampling(i)) for prompt in prompts for i in range(call.request.n)]
+    if current_masker() is not None:
+        if call.request.wanted_logprobs() is not None:
+            raise invalid("logprobs would spell what this server masks: leave them out", param="logprobs")
+        ids = [
+            prompt for prompt in prompts if isinstance(prompt, list) and prompt and isinstance(prompt[0], int)
+        ]
+        check_ids(call.model.tokenizer, ids, "prompt")
     admitted = current_call()
     if admitted is not None:
         admitted.expect(len(wanted) * (call.request.limit() or _EXPECTED_TOKENS))
@@ -245,6 +253,8 @@ async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response
     except BaseException:
         _cancel(call.model, streams)
         raise
+    if current_masker() is not None:
+        generations = [dataclasses.replace(one, text=mask_output(one.text)) for one in generations]
     choices = [
         call.choice(i, generation, prompt)
         for i, (generation, prompt) in enumerate(zip(generations, asked, strict=True))
@@ -282,10 +292,14 @@ async def _events(call: _Call, streams: list[Stream], prompts: list[Any]) -> Asy
     usage = {"usage": None} if call.request.include_usage else {}
     try:
         async with aclosing(_merged(call.model, streams)) as pieces:
+            written = [OutputStream() for _ in streams]
             seen: set[int] = set()
             async for index, piece in pieces:
                 prompt = None if index in seen else prompts[index]
                 seen.add(index)
+                text = written[index].push(piece.text, is_last=piece.finish_reason is not None)
+                if text is not piece.text:
+                    piece = dataclasses.replace(piece, text=text)
                 choice = call.chunk_choice(index, piece, prompt)
                 yield _event(call.body(call.chunk_object, [choice], None), usage)
     except Exception as error:

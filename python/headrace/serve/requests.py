@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 
 from .errors import HttpError, invalid
+from .masking import mask_body
 
 T = TypeVar("T")
 
@@ -78,7 +79,8 @@ def _checked_ids(value: list[Any]) -> list[int]:
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The typed request; HttpError 400 that names the field for anything else."""
+    """The typed request, masked where the server masks; HttpError 400 that names the field for anything else."""
+    body = mask_body(body)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -21,6 +21,7 @@ from ..tasks.rerank import RerankJob
 from .answer import Answer
 from .embeddings import find_model
 from .errors import HttpError, invalid
+from .masking import mask_texts
 from .requests import MAX_INPUTS, Name, decode, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
@@ -201,7 +202,8 @@ class DecodeRequest(TeiRequest, kw_only=True):
             rows = msgspec.convert(given, Annotated[list[_Ids], msgspec.Meta(max_length=MAX_INPUTS)])
         except msgspec.ValidationError as error:
             raise invalid(f"ids: {error}; give token ids, or lists of them", param="ids") from None
-        return [model.tokenizer.decode(row, skip_special_tokens=self.skip_special_tokens) for row in rows]
+        texts = [model.tokenizer.decode(row, skip_special_tokens=self.skip_special_tokens) for row in rows]
+        return mask_texts(texts)
 
 
 ROUTES: dict[str, tuple[type[TeiRequest], str]] = {
