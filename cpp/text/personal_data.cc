@@ -170,6 +170,18 @@ size_t at_digit(std::string_view text, size_t at, size_t floor, PersonalKinds ki
   return found ? found->end : end;
 }
 
+// Whether a word of letters alone, longer than any group of a number, ends in front of text[end].
+bool is_long_word_before(std::string_view text, size_t end) {
+  constexpr size_t kShortest = 5;
+  constexpr size_t kLongest = 40;  // than any number; what is in front of so many letters does not matter
+  size_t letters = 0;
+  while (letters < kLongest && letters < end && is_ascii_letter(text[end - 1 - letters])) ++letters;
+  if (letters < kShortest) return false;
+  if (letters == kLongest || letters == end) return true;
+  const char before = text[end - 1 - letters];
+  return !is_ascii_digit(before) && static_cast<uint8_t>(before) < 0x80;
+}
+
 }  // namespace
 
 std::string_view personal_kind_name(PersonalKind kind) { return kNames[static_cast<size_t>(kind)]; }
@@ -218,13 +230,10 @@ size_t text_break(std::string_view text, size_t from) {
   // of Chinese.
   constexpr std::array<std::string_view, 10> kWideBreaks{"\uff0c", "\u3002", "\uff01", "\uff1f", "\uff1b",
                                                          "\u3001", "\u201c", "\u201d", "\u300a", "\u300b"};
-  constexpr size_t kLongWord = 5;
   for (size_t at = text.size(); at > from; --at) {
     const char c = text[at - 1];
     if (c == ' ') {
-      size_t letters = 0;
-      while (letters < kLongWord && at >= 2 + letters && is_ascii_letter(text[at - 2 - letters])) ++letters;
-      if (letters == kLongWord) return at;
+      if (is_long_word_before(text, at - 1)) return at;
     } else if (static_cast<uint8_t>(c) < 0x80) {
       if (kBreaks.find(c) != kBreaks.npos) return at;
     } else if (at >= 3 && std::find(kWideBreaks.begin(), kWideBreaks.end(), text.substr(at - 3, 3)) !=

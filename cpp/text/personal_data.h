@@ -71,7 +71,8 @@ void find_personal_data(std::string_view text, PersonalKinds kinds, size_t until
                         std::vector<Finding>& out);
 
 // The last place in (from, text.size()] behind a character that no finding holds and whose neighbours none
-// depends on, such as a newline, a comma, or the space behind a longer word; npos if there is none.
+// depends on, such as a newline, a comma, or the space behind a longer word of letters alone; npos if there
+// is none.
 size_t text_break(std::string_view text, size_t from);
 
 }  // namespace headrace

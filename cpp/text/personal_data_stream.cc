@@ -15,12 +15,9 @@ size_t character_begin(std::string_view text, size_t at) {
 }  // namespace
 
 PersonalDataStream::Released PersonalDataStream::feed(std::string_view piece) {
-  // Behind the pieces that are out, a break may be where a longer word's letters were cut.
-  constexpr size_t kLongWord = 6;
   const size_t seen = buffer_.size();
   buffer_ += piece;
-  const size_t behind = std::max(break_, seen - std::min(seen, kLongWord));
-  if (const size_t found = text_break(buffer_, behind); found != buffer_.npos) break_ = found;
+  if (const size_t found = text_break(buffer_, std::max(break_, seen)); found != buffer_.npos) break_ = found;
   const size_t settled = buffer_.size() - std::min(buffer_.size(), kReachAhead);
   const size_t until = std::max(break_, settled);
   find_personal_data(buffer_, kinds_, until, place_, found_);

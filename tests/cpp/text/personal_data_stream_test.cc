@@ -95,6 +95,7 @@ const std::vector<std::string> kParts = {"13800138000",
                                          "\uff0c",
                                          "\u3002",
                                          "wheels ",
+                                         "XPXXX",
                                          "water",
                                          "_",
                                          "\xff",
@@ -155,6 +156,11 @@ TEST(PersonalDataStream, LongTextsOfManyParts) {
     compare(text, random, 1 + random() % 300);
     if (HasFatalFailure()) return;
   }
+}
+
+TEST(PersonalDataStream, AWordWithDigitsInItIsNoBreak) {
+  std::mt19937 random(4);
+  for (int round = 0; round < 200; ++round) compare("19514 5477 72XPXXX 520405", random, 4);
 }
 
 TEST(PersonalDataStream, ProseGoesOutAtOnce) {
