@@ -54,7 +54,7 @@ class Guard:
     ) -> None:
         if length is None or length > _UNREAD_LIMIT:
             error.headers["connection"] = "close"  # what comes is not wanted
-        response = error_response(error, identity)
+        response = error_response(error, identity, self._service.error_body_of(scope["path"]))
         self._service.finish(response, identity)
         self._service.metrics.observe("refused", response.status_code, 0.0)
         self._access.refuse(response.status_code, "http")

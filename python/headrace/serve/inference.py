@@ -25,6 +25,11 @@ _HEADER = "inference-header-content-length"
 _decoder = msgspec.json.Decoder(InferRequest)
 _encode = msgspec.json.Encoder().encode
 
+
+class _IndexRequest(msgspec.Struct):
+    ready: bool = False
+
+
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
@@ -82,7 +87,7 @@ async def _statistics(service: Service, request: Request) -> Response:
 async def _index(service: Service, request: Request) -> Response:
     wanted = await read_body(request, service.max_body_bytes, any_type=True)
     try:
-        only_ready = bool(wanted) and msgspec.json.decode(wanted, type=dict[str, Any]).get("ready") is True
+        only_ready = bool(wanted) and msgspec.json.decode(wanted, type=_IndexRequest).ready
     except msgspec.DecodeError as error:
         raise invalid(f"the body is not a JSON object: {error}") from None
     return _json(models.index(service, only_ready))

@@ -69,9 +69,17 @@ def _object(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# What any route may answer where the server has keys or is called by names of its own.
+GUARDED = {
+    401: "There is no valid key",
+    403: "The key does not allow this",
+    421: "The request calls this server by another name",
+}
+
+
 def _responses(schema: dict[str, Any], errors: dict[int, str]) -> dict[str, Any]:
     found = {"200": {"description": "The answer", "content": {"application/json": {"schema": schema}}}}
-    for status, description in errors.items():
+    for status, description in {**GUARDED, **errors}.items():
         found[str(status)] = {"description": description, "content": {"application/json": {"schema": _ERROR}}}
     return found
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .openapi import GUARDED
+
 _STRING = {"type": "string"}
 _PARAMETERS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
 _TENSOR = {
@@ -41,7 +43,7 @@ _EXAMPLE = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data
 
 
 def _body(required: dict[str, Any], example: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    properties = {**required, "model": _STRING}
+    properties = {**required, "model": {"type": ["string", "null"]}}
     return {"type": "object", "required": list(required), "properties": properties}, example
 
 
@@ -68,7 +70,10 @@ _BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": _STRING}}
 _ERRORS = {
     400: "The request is wrong; the message names what",
+    **GUARDED,
     404: "There is no such model or version",
+    409: "The model is being loaded already",
+    422: "The model cannot be loaded",
     429: "Too much is queued; see retry-after",
     500: "An internal error, or the model could not be loaded",
     503: "The server drains, or the model is still being loaded",

@@ -60,6 +60,7 @@ class Service:
         self.sources: dict[str, str] = {}  # where the models are that may be loaded, by name
         self.folders: list[str] = []  # and folders that hold more of them
         self.precision = "auto"
+        self._error_bodies: dict[str, ErrorBody] = {}
         self.draining = False
         self.grpc_port: int | None = None  # once it listens
         self.registry: CollectorRegistry | None = None  # made by the first /metrics
@@ -88,6 +89,8 @@ class Service:
         error_body: how errors are written where the route's protocol is not OpenAI's.
         """
 
+        self._error_bodies[route] = error_body
+
         def wrap(function: Endpoint) -> Endpoint:
             @functools.wraps(function)
             async def answer(request: Request) -> Response:
@@ -111,6 +114,11 @@ class Service:
             return answer
 
         return wrap
+
+    def error_body_of(self, path: str) -> ErrorBody:
+        """How errors are written where a path leads, whether there is anything or not."""
+        protocol = "/v2" if path.startswith("/v2/") else path
+        return self._error_bodies.get(protocol, openai_body)
 
     def finish(self, response: Response, identity: str) -> None:
         """The headers of every answer."""
