@@ -126,6 +126,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
             response_class=Response,
             response_model=None,
             include_in_schema=schema,
+            responses={status: {"description": text} for status, text in openapi.GUARDED.items()},
             tags=["Operations"],
         )
 
