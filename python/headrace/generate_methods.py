@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from .chat import ChatTemplate
 from .errors import InvalidArgumentError, ModelNotFoundError
 from .generation import Generation, Piece, Sampling, Terms, TokenScore, take
 from .running import INLINE_CHARACTERS, Runner
-from .usage import add_usage
+from .usage import add_phase, add_usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,17 +104,21 @@ class GenerateMethods(Runner):
         from .completions import completions_of_running_loop
 
         completions = completions_of_running_loop()
+        begun, is_first = time.perf_counter(), True
         try:
             while True:
                 await completions.wait(stream)
                 piece = take(stream)
                 if piece is None:
                     continue
+                if is_first:
+                    begun, is_first = add_phase("first token", begun), False
                 yield piece
                 if piece.finish_reason is not None:
                     return
         finally:
             add_usage(stream.prompt_tokens, stream.generated_tokens)
+            add_phase("further tokens", begun)
             if not stream.ended:
                 self._language().cancel(stream.id)
 

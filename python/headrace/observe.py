@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
 
     from .engine import Engine
+    from .security.audit import AuditLog
 
 _COUNTERS = {
     "requests": "Requests answered",
@@ -154,8 +155,24 @@ def _cumulative(bounds: Iterable[float], counts: Iterable[int]) -> list[tuple[st
     return buckets
 
 
-def registry(engine: Engine, http: HttpMetrics) -> CollectorRegistry:
-    """A registry of its own with the engine, the HTTP answers, this process and the build."""
+class AuditCollector:
+    """Whether the audit log can be written, and what of it was lost."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import GaugeMetricFamily
+
+        yield GaugeMetricFamily(
+            "headrace_audit_writable",
+            "1 while the audit log can be written",
+            int(self._audit.failure is None),
+        )
+
+
+def registry(engine: Engine, http: HttpMetrics, audit: AuditLog | None = None) -> CollectorRegistry:
+    """A registry of its own with the engine, the HTTP answers, the audit log, this process and the build."""
     from prometheus_client import CollectorRegistry, Info, ProcessCollector
 
     from ._core import __version__
@@ -163,6 +180,8 @@ def registry(engine: Engine, http: HttpMetrics) -> CollectorRegistry:
     found = CollectorRegistry()
     found.register(EngineCollector(engine))
     found.register(http)
+    if audit is not None:
+        found.register(AuditCollector(audit))
     ProcessCollector(registry=found)
     Info("headrace_build", "What runs here", registry=found).info({"version": __version__})
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from . import render
 from .errors import InvalidArgumentError
-from .usage import add_usage
+from .usage import add_phase, add_usage
 
 if TYPE_CHECKING:
     from ._core import CompletionQueue, Ticket
@@ -129,6 +130,7 @@ class Runner:
         from .completions import completions_of_running_loop
 
         completions = completions_of_running_loop()
+        start = time.perf_counter()
         if characters <= INLINE_CHARACTERS:
             ticket = begin(completions.queue)
         else:
@@ -136,12 +138,14 @@ class Runner:
 
             loop = asyncio.get_running_loop()
             ticket = await loop.run_in_executor(None, begin, completions.queue)
+        begun = add_phase("tokenize", start)
         try:
             await completions.wait(ticket)
         except BaseException:
             self._cancel(ticket)
             raise
         add_usage(ticket.tokens)
+        add_phase("model", begun)
         return ticket
 
     async def _in_thread(self, work: Callable[[Stop], T]) -> T:

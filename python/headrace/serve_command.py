@@ -99,6 +99,8 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
         "--drain-seconds", type=int, default=30, help="limit for finishing at SIGTERM (default %(default)s)"
     )
     _add_access_options(serve.add_argument_group("who may do what (docs/security.md)"))
+    serve.add_argument("--otlp", metavar="URL", help="send traces there, such as http://127.0.0.1:4318")
+    serve.add_argument("--log-format", default="text", choices=["text", "json"], help="(default %(default)s)")
     serve.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     serve.add_argument("--access-log", action="store_true", help="one line a request (with --log-level info)")
     serve.add_argument("--json", action="store_true", help="print the ready line as JSON")
@@ -251,6 +253,7 @@ def _serve(given: argparse.Namespace) -> int:
             max_body_bytes=int(options.max_body_mb * 1e6),
             drain_seconds=options.drain_seconds,
             log_level=options.log_level,
+            log_format=options.log_format,
             access_log=options.access_log,
             grpc_port=options.grpc_port,
             redis=options.redis,
@@ -300,6 +303,11 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
         key = find_key(folder, create=True)
         assert key is not None
         audit = AuditLog(folder / "audit", key, strict=options.audit_strict)
+    tracer = None
+    if options.otlp is not None:
+        from .serve.tracing import Tracer
+
+        tracer = Tracer(options.otlp)
     masker = None
     if options.mask:
         from .security.masking import Masker
@@ -314,7 +322,9 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
         masker = Masker(options.mask_kinds, options.mask_mode, hash_key)
     names = [*_LOOPBACK_NAMES, *(options.allowed_host or [])]
     is_any = "*" in names or not (is_loopback or options.allowed_host)
-    return Access(ring=ring, issuer=issuer, audit=audit, masker=masker, hosts=None if is_any else names)
+    return Access(
+        ring=ring, issuer=issuer, audit=audit, masker=masker, tracer=tracer, hosts=None if is_any else names
+    )
 
 
 def _tell_failure(name: str, error: Exception) -> None:

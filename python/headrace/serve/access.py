@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..security.keyring import KeyRing
     from ..security.masking import Masker
     from ..security.oidc import Issuer
+    from .tracing import Tracer
 
 # Of whoever watches over the server, who has no key: whether it lives and is ready, and no more.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
@@ -33,18 +34,19 @@ _BEARER = "bearer "
 class Call(Usage):
     """One request under way."""
 
-    __slots__ = ("_access", "identity", "model", "principal", "reservation", "route", "start")
+    __slots__ = ("_access", "identity", "model", "principal", "reservation", "route", "start", "traceparent")
 
     def __init__(
         self, access: Access, principal: Principal, identity: str, reservation: Reservation | None
     ) -> None:
-        super().__init__()
+        super().__init__(with_phases=access.tracer is not None)
         self._access = access
         self.identity = identity
         self.principal = principal
         self.reservation = reservation
         self.model: str | None = None
         self.route = ""
+        self.traceparent: str | None = None
         self.start = time.perf_counter()
 
     @property
@@ -88,6 +90,7 @@ class Access:
 
     Args:
         ring: the keys, and `issuer` the one whose tokens are taken as well; without both, no key is asked for.
+        tracer: what hears of every request that is done.
         masker: what masks texts on their way to a model and from it.
         hosts: names that requests may give this server; None: any.
     """
@@ -100,6 +103,7 @@ class Access:
         quotas: Quotas | None = None,
         audit: AuditLog | None = None,
         masker: Masker | None = None,
+        tracer: Tracer | None = None,
         hosts: Iterable[str] | None = None,
     ) -> None:
         self.ring = ring
@@ -107,6 +111,7 @@ class Access:
         self.quotas = quotas or Quotas()
         self.audit = audit
         self.masker = masker
+        self.tracer = tracer
         self.hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
         self._known_hosts: set[str] = set()  # as they were written, with ports
 
@@ -182,6 +187,8 @@ class Access:
             self.ring.close()
         if self.audit is not None:
             self.audit.close()
+        if self.tracer is not None:
+            self.tracer.close()
 
     def refuse(self, status: int, route: str) -> None:
         """Counts a request that was not admitted."""
@@ -193,6 +200,8 @@ class Access:
         if call.reservation is not None:
             self.quotas.settle(call.reservation, call.tokens)
             call.reservation = None
+        if self.tracer is not None:
+            self.tracer.record(call, status)
         if self.audit is not None:
             self.audit.add(audit_event(call, status), on_durable)
 

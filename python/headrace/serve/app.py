@@ -176,7 +176,8 @@ def _exposition(service: Service) -> tuple[bytes, str]:
     from ..observe import registry
 
     if service.registry is None:
-        service.registry = registry(service.engine, service.metrics)
+        audit = None if service.access is None else service.access.audit
+        service.registry = registry(service.engine, service.metrics, audit)
     return generate_latest(service.registry), "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -177,6 +177,8 @@ class _Admission:
             self._call = admitted(self._service, self._metadata, self.identity, self._size)
         if self._call is not None:
             self._call.route = self._route
+            given = self._metadata.get("traceparent")
+            self._call.traceparent = given if isinstance(given, str) else None
             current_usage.set(self._call)  # of this call's own task
 
     async def abort(self, error: BaseException) -> None:

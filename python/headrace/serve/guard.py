@@ -34,13 +34,14 @@ class Guard:
         if scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        host, authorization, given_id, length = _headers(scope)
+        host, authorization, given_id, traceparent, length = _headers(scope)
         identity = request_id(given_id)
         try:
             call = self._access.admit(host, authorization, identity, length or 0)
         except HttpError as error:
             await self._refuse(error, identity, length, scope, receive, send)
             return
+        call.traceparent = traceparent
         answer = _Recorded(self._access, call, send)
         token = current_usage.set(call)
         try:
@@ -61,9 +62,9 @@ class Guard:
         await response(scope, receive, send)
 
 
-def _headers(scope: Scope) -> tuple[str, str | None, str | None, int | None]:
-    """Host, authorization, x-request-id and the body's length; of several the last, None for a length not told."""
-    host, authorization, identity, length = "", None, None, None
+def _headers(scope: Scope) -> tuple[str, str | None, str | None, str | None, int | None]:
+    """Host, authorization, x-request-id, traceparent and the body's length: of several the last, None if not told."""
+    host, authorization, identity, traceparent, length = "", None, None, None, None
     has_body = False
     for name, value in scope["headers"]:
         if name == b"host":
@@ -72,12 +73,14 @@ def _headers(scope: Scope) -> tuple[str, str | None, str | None, int | None]:
             authorization = value.decode("latin-1")
         elif name == b"x-request-id":
             identity = value.decode("latin-1")
+        elif name == b"traceparent":
+            traceparent = value.decode("latin-1")
         elif name == b"content-length":
             length = int(value) if value.isdigit() and len(value) < 16 else None
             has_body = True
         elif name == b"transfer-encoding":
             has_body = True
-    return host, authorization, identity, length if has_body else 0
+    return host, authorization, identity, traceparent, length if has_body else 0
 
 
 class _Recorded:

@@ -34,6 +34,7 @@ from ..loading import ModelLoader
 from .access import Access
 from .app import create_app
 from .connection import Connection
+from .logs import set_up_logging
 from .service import DEFAULT_MAX_BODY_BYTES, Service
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Options:
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     drain_seconds: int = 30
     log_level: str = "warning"
+    log_format: str = "text"
     access_log: bool = False
     grpc_port: int | None = None
     redis: str | None = None
@@ -214,9 +216,7 @@ def run(
 
     Raises what loading a model raised. The engine is closed at the end, whatever happened.
     """
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=options.log_level.upper()
-    )
+    set_up_logging(options.log_level, options.log_format)
     try:
         with contextlib.closing(listen(options.host, options.port)) as bound:
             app = create_app(engine, max_body_bytes=options.max_body_bytes, access=access)
