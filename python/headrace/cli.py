@@ -14,7 +14,16 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from . import audit_command, chat_command, inputs, key_command, mask_command, serve_command, task_commands
+from . import (
+    audit_command,
+    chat_command,
+    golden,
+    inputs,
+    key_command,
+    mask_command,
+    serve_command,
+    task_commands,
+)
 from .errors import Error, InvalidArgumentError
 
 _EMBED_HELP = """\
@@ -106,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     task_commands.add(command)
     chat_command.add(command)
     mask_command.add(command)
+    golden.add(command)
 
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)
     tokenize.add_argument("model", metavar="MODEL", help="folder, demo:minilm, or a tokenizer's file")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core, inputs, render, repository
-from .errors import InvalidArgumentError, ModelNotFoundError
+from . import _core, golden, inputs, render, repository
+from .deployments import Deployments
+from .errors import InvalidArgumentError
+from .manifest import read_manifest
 from .model import Model, ModelInfo
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class LanguageOptions:
     max_sequences: int = 64
 
 
-class Engine:
+class Engine(Deployments):
     """Any number of models on one set of threads, with a bounded queue for each.
 
     Args:
@@ -71,7 +70,7 @@ class Engine:
             raise InvalidArgumentError(f"queue_budget={queue_budget}: must be between 0.001 and 3600 seconds")
         self._core = _core.Engine(threads=threads or 0, queue_budget_us=int(queue_budget * 1e6), **options)
         self._models: dict[str, Model] = {}
-        self._replacements = 0
+        Deployments.__init__(self)
         self._owned_by_model = False
         self.language = language or LanguageOptions()
         self.queue_budget = queue_budget
@@ -106,59 +105,9 @@ class Engine:
             raise InvalidArgumentError(
                 f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
             )
+        self._check_not_alias(name)
         model = self._models[name] = self._load(name, name, path, task, precision, device)
         return model
-
-    def replace(
-        self,
-        name: str,
-        path: str | os.PathLike[str],
-        *,
-        task: str | None = None,
-        precision: str = "auto",
-        device: str = "auto",
-    ) -> Model:
-        """Loads a model that takes the place of `name`, without a gap: until it is there the old one answers, and what
-        the old one has begun it finishes. Raises what `add` raises, and ModelNotFoundError; the old one stays then.
-
-        >>> import headrace
-        >>> with headrace.Engine() as engine:
-        ...     old = engine.add("minilm", "demo:minilm")
-        ...     new = engine.replace("minilm", "demo:minilm", precision="int8")
-        ...     engine.model("minilm") is new, old.embed("still there").shape
-        (True, (1, 384))
-        """
-        self.model(name)
-        self._replacements += 1
-        core_name = f"{name[:100]}.{self._replacements}"
-        new = self._load(name, core_name, path, task, precision, device)
-        if name not in self._models:
-            self._retire(new)
-            self.model(name)  # removed meanwhile
-        old, self._models[name] = self._models[name], new
-        self._retire(old)
-        return new
-
-    def retire(self, name: str) -> None:
-        """Stops serving `name`; what is under way is finished, and then its memory given back."""
-        self._retire(self.model(name))
-        del self._models[name]
-
-    def _retire(self, model: Model) -> None:
-        """Frees a model once nobody holds it: whoever is in the middle of a request does."""
-        free = model._generator.close if model._generator is not None else self._remover(model._core_name)
-        # In a thread, since it waits for the batch that runs, and the last holder may be an event loop.
-        finalizer = weakref.finalize(model, lambda: threading.Thread(target=free, daemon=True).start())
-        finalizer.atexit = False
-
-    def _remover(self, core_name: str) -> Callable[[], None]:
-        core = self._core
-
-        def remove() -> None:
-            with contextlib.suppress(ModelNotFoundError):  # the engine was closed meanwhile
-                core.remove(core_name)
-
-        return remove
 
     def _load(
         self,
@@ -171,6 +120,24 @@ class Engine:
     ) -> Model:
         inputs.check_precision(precision, device)
         directory = repository.resolve(path)
+        manifest = read_manifest(directory)
+        task = task or manifest.task
+        if precision == "auto" and manifest.precision is not None:
+            precision = manifest.precision
+            inputs.check_precision(precision, device)
+        model = self._read(name, core_name, directory, task, precision)
+        try:
+            if manifest.gate is not None:
+                golden.check(model, manifest.gate)
+            for alias in manifest.aliases:
+                self._check_alias(alias, name)
+        except BaseException:
+            self._retire(model)
+            raise
+        self._aliases |= dict.fromkeys(manifest.aliases, name)
+        return model
+
+    def _read(self, name: str, core_name: str, directory: Path, task: str | None, precision: str) -> Model:
         if repository.generates_text(directory):
             return self._load_language_model(name, directory, task, precision)
         self._core.add(core_name, os.fspath(directory), task=inputs.task_name(task), precision=precision)
@@ -196,21 +163,12 @@ class Engine:
 
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""
-        model = self._models.pop(name, None)
+        model = self._models.get(name)
+        self._forget(name)
         if model is not None and model._generator is not None:
             model._generator.close()
         else:
             self._core.remove(name if model is None else model._core_name)
-
-    def model(self, name: str) -> Model:
-        """The model of that name. Raises ModelNotFoundError, which lists the names there are."""
-        found = self._models.get(name)
-        if found is None:
-            known = ", ".join(self._models) or "none"
-            error = ModelNotFoundError(f"no model is named {name!r}; there is: {known}")
-            error.code = "model_not_found"
-            raise error
-        return found
 
     def models(self) -> list[ModelInfo]:
         """What is served, in the order it was added."""
@@ -219,6 +177,10 @@ class Engine:
     def stats(self) -> dict[str, Any]:
         """Counters and histograms since each model was added: `{"models": {name: {...}}, "language_models": {...}}`."""
         models = list(self._models.items())
+        # One on trial is counted apart: it is there to be compared.
+        models += [
+            (f"{name}@{one.model.info.version}", one.model) for name, one in list(self._candidates.items())
+        ]
         return {
             "models": {
                 name: self._core.metrics(model._core_name)
@@ -232,7 +194,8 @@ class Engine:
 
     def close(self, drain: bool = True) -> None:
         """Refuses new work, finishes what is queued (or, without drain, fails it) and ends the threads."""
-        for model in list(self._models.values()):
+        candidates = [candidate.model for candidate in self._candidates.values()]
+        for model in [*self._models.values(), *candidates]:
             if model._generator is not None:
                 model._generator.close()
         self._core.close(drain)

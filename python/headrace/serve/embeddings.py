@@ -88,6 +88,7 @@ class EmbeddingsCall:
 def find_model(service: Service, name: str) -> Model:
     """The model of that name; 503 while it is still being loaded, 500 when that failed, ModelNotFoundError when
     there is none, 403 where the key may not use it."""
+    name = service.engine.resolve(name)
     call = current_call()
     if call is not None:
         call.use("infer", name)

@@ -123,6 +123,17 @@ def _counted(info: ModelInfo, stats: dict[str, Any]) -> dict[str, Any]:
 def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
     """Every model that is served, is being loaded, or could not be."""
     rows = [{"name": info.name, "version": info.version, "state": "READY"} for info in service.models()]
+    for info in service.models():
+        candidate = service.engine.candidate(info.name)
+        if candidate is not None:
+            reason = f"on trial, with {candidate.share:.1%} of the requests"
+            row = {
+                "name": info.name,
+                "version": candidate.model.info.version,
+                "state": "READY",
+                "reason": reason,
+            }
+            rows.append(row)
     if not only_ready:
         loading, failed = service.visible(service.loading), service.visible(service.failed)
         rows += [{"name": name, "state": "LOADING", "reason": ""} for name in loading]

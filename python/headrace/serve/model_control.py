@@ -6,6 +6,7 @@ Only what the operator has named when the server was started can be loaded: a cl
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import CorruptFileError, Error, ModelNotFoundError
-from ..repository import MODEL_NAME, models_in
+from ..errors import CorruptFileError, Error, InvalidArgumentError, ModelNotFoundError
+from ..repository import MODEL_NAME, models_in, resolve
 from .access import current_call
 from .answer import Answer
 from .errors import HttpError, invalid
@@ -65,23 +66,41 @@ def _source(service: Service, name: str, version: Any) -> Path | str:
 
 
 async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
-    """Loads a model, or its newest version or the one in `settings` in place of what is served; no request is lost."""
+    """Loads a model, or its newest version or the one in `settings` in place of what is served; no request is lost.
+
+    With a share, it is put on trial beside what is served; loading the version on trial without one gives it the rest.
+    """
     _check(service, name)
-    if unknown := set(settings) - {"version", *_IGNORED}:
+    if unknown := set(settings) - {"version", "share", *_IGNORED}:
         raise invalid(
-            f"the parameter {min(unknown)[:64]!r} is not known here: known is version", param="parameters"
+            f"the parameter {min(unknown)[:64]!r} is not known here: known are version and share",
+            param="parameters",
+        )
+    share = settings.get("share")
+    if share is not None and (
+        isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1
+    ):
+        raise invalid(
+            f"share={share!r:.64}: must be a number from 0 (ends a trial) to below 1", param="parameters"
         )
     if name in service.loading:
         raise HttpError(409, f"model {name!r} is being loaded already", code="model_loading")
     path = _source(service, name, settings.get("version"))
     engine = service.engine
     is_there = any(info.name == name for info in engine.models())
-    work = partial(engine.replace if is_there else engine.add, name, path, precision=service.precision)
+    if share is not None and not is_there:
+        raise HttpError(
+            409, f"model {name!r} is not served, so nothing can be on trial beside it", code="no_model"
+        )
+    if share == 0:
+        engine.drop_candidate(name)
+        return
+    work = _work(service, name, path, share, is_there)
     if not is_there:
         service.loading.add(name)
     try:
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
-    except (CorruptFileError, ModelNotFoundError) as error:
+    except (CorruptFileError, ModelNotFoundError, InvalidArgumentError) as error:
         # Not the client's fault, and not ours to hide from who manages models; paths stay in the log.
         raise HttpError(
             422, f"model {name!r} cannot be loaded: {_without_path(error, path)}", code="model_unusable"
@@ -89,6 +108,20 @@ async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
     finally:
         service.loading.discard(name)
     service.failed.discard(name)
+
+
+def _work(
+    service: Service, name: str, path: Path | str, share: float | None, is_there: bool
+) -> Callable[[], Any]:
+    engine, precision = service.engine, service.precision
+    if share is not None:
+        return partial(engine.try_candidate, name, path, share=share, precision=precision)
+    candidate = engine.candidate(name)
+    if candidate is not None and os.path.realpath(candidate.model.info.path) == os.path.realpath(
+        resolve(path)
+    ):
+        return partial(engine.promote, name)
+    return partial(engine.replace if is_there else engine.add, name, path, precision=precision)
 
 
 def _without_path(error: Error, path: Path | str) -> str:
@@ -102,7 +135,7 @@ async def unload(service: Service, name: str, settings: dict[str, Any]) -> None:
         raise invalid(
             f"the parameter {min(unknown)[:64]!r} is not known here: there is none", param="parameters"
         )
-    service.engine.retire(name)
+    service.engine.retire(service.engine.resolve(name))
 
 
 class _Body(msgspec.Struct):

@@ -50,7 +50,7 @@ def get_model_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint("/v1/models/{id}")
     async def get_model(request: Request) -> Response:
-        name = request.path_params["id"]
+        name = service.engine.resolve(request.path_params["id"])
         info = next((info for info in service.models() if info.name == name), None)
         if info is None:
             find_model(service, name)  # raises the error that names the models there are
