@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import errors
+from .client_generate import AsyncGenerateCalls, GenerateCalls
 from .client_tasks import AsyncTaskCalls, TaskCalls
 from .inputs import as_texts
 from .render import progress_bar
@@ -35,6 +36,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 30.0
 _RETRIED = {429, 502, 503, 504}
 _KINDS: dict[int, type[errors.Error]] = {
     400: errors.InvalidArgumentError,
+    401: errors.InvalidArgumentError,
+    403: errors.InvalidArgumentError,
     404: errors.ModelNotFoundError,
     413: errors.InvalidArgumentError,
     429: errors.OverloadedError,
@@ -207,7 +210,7 @@ def _pause(reply: _Reply, attempt: int) -> float:
     return float(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1.0))
 
 
-class Client(TaskCalls, _Protocol):
+class Client(TaskCalls, GenerateCalls, _Protocol):
     """A headrace server as a local object.
 
     with headrace.Client("http://127.0.0.1:8000") as client:
@@ -272,7 +275,7 @@ class Client(TaskCalls, _Protocol):
         self.close()
 
 
-class AsyncClient(AsyncTaskCalls, _Protocol):
+class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, _Protocol):
     """The same, awaited.
 
     async with headrace.AsyncClient("http://127.0.0.1:8000") as client:

@@ -48,17 +48,21 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A generated text and its costs. `cached_tokens` of the prompt had been computed for an earlier request."""
+    """A generated text and its costs. `cached_tokens` of the prompt had been computed for an earlier request.
+
+    `tokens` is empty where a server was asked, which tells only how many there are.
+    """
 
     text: str
     finish_reason: str
     tokens: tuple[TokenScore, ...] = field(repr=False)
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    token_count: int | None = field(default=None, repr=False)
 
     @property
     def generated_tokens(self) -> int:
-        return len(self.tokens)
+        return len(self.tokens) if self.token_count is None else self.token_count
 
     def __str__(self) -> str:
         return self.text
