@@ -10,15 +10,21 @@ namespace {
 // often.
 constexpr int64_t kLeastPiece = 32;
 
+// Proposed tokens of one sequence in one step where their number is adaptive, and of all sequences.
+constexpr int64_t kMostAdaptive = 16, kMostProposed = 64;
+
 Error invalid(std::string message) { return Error(ErrorKind::kInvalidArgument, std::move(message)); }
 
 }  // namespace
 
 GenerationScheduler::GenerationScheduler(const GenerationLimits& limits, KvBlocks& blocks)
-    : limits_(limits), blocks_(blocks) {
+    : limits_(limits), blocks_(blocks), row_share_(RowCost().share()) {
   if (limits.step_tokens < 1 || limits.max_sequences < 1 || limits.max_queue_tokens < 1)
     throw invalid(concat("step_tokens=", limits.step_tokens, ", max_sequences=", limits.max_sequences,
                          ", max_queue_tokens=", limits.max_queue_tokens, ": must be at least 1 each"));
+  if (limits.speculation < kAdaptiveSpeculation)
+    throw invalid(concat("speculation=", limits.speculation, ": must be at least 0, or ",
+                         kAdaptiveSpeculation, " for an adaptive number"));
 }
 
 std::optional<Error> GenerationScheduler::submit(const GenerationRequest& request) {
@@ -56,6 +62,7 @@ std::optional<Error> GenerationScheduler::submit(const GenerationRequest& reques
   entry->arrival_us = request.arrival_us;
   entry->deadline_us = request.deadline_us;
   entry->order = next_order_++;
+  entry->speculates = request.speculates && limits_.speculation != 0;
   wait(*entry);
   entries_.emplace(request.id, std::move(entry));
   return std::nullopt;
@@ -73,6 +80,7 @@ void GenerationScheduler::stop(Entry& entry) {
   std::erase(entry.is_running ? running_ : waiting_, &entry);
   blocks_.release(entry.sequence);
   entry.computed = entry.planned = 0;
+  entry.proposed.clear();
 }
 
 bool GenerationScheduler::finish(uint64_t id) {
@@ -94,8 +102,9 @@ void GenerationScheduler::next_step(int64_t now_us, std::vector<GenerationSpan>&
   spans.clear();
   expired.clear();
   expire(now_us, expired);
-  const int64_t budget = plan_answers(limits_.step_tokens, spans);
-  plan_prompts(budget, spans);
+  int64_t budget = plan_answers(limits_.step_tokens, spans);
+  budget = plan_prompts(budget, spans);
+  if (limits_.speculation != 0) plan_proposals(std::min(budget, kMostProposed), spans);
 }
 
 void GenerationScheduler::plan(Entry& entry, int64_t count, std::vector<GenerationSpan>& spans) {
@@ -106,7 +115,8 @@ void GenerationScheduler::plan(Entry& entry, int64_t count, std::vector<Generati
            std::span(entry.tokens).subspan(static_cast<size_t>(entry.computed), static_cast<size_t>(count)),
        .position = entry.computed,
        .blocks = entry.sequence.blocks,
-       .samples = count == entry.left()});
+       .samples = count == entry.left(),
+       .proposed = {}});
 }
 
 // Room for so many tokens of a running sequence, by preempting others; false when it was preempted itself.
@@ -157,6 +167,58 @@ int64_t GenerationScheduler::plan_prompts(int64_t budget, std::vector<Generation
   return budget;
 }
 
+void GenerationScheduler::plan_proposals(int64_t budget, std::vector<GenerationSpan>& spans) {
+  proposals_.clear();
+  int64_t rows = 0;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    rows += static_cast<int64_t>(spans[i].tokens.size());
+    if (!spans[i].samples) continue;
+    Entry& entry = *entries_.at(spans[i].id);
+    const int64_t agreed = entry.ngrams.match().length;
+    if (!entry.speculates || agreed == 0) continue;
+    // One more token than was proposed may come.
+    const int64_t left = entry.limit - static_cast<int64_t>(entry.tokens.size()) - 1;
+    const int64_t most = std::min(left, limits_.speculation < 0 ? kMostAdaptive : limits_.speculation);
+    if (most > 0)
+      proposals_.push_back(
+          {.entry = &entry, .span = i, .most = most, .count = 0, .chance = entry.record.chance(agreed)});
+  }
+  choose_rows(rows, budget, proposals_);
+  for (const Proposal& proposal : proposals_)
+    if (proposal.count > 0) propose(*proposal.entry, proposal.count, spans[proposal.span]);
+}
+
+void GenerationScheduler::choose_rows(int64_t rows, int64_t budget, std::vector<Proposal>& proposals) const {
+  if (limits_.speculation > 0) {
+    for (Proposal& proposal : proposals) {
+      proposal.count = std::min(proposal.most, budget);
+      budget -= proposal.count;
+    }
+    return;
+  }
+  RowChoice choice(std::max<int64_t>(1, rows), row_share_);
+  for (; budget > 0 && !proposals.empty(); --budget) {
+    const auto best =
+        std::max_element(proposals.begin(), proposals.end(),
+                         [](const Proposal& a, const Proposal& b) { return a.chance < b.chance; });
+    if (!choice.take(best->chance)) return;
+    const int64_t agreed = best->entry->ngrams.match().length + ++best->count;
+    best->chance = best->count < best->most ? best->chance * best->entry->record.chance(agreed) : 0;
+  }
+}
+
+void GenerationScheduler::propose(Entry& entry, int64_t count, GenerationSpan& span) {
+  const int64_t next = entry.computed + entry.planned;
+  if (!blocks_.extend(entry.sequence, next + count)) {
+    const auto room = static_cast<int64_t>(entry.sequence.blocks.size()) * KvBlocks::kBlockTokens;
+    count = std::min(count, room - next);
+  }
+  entry.proposed.resize(static_cast<size_t>(count));
+  entry.ngrams.propose(entry.tokens, entry.proposed);
+  span.proposed = entry.proposed;
+  span.blocks = entry.sequence.blocks;
+}
+
 // The first of those that wait begins to run, if there is room for all of its tokens.
 bool GenerationScheduler::begin(Entry& entry) {
   const int64_t known = blocks_.attach(entry.tenant, entry.tokens, entry.sequence);
@@ -173,13 +235,20 @@ bool GenerationScheduler::begin(Entry& entry) {
   return true;
 }
 
-void GenerationScheduler::advance(uint64_t id, int64_t computed, std::optional<int32_t> token) {
+void GenerationScheduler::advance(uint64_t id, int64_t computed, std::span<const int32_t> tokens) {
   Entry& entry = *entries_.at(id);
+  for (const int32_t token : tokens) {
+    const NgramIndex::Match match = entry.ngrams.match();
+    if (match.length > 0)
+      entry.record.observe(match.length, entry.tokens[static_cast<size_t>(match.next)] == token);
+    entry.tokens.push_back(token);
+    if (entry.speculates) entry.ngrams.read(entry.tokens);
+  }
   entry.computed += computed;
   entry.planned = 0;
+  entry.proposed.clear();
   blocks_.publish(entry.tenant, std::span(entry.tokens).first(static_cast<size_t>(entry.computed)),
                   entry.sequence);
-  if (token) entry.tokens.push_back(*token);
 }
 
 int64_t GenerationScheduler::cached_tokens(uint64_t id) const {

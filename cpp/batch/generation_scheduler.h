@@ -15,6 +15,12 @@
 // is free, the running sequence of the lowest priority that came last gives up all of its blocks and waits
 // again, with what it has generated; its full blocks stay findable, so often little is lost.
 //
+// Speculation. Where a sequence's last tokens have come before, what followed then is proposed: a step
+// computes proposed tokens behind the sequence's own, and as many of them as the sampler draws too are
+// accepted. So one step may give several tokens, and which it gives does not depend on what was proposed.
+// Proposals take what is left of a step's budget when all else is planned, and no blocks that would have to
+// be taken from a sequence.
+//
 // Admission. A request that would wait for more than max_queue_tokens of others' prompts is refused.
 #pragma once
 
@@ -28,14 +34,20 @@
 
 #include "base/error.h"
 #include "batch/kv_blocks.h"
+#include "batch/ngram_index.h"
 #include "batch/request.h"
+#include "batch/speculation.h"
 
 namespace headrace {
+
+// GenerationLimits::speculation: as many proposed tokens as are expected to be worth their time.
+inline constexpr int64_t kAdaptiveSpeculation = -1;
 
 struct GenerationLimits {
   int64_t step_tokens = 256;   // computed in one step
   int64_t max_sequences = 64;  // running at a time
   int64_t max_queue_tokens = 65536;
+  int64_t speculation = 0;  // proposed tokens of one sequence in one step, at most; 0: none
 };
 
 struct GenerationRequest {
@@ -46,6 +58,7 @@ struct GenerationRequest {
   Priority priority = Priority::kInteractive;
   int64_t arrival_us = 0;
   int64_t deadline_us = 0;  // ends unfinished at this moment; 0: none
+  bool speculates = true;   // tokens may be proposed for it
 };
 
 // A stretch of one sequence to compute.
@@ -55,6 +68,8 @@ struct GenerationSpan {
   int64_t position = 0;  // of the first
   std::span<const int32_t> blocks;
   bool samples = false;  // its last token is the sequence's last: the next one is wanted
+  // To be computed behind `tokens`; each is wanted if those before it are what was drawn at their places.
+  std::span<const int32_t> proposed;
 };
 
 class GenerationScheduler {
@@ -70,14 +85,16 @@ class GenerationScheduler {
   // deadline has passed, which are gone. Views stay valid until the next call of any method.
   void next_step(int64_t now_us, std::vector<GenerationSpan>& spans, std::vector<uint64_t>& expired);
 
-  // The step was computed. token: what followed, for a span that samples; the sequence goes on unless
-  // finish() is called.
-  void advance(uint64_t id, int64_t computed, std::optional<int32_t> token);
+  // The step was computed. tokens: what followed, for a span that samples: proposed ones that were accepted,
+  // and one more, or none where the model failed. computed: the span's tokens and the accepted ones. The
+  // sequence goes on unless finish() is called.
+  void advance(uint64_t id, int64_t computed, std::span<const int32_t> tokens);
 
   // Forgets it, whatever it does; true if it was known. Not between next_step and the step's last advance.
   bool finish(uint64_t id);
 
   void set_tokens_per_second(double rate) { tokens_per_second_ = rate; }
+  void set_row_share(double share) { row_share_ = share; }  // RowCost::share()
   int64_t queued_tokens() const { return queued_tokens_; }
   size_t waiting() const { return waiting_.size(); }
   size_t running() const { return running_.size(); }
@@ -100,8 +117,19 @@ class GenerationScheduler {
     uint64_t order = 0;
     bool is_running = false;
     KvBlocks::Sequence sequence;
+    bool speculates = false;
+    NgramIndex ngrams;  // of its tokens
+    AcceptanceRecord record;
+    std::vector<int32_t> proposed;  // in the step that runs
 
     int64_t left() const { return static_cast<int64_t>(tokens.size()) - computed; }
+  };
+  // How many tokens to propose for a span.
+  struct Proposal {
+    Entry* entry;
+    size_t span;
+    int64_t most, count;
+    double chance;  // that the next of them is accepted, with all before it
   };
   // Of two that wait, who comes first; of two that run, who is preempted last.
   struct Before {
@@ -118,6 +146,9 @@ class GenerationScheduler {
   void plan(Entry& entry, int64_t count, std::vector<GenerationSpan>& spans);
   int64_t plan_answers(int64_t budget, std::vector<GenerationSpan>& spans);
   int64_t plan_prompts(int64_t budget, std::vector<GenerationSpan>& spans);
+  void plan_proposals(int64_t budget, std::vector<GenerationSpan>& spans);
+  void choose_rows(int64_t rows, int64_t budget, std::vector<Proposal>& proposals) const;
+  void propose(Entry& entry, int64_t count, GenerationSpan& span);
   bool begin(Entry& entry);
   void wait(Entry& entry);
 
@@ -129,6 +160,8 @@ class GenerationScheduler {
   int64_t queued_tokens_ = 0;  // of those that wait
   int64_t preemptions_ = 0;
   double tokens_per_second_ = 0;
+  double row_share_;
+  std::vector<Proposal> proposals_;  // of the step that is planned
 };
 
 }  // namespace headrace

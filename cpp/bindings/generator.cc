@@ -31,6 +31,8 @@ py::dict metrics(const Generator& generator) {
   dict["prompt_tokens"] = m.prompt_tokens;
   dict["cached_tokens"] = m.cached_tokens;
   dict["generated_tokens"] = m.generated_tokens;
+  dict["proposed_tokens"] = m.proposed_tokens;
+  dict["accepted_tokens"] = m.accepted_tokens;
   dict["steps"] = m.steps;
   dict["preemptions"] = m.preemptions;
   dict["running"] = m.running;
@@ -117,6 +119,8 @@ void register_generator(py::module_& module) {
       .def_property_readonly("cached_tokens", &Stream::cached_tokens,
                              "Of the prompt, tokens that another request had computed before.")
       .def_property_readonly("generated_tokens", &Stream::generated_tokens)
+      .def_property_readonly("accepted_tokens", &Stream::accepted_tokens,
+                             "Of the generated tokens, those that had been proposed.")
       .def_property_readonly("done", &Stream::has_news, "Whether `take` has something to give.")
       .def_property_readonly("ended", &Stream::ended)
       .def(
@@ -126,7 +130,8 @@ void register_generator(py::module_& module) {
   py::class_<Generator, std::unique_ptr<Generator, DeleteWhereMade>>(
       module, "Generator", "Runs one language model for many requests. Use headrace.load.")
       .def(py::init([](const std::string& path, const std::string& precision, std::optional<int> threads,
-                       int64_t context, int64_t cache_tokens, int64_t step_tokens, int64_t max_sequences) {
+                       int64_t context, int64_t cache_tokens, int64_t step_tokens, int64_t max_sequences,
+                       int64_t speculation) {
              const int count = threads_argument(threads);
              const auto must = [](const char* name, int64_t value, int64_t low, int64_t high) {
                if (value < low || value > high)
@@ -137,22 +142,24 @@ void register_generator(py::module_& module) {
              must("cache_tokens", cache_tokens, 0, int64_t{1} << 32);
              must("step_tokens", step_tokens, 1, 8192);
              must("max_sequences", max_sequences, 1, 4096);
+             must("speculation", speculation, kAdaptiveSpeculation, 32);
              const py::gil_scoped_release unlocked;
              const std::string gguf = gguf_path(path);
              auto tokenizer = std::shared_ptr<Tokenizer>(gguf.empty() ? Tokenizer::from_model(path)
                                                                       : Tokenizer::from_file(gguf));
              auto model = LanguageModel::load(path, kernels(), {.precision = precision});
-             return std::unique_ptr<Generator, DeleteWhereMade>(
-                 new Generator(std::move(model), std::move(tokenizer),
-                               {.threads = count,
-                                .context = context,
-                                .cache_tokens = cache_tokens,
-                                .step_tokens = step_tokens,
-                                .max_sequences = max_sequences}));
+             return std::unique_ptr<Generator, DeleteWhereMade>(new Generator(std::move(model),
+                                                                              std::move(tokenizer),
+                                                                              {.threads = count,
+                                                                               .context = context,
+                                                                               .cache_tokens = cache_tokens,
+                                                                               .step_tokens = step_tokens,
+                                                                               .max_sequences = max_sequences,
+                                                                               .speculation = speculation}));
            }),
            py::arg("path"), py::kw_only(), py::arg("precision") = "auto", py::arg("threads") = py::none(),
            py::arg("context") = 0, py::arg("cache_tokens") = 0, py::arg("step_tokens") = 256,
-           py::arg("max_sequences") = 64)
+           py::arg("max_sequences") = 64, py::arg("speculation") = kAdaptiveSpeculation)
       .def(
           "submit",
           [](Generator& self, const Ids& prompt, float temperature, int64_t top_k, float top_p, float min_p,

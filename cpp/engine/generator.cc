@@ -38,7 +38,9 @@ Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Token
     blocks = std::min(blocks, divide_up(context_, kCacheBlock) * options.max_sequences);
   context_ = std::min(context_, blocks * kCacheBlock);
   model_->reserve({.step_tokens = options.step_tokens,
-                   .step_wanted = std::min(options.max_sequences, options.step_tokens),
+                   .step_wanted = options.speculation == 0
+                                      ? std::min(options.max_sequences, options.step_tokens)
+                                      : options.step_tokens,
                    .context = context_,
                    .blocks = blocks,
                    .threads = pool_.threads()});
@@ -47,7 +49,8 @@ Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Token
   scheduler_ = std::make_unique<GenerationScheduler>(
       GenerationLimits{.step_tokens = options.step_tokens,
                        .max_sequences = std::min(options.max_sequences, options.step_tokens),
-                       .max_queue_tokens = options.max_queue_tokens},
+                       .max_queue_tokens = options.max_queue_tokens,
+                       .speculation = options.speculation},
       *blocks_);
   samplers_.resize(static_cast<size_t>(pool_.threads()));
   thread_ = std::thread([this] { loop(); });
@@ -106,7 +109,9 @@ std::shared_ptr<Stream> Generator::submit(std::span<const int32_t> prompt, const
                           .max_tokens = stream->options_.max_tokens,
                           .priority = options.priority,
                           .arrival_us = now,
-                          .deadline_us = options.timeout_us > 0 ? now + options.timeout_us : 0});
+                          .deadline_us = options.timeout_us > 0 ? now + options.timeout_us : 0,
+                          // A form's automaton goes one token at a time and cannot go back.
+                          .speculates = options.mask == nullptr});
   if (refused) {
     ++metrics_.refused;
     throw Error(*refused);
@@ -200,37 +205,61 @@ void Generator::compute() {
   ids_.clear();
   steps_.clear();
   int64_t wanted = 0;
+  bool reads = false;
   for (const GenerationSpan& span : spans_) {
     ids_.insert(ids_.end(), span.tokens.begin(), span.tokens.end());
-    steps_.push_back({.tokens = static_cast<int64_t>(span.tokens.size()),
+    ids_.insert(ids_.end(), span.proposed.begin(), span.proposed.end());
+    const auto proposed = static_cast<int64_t>(span.proposed.size());
+    steps_.push_back({.tokens = static_cast<int64_t>(span.tokens.size()) + proposed,
                       .position = span.position,
                       .blocks = span.blocks.data(),
-                      .wanted = span.samples ? 1 : 0});
-    wanted += span.samples;
+                      .wanted = span.samples ? 1 + proposed : 0});
+    wanted += steps_.back().wanted;
+    reads |= span.tokens.size() > 1;
   }
   logits_.resize(
       static_cast<size_t>(std::max(wanted * info().vocabulary, static_cast<int64_t>(logits_.size()))));
+  const int64_t start = now_us();
   model_->step({ids_, steps_}, logits_.data(), pool_);
+  // Steps that read prompts tell nothing of what a row of an answer costs.
+  if (!reads)
+    row_cost_.observe(static_cast<int64_t>(ids_.size()), static_cast<double>(now_us() - start) * 1e-6);
 }
 
 void Generator::sample() {
-  sampled_.assign(spans_.size(), {});
-  std::vector<size_t> sampling;
-  for (size_t i = 0; i < spans_.size(); ++i)
-    if (spans_[i].samples) sampling.push_back(i);
+  sampled_.resize(std::max(sampled_.size(), spans_.size()));
+  std::vector<size_t> sampling, first_row;
+  size_t rows = 0;
+  for (size_t i = 0; i < spans_.size(); ++i) {
+    sampled_[i].clear();
+    if (!spans_[i].samples) continue;
+    sampling.push_back(i);
+    first_row.push_back(rows);
+    rows += 1 + spans_[i].proposed.size();
+  }
   masked_.resize(std::max(masked_.size(), spans_.size()));
   for (const size_t i : sampling) fill_mask(i);
   const auto vocabulary = static_cast<size_t>(info().vocabulary);
-  pool_.parallel_for(static_cast<int64_t>(sampling.size()), [&](int64_t row, int thread) {
-    const size_t i = sampling[static_cast<size_t>(row)];
+  pool_.parallel_for(static_cast<int64_t>(sampling.size()), [&](int64_t task, int thread) {
+    const size_t i = sampling[static_cast<size_t>(task)], first = first_row[static_cast<size_t>(task)];
     Stream& stream = *stepping_[i];
-    const int64_t generated = stream.generated_tokens();
-    const bool must_go_on = generated < stream.options_.min_tokens;
-    sampled_[i] = samplers_[static_cast<size_t>(thread)].sample(
-        std::span(logits_).subspan(static_cast<size_t>(row) * vocabulary, vocabulary),
-        stream.options_.sampling, &stream.counts_, generated,
-        must_go_on ? end_ids() : std::span<const int32_t>(),
-        stream.options_.mask ? masked_[i].allowed : std::span<const uint32_t>());
+    const std::span<const int32_t> proposed = spans_[i].proposed;
+    // A row behind a proposed token is this text's only if the very same token was drawn: what is drawn at a
+    // place depends on the seed, the place and the tokens before, so the text is what it is without
+    // proposals.
+    for (size_t row = 0; row <= proposed.size(); ++row) {
+      const int64_t generated = stream.generated_tokens() + static_cast<int64_t>(row);
+      const bool must_go_on = generated < stream.options_.min_tokens;
+      Sampled drawn = samplers_[static_cast<size_t>(thread)].sample(
+          std::span(logits_).subspan((first + row) * vocabulary, vocabulary), stream.options_.sampling,
+          &stream.counts_, generated, must_go_on ? end_ids() : std::span<const int32_t>(),
+          stream.options_.mask ? masked_[i].allowed : std::span<const uint32_t>());
+      const int32_t token = drawn.token;
+      sampled_[i].push_back(std::move(drawn));
+      if (token < 0) break;
+      stream.counts_.add(token);
+      if (row < proposed.size() && token != proposed[row]) break;
+    }
   });
   for (const size_t i : sampling) take_into_mask(i);
 }
@@ -251,9 +280,10 @@ void Generator::fill_mask(size_t span) {
 
 void Generator::take_into_mask(size_t span) {
   TokenMask* const mask = stepping_[span]->options_.mask.get();
-  if (!mask || masked_[span].error || sampled_[span].token < 0) return;
+  const int32_t token = sampled_[span].front().token;
+  if (!mask || masked_[span].error || token < 0) return;
   try {
-    masked_[span].is_complete = mask->take(sampled_[span].token);
+    masked_[span].is_complete = mask->take(token);
   } catch (const Error& error) {
     masked_[span].error = error;
   }
@@ -261,57 +291,73 @@ void Generator::take_into_mask(size_t span) {
 
 void Generator::deliver() {
   ++metrics_.steps;
+  scheduler_->set_row_share(row_cost_.share());
   for (size_t i = 0; i < spans_.size(); ++i) {
     const GenerationSpan& span = spans_[i];
     Stream& stream = *stepping_[i];
     const auto count = static_cast<int64_t>(span.tokens.size());
     stream.cached_tokens_.store(scheduler_->cached_tokens(span.id), std::memory_order_relaxed);
     metrics_.prompt_tokens += span.position < stream.prompt_tokens_ ? count : 0;
+    metrics_.proposed_tokens += static_cast<int64_t>(span.proposed.size());
     const Masked* const masked = span.samples && stream.options_.mask ? &masked_[i] : nullptr;
-    const bool has_token = span.samples && sampled_[i].token >= 0 && !(masked && masked->error);
-    scheduler_->advance(span.id, count, has_token ? std::optional(sampled_[i].token) : std::nullopt);
+    drawn_.clear();
+    for (const Sampled& sampled : sampled_[i])
+      if (sampled.token >= 0 && !(masked && masked->error)) drawn_.push_back(sampled.token);
+    const int64_t accepted = std::max<int64_t>(0, static_cast<int64_t>(drawn_.size()) - 1);
+    scheduler_->advance(span.id, count + accepted, drawn_);
     if (!span.samples) continue;
-    if (has_token) {
-      deliver_token(stream, std::move(sampled_[i]), masked && masked->is_complete);
-    } else {
-      scheduler_->finish(span.id);
-      ++metrics_.failed;
-      const Error not_finite(ErrorKind::kInternal,
-                             "the model gave numbers that are not finite: its weights may be damaged");
-      fail(span.id, masked && masked->error ? *masked->error : not_finite);
-    }
+    const bool is_sound = drawn_.size() == sampled_[i].size();
+    if (!drawn_.empty())
+      deliver_tokens(stream, std::span(sampled_[i]).first(drawn_.size()), masked && masked->is_complete);
+    if (is_sound || stream.ended()) continue;
+    scheduler_->finish(span.id);
+    ++metrics_.failed;
+    const Error not_finite(ErrorKind::kInternal,
+                           "the model gave numbers that are not finite: its weights may be damaged");
+    fail(span.id, masked && masked->error ? *masked->error : not_finite);
   }
 }
 
-// A token of a stream: to its text, to whoever waits, and the end if it is one.
-void Generator::deliver_token(Stream& stream, Sampled sampled, bool is_complete) {
+// Tokens of a stream, in order, until one ends it; to whoever waits.
+void Generator::deliver_tokens(Stream& stream, std::span<Sampled> sampled, bool is_complete) {
+  StreamNews news;
+  for (size_t i = 0; i < sampled.size(); ++i) {
+    // All but the last were proposed.
+    const int64_t accepted = i + 1 < sampled.size();
+    metrics_.accepted_tokens += accepted;
+    stream.accepted_.fetch_add(accepted, std::memory_order_relaxed);
+    if (!add_token(stream, std::move(sampled[i]), is_complete, news)) continue;
+    scheduler_->finish(stream.id_);
+    return end(stream, std::move(news));
+  }
+  notify(stream, std::move(news));
+}
+
+// A token to its text; true if it is the last one.
+bool Generator::add_token(Stream& stream, Sampled sampled, bool is_complete, StreamNews& news) {
   const GenerateOptions& options = stream.options_;
   const int32_t token = sampled.token;
   const int64_t generated = stream.generated_.load(std::memory_order_relaxed) + 1;
   stream.generated_.store(generated, std::memory_order_relaxed);
   ++metrics_.generated_tokens;
-  stream.counts_.add(token);
   const auto is_one_of = [&](std::span<const int32_t> ids) {
     return std::find(ids.begin(), ids.end(), token) != ids.end();
   };
   const bool is_end = (!options.ignore_eos && is_one_of(end_ids())) || is_one_of(options.stop_ids);
-  StreamNews news;
-  if (!is_end) news.text = stream.stops_.push(stream.decoder_->push(token));
+  if (!is_end) news.text += stream.stops_.push(stream.decoder_->push(token));
   news.tokens.push_back(std::move(sampled));
   if (is_end || is_complete || stream.stops_.found())
     news.finish_reason = "stop";
   else if (generated == options.max_tokens)
     news.finish_reason = "length";
-  if (news.finish_reason.empty()) return notify(stream, std::move(news));
-  if (!stream.stops_.found()) {
-    news.text += stream.stops_.push(stream.decoder_->finish());
-    if (stream.stops_.found())
-      news.finish_reason = "stop";
-    else
-      news.text += stream.stops_.finish();
-  }
-  scheduler_->finish(stream.id_);
-  end(stream, std::move(news));
+  if (news.finish_reason.empty()) return false;
+  if (stream.stops_.found()) return true;
+  news.text += stream.stops_.push(stream.decoder_->finish());
+  if (stream.stops_.found())
+    news.finish_reason = "stop";
+  else
+    news.text += stream.stops_.finish();
+  return true;
 }
 
 void Generator::end(Stream& stream, StreamNews news) {

@@ -33,11 +33,13 @@ struct GeneratorOptions {
   int64_t step_tokens = 256;
   int64_t max_sequences = 64;
   int64_t max_queue_tokens = 65536;
+  int64_t speculation = kAdaptiveSpeculation;  // GenerationLimits::speculation
 };
 
 struct GeneratorMetrics {
   int64_t requests = 0, refused = 0, cancelled = 0, expired = 0, failed = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
+  int64_t proposed_tokens = 0, accepted_tokens = 0;  // accepted: of the generated ones
   int64_t steps = 0, preemptions = 0;
   int64_t running = 0, waiting = 0, queued_tokens = 0;
   int64_t cache_blocks = 0, cache_used = 0, cache_cached = 0, cache_evictions = 0;
@@ -86,7 +88,8 @@ class Generator {
   void fill_mask(size_t span);
   void take_into_mask(size_t span);
   void deliver();
-  void deliver_token(Stream& stream, Sampled sampled, bool is_complete);
+  void deliver_tokens(Stream& stream, std::span<Sampled> sampled, bool is_complete);
+  bool add_token(Stream& stream, Sampled sampled, bool is_complete, StreamNews& news);
   void end(Stream& stream, StreamNews news);
   void fail(uint64_t id, const Error& error);
   void notify(Stream& stream, StreamNews news);
@@ -115,7 +118,9 @@ class Generator {
   std::vector<int32_t> ids_;
   std::vector<StepSpan> steps_;
   std::vector<std::shared_ptr<Stream>> stepping_;  // by span
-  std::vector<Sampled> sampled_;                   // by span
+  std::vector<std::vector<Sampled>> sampled_;      // by span: what was drawn, one after another
+  std::vector<int32_t> drawn_;                     // the same of one span, ids alone
+  RowCost row_cost_;
   // Of streams with a mask, by span.
   struct Masked {
     std::vector<uint32_t> allowed;

@@ -49,6 +49,8 @@ class Stream {
   // Of the prompt, tokens that had been computed for another request before.
   int64_t cached_tokens() const { return cached_tokens_.load(std::memory_order_relaxed); }
   int64_t generated_tokens() const { return generated_.load(std::memory_order_relaxed); }
+  // Of the generated tokens, those that had been proposed.
+  int64_t accepted_tokens() const { return accepted_.load(std::memory_order_relaxed); }
   bool has_news() const { return has_news_.load(std::memory_order_acquire); }
   // Nothing comes any more; what has come may still be to be taken.
   bool ended() const { return ended_.load(std::memory_order_acquire); }
@@ -62,7 +64,7 @@ class Stream {
 
   uint64_t id_ = 0;
   int64_t prompt_tokens_ = 0;
-  std::atomic<int64_t> cached_tokens_{0}, generated_{0};
+  std::atomic<int64_t> cached_tokens_{0}, generated_{0}, accepted_{0};
   std::atomic<bool> has_news_{false}, ended_{false};
   std::mutex mutex_;
   StreamNews news_;  // guarded by mutex_

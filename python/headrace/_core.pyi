@@ -444,6 +444,11 @@ class Stream:
         (text, [(id, logprob, top), ...], finish reason or None, exception or None) since the last call.
         """
     @property
+    def accepted_tokens(self) -> int:
+        """
+        Of the generated tokens, those that had been proposed.
+        """
+    @property
     def cached_tokens(self) -> int:
         """
         Of the prompt, tokens that another request had computed before.
@@ -469,7 +474,7 @@ class Generator:
     """
     Runs one language model for many requests. Use headrace.load.
     """
-    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64) -> None:
+    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, speculation: typing.SupportsInt | typing.SupportsIndex = -1) -> None:
         ...
     def cancel(self, stream: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...

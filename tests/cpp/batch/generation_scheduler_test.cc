@@ -15,8 +15,8 @@ namespace {
 
 // A line of a trace:
 //   submit 1 prompt=40 max=5 [priority=1] [tenant=b] [deadline=9]    -> ok | overloaded
-//   step [t=7]                                                       -> 1:40* 2:8     id:tokens, * if it
-//   samples finish 1
+//   step [t=7] [accept=2]                                            -> 1:40* 2:8     id:tokens, * if it
+//   finish 1                                                            samples, +n for n proposed tokens
 // Every token that samples gives the next one, 1000 + how many there were; ends at max.
 class Trace {
  public:
@@ -70,12 +70,20 @@ class Trace {
     for (const GenerationSpan& span : spans_) {
       answer += concat(answer.empty() ? "" : " ", span.id, ":", span.tokens.size(), span.samples ? "*" : "");
       if (span.position > 0 && !span.samples) answer += concat("@", span.position);
+      if (!span.proposed.empty()) answer += concat("+", span.proposed.size());
     }
     const auto ran = spans_;
     for (const GenerationSpan& span : ran) {
       const auto count = static_cast<int64_t>(span.tokens.size());
-      scheduler_.advance(span.id, count, span.samples ? std::optional(9) : std::nullopt);
-      if (span.samples && --left_[span.id] == 0) scheduler_.finish(span.id);
+      std::vector<int32_t> drawn;
+      if (span.samples) {
+        const size_t accepted = f.contains("accept") ? std::stoul(f["accept"]) : 0;
+        drawn.assign(span.proposed.begin(), span.proposed.begin() + std::min(accepted, span.proposed.size()));
+        drawn.push_back(9);
+      }
+      scheduler_.advance(span.id, count + (drawn.empty() ? 0 : static_cast<int64_t>(drawn.size()) - 1),
+                         drawn);
+      if (span.samples && (left_[span.id] -= int(drawn.size())) == 0) scheduler_.finish(span.id);
     }
     return answer;
   }
@@ -151,6 +159,49 @@ TEST(GenerationScheduler, a_full_queue_refuses_and_a_deadline_ends) {
   EXPECT_EQ(trace.run("step"), "4:10*");
 }
 
+TEST(GenerationScheduler, what_was_said_before_is_proposed) {
+  Trace trace({.step_tokens = 100, .speculation = 4}, 20);
+  trace.run("submit 1 prompt=10 max=30");
+  EXPECT_EQ(trace.run("step"), "1:10*");
+  EXPECT_EQ(trace.run("step"), "1:1*");
+  EXPECT_EQ(trace.run("step"), "1:1*") << "9 9, for the first time";
+  EXPECT_EQ(trace.run("step accept=4"), "1:1*+4");
+  EXPECT_EQ(trace.run("step accept=1"), "1:1*+4");
+  EXPECT_EQ(trace.run("step"), "1:1*+4");
+}
+
+TEST(GenerationScheduler, no_more_is_proposed_than_may_come) {
+  Trace trace({.step_tokens = 100, .speculation = 8}, 20);
+  trace.run("submit 1 prompt=10 max=9");
+  for (int i = 0; i < 3; ++i) trace.run("step");
+  EXPECT_EQ(trace.run("step accept=2"), "1:1*+5");
+  EXPECT_EQ(trace.run("step accept=1"), "1:1*+2");
+  EXPECT_EQ(trace.run("step"), "1:1*") << "the last token is never computed";
+  EXPECT_EQ(trace.run("finish 1"), "unknown");
+}
+
+TEST(GenerationScheduler, proposals_take_what_is_left) {
+  Trace trace({.step_tokens = 36, .speculation = 8}, 3);
+  trace.run("submit 1 prompt=20 max=40");
+  for (int i = 0; i < 3; ++i) trace.run("step");
+  trace.run("submit 2 prompt=33 max=9");
+  EXPECT_EQ(trace.run("step"), "1:1*+2 2:33*") << "of the budget";
+  for (int i = 0; i < 3; ++i) trace.run("step accept=1");
+  EXPECT_EQ(trace.run("step accept=8"), "1:1*+2 2:1*+3") << "of 1's block; and 2 ends soon";
+  EXPECT_EQ(trace.scheduler().preemptions(), 0);
+}
+
+TEST(GenerationScheduler, adaptive_proposals_stop_where_they_fail_and_where_many_run) {
+  Trace trace({.step_tokens = 400, .speculation = kAdaptiveSpeculation}, 200);
+  trace.run("submit 1 prompt=10 max=1500");
+  std::string last;
+  for (int i = 0; i < 30; ++i) last = trace.run("step accept=99");
+  EXPECT_NE(last.find('+'), std::string::npos);
+  for (uint64_t id = 2; id < 42; ++id) trace.run(concat("submit ", id, " prompt=5 max=400"));
+  for (int i = 0; i < 6; ++i) last = trace.run("step accept=99");
+  EXPECT_EQ(last.find('+'), std::string::npos) << last;
+}
+
 TEST(GenerationScheduler, what_can_never_fit_is_refused_at_once) {
   Trace trace({}, 2);
   EXPECT_THROW(trace.run("submit 1 prompt=64 max=2"), Error);
@@ -167,12 +218,16 @@ struct Life {
   int ends = 0;
 };
 
+int64_t accepted_in_all = 0;
+
 void live(uint32_t seed) {
   std::mt19937 random(seed);
   const auto up_to = [&](uint32_t n) { return static_cast<int64_t>(random() % n); };
   KvBlocks blocks(4 + up_to(20), seed);
-  const GenerationLimits limits{
-      .step_tokens = 1 + up_to(120), .max_sequences = 1 + up_to(8), .max_queue_tokens = 100 + up_to(400)};
+  const GenerationLimits limits{.step_tokens = 1 + up_to(120),
+                                .max_sequences = 1 + up_to(8),
+                                .max_queue_tokens = 100 + up_to(400),
+                                .speculation = up_to(4) == 0 ? 0 : up_to(10) - 1};
   GenerationScheduler scheduler(limits, blocks);
   std::map<uint64_t, Life> lives;
   uint64_t next = 1;
@@ -194,7 +249,8 @@ void live(uint32_t seed) {
                                              .max_tokens = life.max_tokens,
                                              .priority = static_cast<Priority>(up_to(3)),
                                              .arrival_us = now,
-                                             .deadline_us = life.deadline});
+                                             .deadline_us = life.deadline,
+                                             .speculates = up_to(5) > 0});
         if (error) {
           ASSERT_EQ(error->kind(), ErrorKind::kOverloaded);
           ++refused;
@@ -223,12 +279,18 @@ void live(uint32_t seed) {
       const Life& life = lives[span.id];
       ASSERT_EQ(++seen[span.id], 1) << "twice in a step";
       ASSERT_GE(span.tokens.size(), 1u);
-      total += static_cast<int64_t>(span.tokens.size());
+      total += static_cast<int64_t>(span.tokens.size() + span.proposed.size());
       const auto stop = span.position + static_cast<int64_t>(span.tokens.size());
       ASSERT_LE(stop, static_cast<int64_t>(life.tokens.size()));
       ASSERT_EQ(span.samples, stop == static_cast<int64_t>(life.tokens.size()));
       ASSERT_TRUE(std::equal(span.tokens.begin(), span.tokens.end(), life.tokens.begin() + span.position));
-      ASSERT_GE(static_cast<int64_t>(span.blocks.size()) * KvBlocks::kBlockTokens, stop);
+      const auto proposed = static_cast<int64_t>(span.proposed.size());
+      ASSERT_GE(static_cast<int64_t>(span.blocks.size()) * KvBlocks::kBlockTokens, stop + proposed);
+      ASSERT_TRUE(proposed == 0 || span.samples);
+      ASSERT_LT(life.generated + proposed, life.max_tokens);
+      if (limits.speculation >= 0) {
+        ASSERT_LE(proposed, limits.speculation);
+      }
     }
     ASSERT_LE(total, limits.step_tokens);
     if (spans.empty()) {
@@ -239,11 +301,20 @@ void live(uint32_t seed) {
     for (const GenerationSpan& span : ran) {
       Life& life = lives[span.id];
       const auto count = static_cast<int64_t>(span.tokens.size());
-      const auto token = span.samples ? std::optional(static_cast<int32_t>(random() % 3)) : std::nullopt;
-      scheduler.advance(span.id, count, token);
-      if (!token) continue;
-      life.tokens.push_back(*token);
-      if (++life.generated == life.max_tokens || up_to(15) == 0) {
+      std::vector<int32_t> drawn;
+      if (span.samples) {
+        const auto accepted = up_to(1 + static_cast<uint32_t>(span.proposed.size()));
+        drawn.assign(span.proposed.begin(), span.proposed.begin() + accepted);
+        drawn.push_back(static_cast<int32_t>(random() % 3));
+        accepted_in_all += accepted;
+      }
+      const auto tokens = static_cast<int64_t>(drawn.size());
+      scheduler.advance(span.id, count + std::max<int64_t>(0, tokens - 1), drawn);
+      if (drawn.empty()) continue;
+      life.tokens.insert(life.tokens.end(), drawn.begin(), drawn.end());
+      life.generated += tokens;
+      ASSERT_LE(life.generated, life.max_tokens);
+      if (life.generated == life.max_tokens || up_to(15) == 0) {
         ASSERT_TRUE(scheduler.finish(span.id));
         end(span.id);
       }
@@ -260,6 +331,7 @@ TEST(GenerationScheduler, random_lives) {
     live(seed);
     if (HasFatalFailure()) FAIL() << "seed " << seed;
   }
+  EXPECT_GT(accepted_in_all, 10'000);
 }
 
 }  // namespace

@@ -1,0 +1,78 @@
+#include "batch/speculation.h"
+
+#include <algorithm>
+
+namespace headrace {
+namespace {
+
+// Agreement of 2, 3, 4 to 6, 7 to 14 and more tokens, and the chance taken for each until a sequence has
+// shown its own.
+constexpr int64_t kClassEnds[] = {3, 4, 7, 15};
+constexpr double kFirstChance[] = {0.15, 0.3, 0.5, 0.7, 0.85};
+constexpr double kFirstWeight = 3;    // guesses that a first chance counts for
+constexpr double kRemembered = 0.95;  // weight of what was seen one guess before
+
+constexpr double kStepKept = 0.98;
+constexpr double kFirstShare = 0.2;
+constexpr double kFirstSteps =
+    8;  // steps that the first share counts for, half of them of kFirstRows more rows
+constexpr double kFirstRows = 4;
+constexpr double kLeastShare = 0.02, kMostShare = 1;
+// A step that took so many times what was expected was disturbed; only many in a row are a change.
+constexpr double kDisturbed = 3;
+constexpr int kChange = 8;
+
+// A row must be expected to bring so many times its cost: chances and costs are estimates.
+constexpr double kMargin = 1.2;
+
+}  // namespace
+
+size_t AcceptanceRecord::class_of(int64_t agreed) {
+  size_t at = 0;
+  for (const int64_t end : kClassEnds) at += agreed >= end;
+  return at;
+}
+
+void AcceptanceRecord::observe(int64_t agreed, bool accepted) {
+  Count& count = counts_[class_of(agreed)];
+  count.right = kRemembered * count.right + (accepted ? 1.0 : 0.0);
+  count.all = kRemembered * count.all + 1;
+}
+
+double AcceptanceRecord::chance(int64_t agreed) const {
+  const size_t at = class_of(agreed);
+  return (counts_[at].right + kFirstWeight * kFirstChance[at]) / (counts_[at].all + kFirstWeight);
+}
+
+void RowCost::observe(int64_t rows, double seconds) {
+  const auto r = static_cast<double>(rows - 1);
+  if (steps_ > 0) {
+    const double first = t_ / (steps_ + share_ * r_);
+    const bool is_late = seconds > kDisturbed * first * (1 + share_ * r);
+    late_ = is_late ? late_ + 1 : 0;
+    if (is_late && late_ < kChange) return;
+  }
+  for (double* const sum : {&steps_, &r_, &rr_, &t_, &rt_}) *sum *= kStepKept;
+  steps_ += 1, r_ += r, rr_ += r * r, t_ += seconds, rt_ += r * seconds;
+  fit();
+}
+
+void RowCost::fit() {
+  // The first guess as steps of one row and of more, in the unit of time that the steps seen have under it.
+  const double first = t_ / (steps_ + kFirstShare * r_), half = kFirstSteps / 2;
+  const double n = steps_ + kFirstSteps, r = r_ + half * kFirstRows,
+               rr = rr_ + half * kFirstRows * kFirstRows;
+  const double longer = first * (1 + kFirstShare * kFirstRows);
+  const double t = t_ + half * (first + longer), rt = rt_ + half * kFirstRows * longer;
+  const double slope = (n * rt - r * t) / (n * rr - r * r), start = (t - slope * r) / n;
+  share_ = start > 0 ? std::clamp(slope / start, kLeastShare, kMostShare) : kMostShare;
+}
+
+bool RowChoice::take(double chance) {
+  if (chance * time_ < kMargin * share_ * tokens_) return false;
+  tokens_ += chance;
+  time_ += share_;
+  return true;
+}
+
+}  // namespace headrace

@@ -1,0 +1,206 @@
+// Texts are the same with speculation and without: alone, in company, across preemption and random ends.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/generator.h"
+#include "engine/tiny_language_model.h"
+
+namespace headrace {
+namespace {
+
+void random_ends(int64_t speculation) {
+  const TinyLanguageModel model;
+  std::vector<std::vector<int32_t>> quiet;
+  {
+    const auto generator = model.load({.threads = 2, .speculation = 0});
+    for (int32_t i = 0; i < 8; ++i)
+      quiet.push_back(finish(*generator, *generator->submit(prompt(40, i), asking_for_either(12, i))).tokens);
+  }
+  const auto generator = model.load({.threads = 2,
+                                     .context = 256,
+                                     .cache_tokens = 640,
+                                     .step_tokens = 40,
+                                     .max_sequences = 10,
+                                     .max_queue_tokens = 2000,
+                                     .speculation = speculation});
+  std::atomic<int> whole{0}, cancelled{0}, late{0}, refused{0};
+  const auto client = [&](unsigned seed) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < 250; ++i) {
+      const auto which = static_cast<int32_t>(random() % 8);
+      const uint32_t kind = random() % 3;
+      GenerateOptions options = asking_for_either(kind == 0 ? 12 : 150, which);
+      if (kind == 1) options.timeout_us = 1 + static_cast<int64_t>(random() % 5000);
+      try {
+        const auto stream = generator->submit(prompt(40, which), options);
+        if (kind == 2) {
+          std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
+          generator->cancel(stream->id());
+        }
+        const Ended ended = finish(*generator, *stream);
+        if (!ended.error) {
+          ++whole;
+          if (kind == 0) {
+            ASSERT_EQ(ended.tokens, quiet[static_cast<size_t>(which)]);
+          }
+        } else if (ended.error->kind() == ErrorKind::kDeadline) {
+          ++late;
+        } else {
+          ASSERT_EQ(ended.error->kind(), ErrorKind::kCancelled);
+          ++cancelled;
+        }
+        ASSERT_FALSE(stream->has_news()) << "something came after the end";
+      } catch (const Error& error) {
+        ASSERT_EQ(error.kind(), ErrorKind::kOverloaded);
+        ++refused;
+      }
+    }
+  };
+  std::vector<std::thread> clients;
+  for (unsigned seed = 0; seed < 4; ++seed) clients.emplace_back(client, seed);
+  for (std::thread& thread : clients) thread.join();
+  EXPECT_EQ(whole + cancelled + late + refused, 1000);
+  EXPECT_GT(whole, 100);
+  EXPECT_GT(cancelled, 50);
+  EXPECT_GT(late, 50);
+  const GeneratorMetrics metrics = generator->metrics();
+  EXPECT_EQ(metrics.cache_used, 0);
+  EXPECT_EQ(metrics.running + metrics.waiting, 0);
+  EXPECT_EQ(metrics.accepted_tokens > 100, speculation > 0);
+}
+
+TEST(Speculation, random_ends_leak_nothing_and_harm_nobody) { random_ends(0); }
+TEST(Speculation, random_ends_with_proposals_leak_nothing_and_harm_nobody) { random_ends(6); }
+
+void expect_same(const Ended& a, const Ended& b, const std::string& what) {
+  EXPECT_EQ(a.text, b.text) << what;
+  EXPECT_EQ(a.reason, b.reason) << what;
+  ASSERT_EQ(a.sampled.size(), b.sampled.size()) << what;
+  for (size_t i = 0; i < a.sampled.size(); ++i) {
+    EXPECT_EQ(a.sampled[i].token, b.sampled[i].token) << what << " at " << i;
+    EXPECT_EQ(a.sampled[i].logprob, b.sampled[i].logprob) << what << " at " << i;
+    EXPECT_EQ(a.sampled[i].top, b.sampled[i].top) << what << " at " << i;
+  }
+}
+
+// Every kind of setting that a draw depends on or a text ends by.
+std::vector<GenerateOptions> every_setting() {
+  std::vector<GenerateOptions> all;
+  for (const uint64_t seed : {1, 2, 3}) {
+    GenerateOptions few = asking_for_few(60, seed), greedy = few, ends = few;
+    greedy.sampling.temperature = 0;
+    all.push_back(few);
+    all.push_back(greedy);
+    greedy.sampling.repetition_penalty = 1.3f;
+    all.push_back(greedy);
+    few.sampling.top_logprobs = 3;
+    all.push_back(few);
+    few.sampling.presence_penalty = 0.5f, few.sampling.frequency_penalty = 0.7f;
+    all.push_back(few);
+    few.sampling.top_p = 0.8f, few.sampling.min_p = 0.05f;
+    all.push_back(few);
+    few.sampling.top_k = 3;
+    all.push_back(few);
+    ends.stop = {"w10 w11 w12", "w13w13", "w12w11w10"};
+    all.push_back(ends);
+    ends.stop.clear(), ends.stop_ids = {12}, ends.min_tokens = 9;
+    all.push_back(ends);
+    ends.stop_ids.clear(), ends.ignore_eos = false;
+    ends.sampling.logit_bias.emplace_back(1, 96.0f);
+    all.push_back(ends);
+  }
+  return all;
+}
+
+TEST(Speculation, changes_no_text_alone_or_in_company) {
+  const TinyLanguageModel model;
+  const std::vector<GenerateOptions> settings = every_setting();
+  std::vector<Ended> expected;
+  {
+    const auto generator = model.load({.threads = 2, .speculation = 0});
+    for (size_t i = 0; i < settings.size(); ++i)
+      expected.push_back(
+          finish(*generator, *generator->submit(prompt(30, static_cast<int32_t>(i % 5)), settings[i])));
+    EXPECT_EQ(generator->metrics().proposed_tokens, 0);
+  }
+  for (const int64_t speculation : {int64_t{1}, int64_t{3}, int64_t{16}, kAdaptiveSpeculation}) {
+    const auto generator = model.load({.threads = 2, .speculation = speculation});
+    for (size_t i = 0; i < settings.size(); ++i) {
+      const auto stream = generator->submit(prompt(30, static_cast<int32_t>(i % 5)), settings[i]);
+      expect_same(finish(*generator, *stream), expected[i], concat("alone ", i, " by ", speculation));
+    }
+    std::vector<std::shared_ptr<Stream>> streams;
+    for (size_t i = 0; i < settings.size(); ++i)
+      streams.push_back(generator->submit(prompt(30, static_cast<int32_t>(i % 5)), settings[i]));
+    for (size_t i = 0; i < settings.size(); ++i)
+      expect_same(finish(*generator, *streams[i]), expected[i], concat("beside ", i, " by ", speculation));
+    const GeneratorMetrics metrics = generator->metrics();
+    EXPECT_EQ(metrics.cache_used, 0);
+    if (speculation > 0) {
+      EXPECT_GT(metrics.accepted_tokens, 200);
+      EXPECT_GT(metrics.proposed_tokens, metrics.accepted_tokens);
+    }
+  }
+}
+
+TEST(Speculation, changes_no_text_across_preemption_and_cached_prompts) {
+  const TinyLanguageModel model;
+  std::vector<Ended> expected;
+  const auto options = [](int32_t i) { return asking_for_few(90, static_cast<uint64_t>(i)); };
+  {
+    const auto generator = model.load({.threads = 2, .speculation = 0});
+    for (int32_t i = 0; i < 12; ++i)
+      expected.push_back(finish(*generator, *generator->submit(prompt(35, i % 3), options(i))));
+  }
+  const auto generator =
+      model.load({.threads = 2, .context = 160, .cache_tokens = 320, .step_tokens = 64, .speculation = 5});
+  std::vector<std::shared_ptr<Stream>> streams;
+  for (int round = 0; round < 3; ++round) {
+    streams.clear();
+    for (int32_t i = 0; i < 12; ++i) streams.push_back(generator->submit(prompt(35, i % 3), options(i)));
+    for (int32_t i = 0; i < 12; ++i)
+      expect_same(finish(*generator, *streams[static_cast<size_t>(i)]), expected[static_cast<size_t>(i)],
+                  concat("text ", i));
+  }
+  // What a text left in the cache is what it said: another that goes on from there reads the same.
+  for (int32_t i = 0; i < 12; ++i) {
+    std::vector<int32_t> longer = prompt(35, i % 3);
+    const auto& said = expected[static_cast<size_t>(i)].tokens;
+    longer.insert(longer.end(), said.begin(), said.begin() + 60);
+    const auto stream = generator->submit(longer, asking_for_few(10, 5));
+    GenerateOptions alone = asking_for_few(10, 5);
+    alone.tenant = "another";
+    expect_same(finish(*generator, *stream), finish(*generator, *generator->submit(longer, alone)),
+                concat("what follows text ", i));
+  }
+  const GeneratorMetrics metrics = generator->metrics();
+  EXPECT_GT(metrics.preemptions, 0);
+  EXPECT_GT(metrics.accepted_tokens, 100);
+  EXPECT_EQ(metrics.cache_used, 0);
+}
+
+TEST(Speculation, accepted_tokens_save_steps) {
+  const TinyLanguageModel model;
+  const auto steps = [&](int64_t speculation) {
+    const auto generator = model.load({.threads = 2, .speculation = speculation});
+    GenerateOptions options = asking(100, 1);
+    options.sampling.logit_bias = {{10, 100.0f}};
+    const auto stream = generator->submit(prompt(5, 1), options);
+    EXPECT_EQ(finish(*generator, *stream).tokens, std::vector<int32_t>(100, 10));
+    EXPECT_EQ(stream->accepted_tokens(), generator->metrics().accepted_tokens);
+    return generator->metrics().steps;
+  };
+  EXPECT_EQ(steps(0), 100);
+  EXPECT_LE(steps(4), 25);
+  EXPECT_LE(steps(kAdaptiveSpeculation), 60);
+}
+
+}  // namespace
+}  // namespace headrace
