@@ -82,6 +82,7 @@ void Sampler::keep_likeliest(std::span<const float> logits, int64_t count) {
   const std::greater<> order;
   candidates_.clear();
   const auto kept = static_cast<size_t>(std::min(count, static_cast<int64_t>(logits.size())));
+  if (kept == 0) return;  // the heap below has a top
   // A heap with the least likely of them on top: most logits are only compared with that.
   for (size_t i = 0; i < logits.size(); ++i) {
     const Candidate candidate{logits[i], static_cast<int32_t>(i)};

@@ -117,6 +117,15 @@ TEST(Sampler, log_probabilities_are_the_models_own) {
   EXPECT_NEAR(sampled.top[0].second, 2 - std::log(sum), 1e-6);
 }
 
+TEST(Sampler, tells_a_token_s_own_probability_without_others) {
+  std::vector<float> logits{1, 3, 2};
+  Sampler sampler;
+  const Sampled sampled = sampler.sample(logits, {.temperature = 0, .top_logprobs = 0}, nullptr, 0);
+  EXPECT_EQ(sampled.token, 1);
+  EXPECT_TRUE(sampled.top.empty());
+  EXPECT_NEAR(sampled.logprob, -std::log(1 + std::exp(-1.0) + std::exp(-2.0)), 1e-6);
+}
+
 TEST(Sampler, logits_that_are_no_numbers_give_no_token) {
   Sampler sampler;
   for (const float bad : {std::nanf(""), HUGE_VALF}) {
