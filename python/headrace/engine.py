@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core, golden, inputs, render, repository
 from .deployments import Deployments
@@ -31,12 +31,19 @@ class LanguageOptions:
         step_tokens: tokens computed at a time; fewer make others' tokens come more evenly, more read long prompts
             sooner.
         max_sequences: texts that are written at a time.
+        speculation: how many tokens that followed the same words before, in the prompt or the text, are tried at a
+            time; the text is the same, it comes sooner. "auto": as many as are measured to be worth their time; "off";
+            or a number, at most so many and whatever they cost.
     """
 
     context: int | None = None
     cache_tokens: int | None = None
     step_tokens: int = 256
     max_sequences: int = 64
+    speculation: Literal["auto", "off"] | int = "auto"
+
+    def __post_init__(self) -> None:
+        inputs.proposed_tokens(self.speculation)
 
 
 class Engine(Deployments):
@@ -157,6 +164,7 @@ class Engine(Deployments):
             cache_tokens=self.language.cache_tokens or 0,
             step_tokens=self.language.step_tokens,
             max_sequences=self.language.max_sequences,
+            speculation=inputs.proposed_tokens(self.language.speculation),
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
         return Model(self, info, generator)
@@ -229,8 +237,11 @@ def load(
     precision: str = "auto",
     threads: int | None = None,
     device: str = "auto",
+    language: LanguageOptions | None = None,
 ) -> Model:
     """Loads one model with an engine of its own; `with` gives its threads and memory back.
+
+    `language` says how a language model runs: the longest text, memory, speculation.
 
     >>> import headrace
     >>> model = headrace.load("demo:minilm")
@@ -238,7 +249,7 @@ def load(
     (2, 384)
     >>> model.close()
     """
-    engine = Engine(threads=threads)
+    engine = Engine(threads=threads, language=language)
     engine._owned_by_model = True
     try:
         return engine.add(repository.default_name(path), path, task=task, precision=precision, device=device)

@@ -210,6 +210,7 @@ class GenerateMethods(Runner):
             tokens=tuple(tokens),
             prompt_tokens=stream.prompt_tokens,
             cached_tokens=stream.cached_tokens,
+            accepted_tokens=stream.accepted_tokens,
         )
 
 

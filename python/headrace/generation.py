@@ -48,9 +48,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A generated text and its costs. `cached_tokens` of the prompt had been computed for an earlier request.
+    """A generated text and its costs.
 
-    `tokens` is empty where a server was asked, which tells only how many there are.
+    `cached_tokens` of the prompt had been computed for an earlier request; `accepted_tokens` of the text were proposed
+    by speculation, and so came without a step of their own. `tokens` is empty where a server was asked, which tells
+    only how many there are.
     """
 
     text: str
@@ -58,6 +60,7 @@ class Generation:
     tokens: tuple[TokenScore, ...] = field(repr=False)
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    accepted_tokens: int = 0
     token_count: int | None = field(default=None, repr=False)
 
     @property

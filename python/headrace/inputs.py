@@ -75,6 +75,34 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
+MOST_PROPOSED = 32
+
+
+def proposed_tokens(speculation: str | int) -> int:
+    """`LanguageOptions.speculation` as the core takes it: "auto" is -1, "off" 0. InvalidArgumentError for others."""
+    known = {"auto": -1, "off": 0}
+    if isinstance(speculation, str) and speculation in known:
+        return known[speculation]
+    is_number = isinstance(speculation, int) and not isinstance(speculation, bool)
+    if is_number and 0 <= int(speculation) <= MOST_PROPOSED:
+        return int(speculation)
+    raise InvalidArgumentError(
+        f"speculation={speculation!r}: must be 'auto', 'off' or a number of tokens from 0 to {MOST_PROPOSED}"
+    )
+
+
+def add_speculation(parser: argparse.ArgumentParser) -> None:
+    """The option --speculation of a command that serves language models."""
+    parser.add_argument(
+        "--speculation",
+        default="auto",
+        metavar="auto|off|N",
+        type=lambda given: int(given) if given.isdecimal() else given,
+        help="tokens of a language model's text that are tried at a time, where it repeats itself or its prompt; texts "
+        "are the same (default %(default)s)",
+    )
+
+
 def check_precision(precision: str, device: str) -> None:
     """Raises InvalidArgumentError or UnsupportedError unless this build can run that combination."""
     from .errors import UnsupportedError

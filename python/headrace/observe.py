@@ -58,6 +58,8 @@ _GENERATION_COUNTERS = {
     "prompt_tokens": "Prompt tokens computed",
     "cached_tokens": "Prompt tokens found computed",
     "generated_tokens": "Tokens generated",
+    "proposed_tokens": "Tokens that were computed because they had followed the same words before",
+    "accepted_tokens": "Proposed tokens that were what the model wrote",
     "steps": "Steps run",
     "step_seconds": "Seconds spent in steps",
     "preemptions": "Texts that gave their memory to others for a while",

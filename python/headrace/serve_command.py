@@ -90,6 +90,7 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
     inputs.add_precision(serve)
+    inputs.add_speculation(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
                        help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
     serve.add_argument(
@@ -200,10 +201,11 @@ def _serve(given: argparse.Namespace) -> int:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
             if importlib.util.find_spec(package) is None:
                 raise InvalidArgumentError("--grpc-port needs gRPC: run: pip install 'headrace[grpc]'")
-    from .engine import Engine
+    from .engine import Engine, LanguageOptions
 
     access = _access(options, is_loopback)
-    engine = Engine(threads=options.threads, queue_budget=options.queue_budget)
+    language = LanguageOptions(speculation=options.speculation)
+    engine = Engine(threads=options.threads, queue_budget=options.queue_budget, language=language)
     loader = ModelLoader(
         engine,
         models,

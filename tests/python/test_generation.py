@@ -182,10 +182,13 @@ def test_leaving_a_loop_and_cancelling_a_task_end_the_work(model: headrace.Model
     _until_idle(model)
 
 
-def test_a_thousand_random_ends_leak_nothing_and_harm_nobody() -> None:
+@pytest.mark.parametrize("speculation", ["auto", 4])
+def test_a_thousand_random_ends_leak_nothing_and_harm_nobody(speculation: Any) -> None:
     """Aborts, timeouts and refusals at random; undisturbed texts are those of a quiet run."""
     chooser = random.Random(3)
-    options = headrace.LanguageOptions(context=256, cache_tokens=1024, step_tokens=48, max_sequences=12)
+    options = headrace.LanguageOptions(
+        context=256, cache_tokens=1024, step_tokens=48, max_sequences=12, speculation=speculation
+    )
     with headrace.Engine(language=options) as engine:
         model = engine.add("smollm2", "demo:smollm2")
         prompts = [f"Story {i}: the miller" for i in range(8)]
