@@ -43,6 +43,7 @@ py::dict metrics(const Generator& generator) {
   dict["cache_cached"] = m.cache_cached;
   dict["cache_evictions"] = m.cache_evictions;
   dict["step_seconds"] = m.step_seconds;
+  dict["row_cost"] = m.row_cost;
   return dict;
 }
 

@@ -291,7 +291,8 @@ void Generator::take_into_mask(size_t span) {
 
 void Generator::deliver() {
   ++metrics_.steps;
-  scheduler_->set_row_share(row_cost_.share());
+  metrics_.row_cost = row_cost_.share();
+  scheduler_->set_row_share(metrics_.row_cost);
   for (size_t i = 0; i < spans_.size(); ++i) {
     const GenerationSpan& span = spans_[i];
     Stream& stream = *stepping_[i];

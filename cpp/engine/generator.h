@@ -44,6 +44,7 @@ struct GeneratorMetrics {
   int64_t running = 0, waiting = 0, queued_tokens = 0;
   int64_t cache_blocks = 0, cache_used = 0, cache_cached = 0, cache_evictions = 0;
   double step_seconds = 0;  // spent in steps
+  double row_cost = 0;      // RowCost::share()
 };
 
 class Generator {

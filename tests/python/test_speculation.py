@@ -114,10 +114,10 @@ def test_a_server_with_and_without() -> None:
     found = {}
     for speculation in ("off", "8"):
         with Server("demo:smollm2", "--speculation", speculation) as server:
-            client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
-            several = client.chat.completions.create(**asked, n=3, logprobs=True, top_logprobs=2)
-            stream = client.chat.completions.create(**{**asked, "temperature": 0}, stream=True)
-            streamed = "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
+            with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+                several = client.chat.completions.create(**asked, n=3, logprobs=True, top_logprobs=2)
+                stream = client.chat.completions.create(**{**asked, "temperature": 0}, stream=True)
+                streamed = "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
             found[speculation] = [choice.model_dump() for choice in several.choices], streamed
             for name in ("accepted", "proposed"):
                 counted = server.metric(f"headrace_generation_{name}_tokens_total", model="smollm2")
