@@ -9,12 +9,11 @@ namespace {
 // shown its own: about what 66 chats of SmolLM2 had, over three temperatures.
 constexpr int64_t kClassEnds[] = {3, 4, 7, 15};
 constexpr double kFirstChance[] = {0.25, 0.45, 0.65, 0.8, 0.92};
-constexpr double kFirstWeight = 4;    // guesses that a first chance counts for
-constexpr double kRemembered = 0.97;  // weight of what was seen one guess before
+constexpr double kFirstWeight = 4;    // matches that a first chance counts for
+constexpr double kRemembered = 0.97;  // weight of what was seen one match before
 
 // Long: where texts do not repeat, only one step in ten or so has more than one row.
 constexpr double kStepKept = 0.997;
-constexpr double kFirstShare = 0.2;
 // The first share counts for so many steps, half of them with kFirstRows rows behind the first.
 constexpr double kFirstSteps = 8, kFirstRows = 2;
 constexpr double kLeastShare = 0.02, kMostShare = 1;
@@ -36,13 +35,13 @@ size_t AcceptanceRecord::class_of(int64_t agreed) {
 
 void AcceptanceRecord::observe(int64_t agreed, bool accepted) {
   Count& count = counts_[class_of(agreed)];
-  count.right = kRemembered * count.right + (accepted ? 1.0 : 0.0);
+  count.accepted = kRemembered * count.accepted + (accepted ? 1.0 : 0.0);
   count.all = kRemembered * count.all + 1;
 }
 
 double AcceptanceRecord::chance(int64_t agreed) const {
   const size_t at = class_of(agreed);
-  return (counts_[at].right + kFirstWeight * kFirstChance[at]) / (counts_[at].all + kFirstWeight);
+  return (counts_[at].accepted + kFirstWeight * kFirstChance[at]) / (counts_[at].all + kFirstWeight);
 }
 
 void RowCost::observe(int64_t rows, double seconds) {
@@ -59,7 +58,7 @@ void RowCost::observe(int64_t rows, double seconds) {
 }
 
 void RowCost::fit() {
-  // The first guess as steps of one row and of more, in the unit of time that the steps seen have under it.
+  // The first share as steps of one row and of more, in the unit of time that the steps seen have under it.
   const double first = t_ / (steps_ + kFirstShare * r_), half = kFirstSteps / 2;
   const double n = steps_ + kFirstSteps, r = r_ + half * kFirstRows,
                rr = rr_ + half * kFirstRows * kFirstRows;

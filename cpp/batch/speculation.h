@@ -1,9 +1,9 @@
-// Whether computing a guessed token is worth its row: how likely guesses are to be right, and what rows cost.
+// Whether a proposed token is worth its row: how likely proposals are to be accepted, and what rows cost.
 //
-// A step that computes a sequence's next token and, in the same rows, a few guessed ones behind it gives as
-// many tokens as guesses were right, plus one. (Leviathan et al. 2023, arXiv:2211.17192; guesses from the
-// text itself: ngram_index.h.) A row costs little where weights are read from memory for one row as for many,
-// and as much as any other where many rows are computed anyway. So neither a fixed number of guesses nor a
+// A step that computes a sequence's next token and, in further rows, a few proposed ones behind it gives as
+// many tokens as were accepted, plus one. (Leviathan et al. 2023, arXiv:2211.17192; proposals from the text
+// itself: ngram_index.h.) A row costs little where weights are read from memory for one row as for many, and
+// as much as any other where many rows are computed anyway. So neither a fixed number of proposals nor a
 // limit on the load is right everywhere; both are measured instead.
 #pragma once
 
@@ -13,14 +13,13 @@
 
 namespace headrace {
 
-// How often guesses were right in one sequence, by how many tokens before them had agreed. Every token that a
-// match foretold counts, computed as a guess or not: where guesses are not worth a row, watching costs
-// nothing.
+// How often matches foretold the next token of one sequence, by how many tokens before it had agreed. Every
+// match counts, proposed or not: where proposals are not worth a row, watching costs nothing.
 class AcceptanceRecord {
  public:
   // agreed: tokens of the match, at least 1.
   void observe(int64_t agreed, bool accepted);
-  // The estimated chance that the next guess is right, between 0 and 1.
+  // The estimated chance that the next token is the one foretold, between 0 and 1.
   double chance(int64_t agreed) const;
 
  private:
@@ -28,13 +27,13 @@ class AcceptanceRecord {
   static size_t class_of(int64_t agreed);
 
   struct Count {
-    double right = 0, all = 0;
+    double accepted = 0, all = 0;
   };
   std::array<Count, kClasses> counts_;
 };
 
 // What one more row costs, as a share of a step of one row: the slope of a line through the steps seen, the
-// latest first. Begins at a middling guess, which weighs as much as a few steps.
+// latest first. Begins at a middling value, which weighs as much as a few steps.
 class RowCost {
  public:
   void observe(int64_t rows, double seconds);
@@ -45,7 +44,8 @@ class RowCost {
 
   // Sums over steps, older ones less: of 1, r, r^2, t and r t, where r is rows - 1.
   double steps_ = 0, r_ = 0, rr_ = 0, t_ = 0, rt_ = 0;
-  double share_ = 0.2;
+  static constexpr double kFirstShare = 0.2;
+  double share_ = kFirstShare;
   int late_ = 0;  // steps in a row that took much longer than the line says
 };
 
@@ -57,7 +57,7 @@ class RowChoice {
   RowChoice(int64_t rows, double row_share) : tokens_(static_cast<double>(rows)), share_(row_share) {
     time_ = 1 + share_ * (tokens_ - 1);
   }
-  // Whether a row that is right with this chance is worth its time; it is taken if so.
+  // Whether a row that is accepted with this chance is worth its time; it is taken if so.
   bool take(double chance);
 
  private:
