@@ -29,10 +29,9 @@ std::optional<Place> plain_post(const py::bytes& data, const py::bytes& target, 
 }  // namespace
 
 void register_plain_post(py::module_& module) {
-  module.def(
-      "plain_post", &plain_post, py::arg("data"), py::arg("target"), py::arg("max_body_bytes"),
-      "Where the body of the plain POST at the start of `data` begins and ends, with its host, "
-      "x-request-id and authorization; None for anything unusual.");
+  module.def("plain_post", &plain_post, py::arg("data"), py::arg("target"), py::arg("max_body_bytes"),
+             "Where the body of the plain POST at the start of `data` begins and ends, with its host, "
+             "x-request-id and authorization; None for anything unusual.");
 }
 
 }  // namespace headrace

@@ -17,8 +17,8 @@
 namespace headrace {
 
 struct PlainPost {
-  size_t body = 0;              // where the body starts
-  size_t end = 0;               // where it ends: may be beyond what has arrived, or before
+  size_t body = 0;  // where the body starts
+  size_t end = 0;   // where it ends: may be beyond what has arrived, or before
   std::string_view host;
   std::string_view request_id;     // the x-request-id in the bytes given, or empty
   std::string_view authorization;  // likewise

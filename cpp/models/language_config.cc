@@ -11,7 +11,8 @@
 namespace headrace {
 namespace {
 
-constexpr const char* kFamilies[] = {"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text"};
+constexpr const char* kFamilies[] = {"llama", "mistral", "qwen2",       "qwen3",
+                                     "phi3",  "gemma2",  "gemma3_text", "gpt2"};
 
 }  // namespace
 
@@ -118,6 +119,38 @@ void read_activation(JsonValue root, const std::string& path, LanguageConfig& co
     refuse(path, concat("the activation '", name, "'"), "silu and gelu_pytorch_tanh");
 }
 
+// GPT-2 has names of its own for everything.
+void read_gpt2(JsonValue root, const std::string& path, LanguageConfig& config) {
+  config.hidden = root.at("n_embd").as_int(1, 1 << 16);
+  config.layers = root.at("n_layer").as_int(1, 1 << 10);
+  config.heads = config.kv_heads = root.at("n_head").as_int(1, 1 << 10);
+  config.feed_forward = size_or(root, "n_inner", 1 << 18, 4 * config.hidden);
+  config.vocabulary = root.at("vocab_size").as_int(1, 1 << 24);
+  config.positions = size_or(root, "n_positions", 1 << 20, 1024);
+  if (config.hidden % config.heads != 0)
+    root.fail(concat("a width of ", config.hidden, " is no multiple of ", config.heads, " heads"));
+  config.head_dim = config.hidden / config.heads;
+  config.norm_eps = static_cast<float>(number_or(root, "layer_norm_epsilon", 1e-12, 1e-1, 1e-5));
+  config.attention_scale = flag_or(root, "scale_attn_weights", true)
+                               ? 1.0f / std::sqrt(static_cast<float>(config.head_dim))
+                               : 1.0f;
+  for (const char* key : {"scale_attn_by_inverse_layer_idx", "add_cross_attention"})
+    if (flag_or(root, key, false)) refuse(path, concat("'", key, "'"), "GPT-2 without it");
+  config.is_fused = true;
+  config.is_tied = flag_or(root, "tie_word_embeddings", true);
+  config.has_layer_norms = config.has_learned_positions = true;
+  config.has_gates = false;
+  const auto activation = given(root, "activation_function");
+  const std::string_view name = activation ? activation->as_string() : "gelu_new";
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh")
+    config.activation = Activation::kGeluTanh;
+  else if (name == "gelu")
+    config.activation = Activation::kGelu;
+  else
+    refuse(path, concat("the activation '", name, "'"), "gelu_new and gelu");
+  config.windows.assign(static_cast<size_t>(config.layers), 0);
+}
+
 }  // namespace
 
 std::vector<std::string> language_families() { return {std::begin(kFamilies), std::end(kFamilies)}; }
@@ -137,6 +170,11 @@ LanguageConfig read_language_config(const std::string& directory) {
     std::string known;
     for (const char* name : kFamilies) known += concat(known.empty() ? "" : ", ", name);
     refuse(path, concat("model_type '", config.family, "'"), known);
+  }
+  if (config.family == "gpt2") {
+    read_gpt2(root, path, config);
+    read_end_ids(root, config);
+    return config;
   }
   config.hidden = root.at("hidden_size").as_int(1, 1 << 16);
   config.layers = root.at("num_hidden_layers").as_int(1, 1 << 10);

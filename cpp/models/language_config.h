@@ -46,6 +46,9 @@ struct LanguageConfig {
   bool has_post_norms = false;  // what a block gives is normed before it is added
   bool is_fused = false;        // query, key and value are one matrix in the file, and so are gate and up
   bool is_tied = false;         // the last layer's weights are the embeddings
+  // GPT-2 (Radford et al. 2019): norms subtract the mean and add a bias, positions are learned and added to
+  // the embeddings, the feed-forward layer has no gate. Then `rotated` is 0.
+  bool has_layer_norms = false, has_learned_positions = false, has_gates = true;
   Activation activation = Activation::kSilu;
   RotaryConfig rotary;           // of layers that look at everything
   RotaryConfig local_rotary;     // of layers with a window

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "models/gguf_weights.h"
+#include "models/gpt2_weights.h"
 #include "models/settings_file.h"
 #include "tensor/checkpoint.h"
 
@@ -24,13 +25,20 @@ void each_rows(ThreadPool& pool, int64_t rows, const Body& body) {
   });
 }
 
-Buffer read_norm(WeightReader& reader, const std::string& name, int64_t c, float offset) {
+// A norm of heads, whose mean is never subtracted.
+Buffer read_gain(WeightReader& reader, const std::string& name, int64_t c, float offset) {
   Buffer gain = reader.tensor(name + ".weight", {c});
   for (int64_t i = 0; i < c; ++i) gain.data()[i] += offset;
   return gain;
 }
 
 }  // namespace
+
+LanguageModel::Norm LanguageModel::read_norm(WeightReader& reader, const std::string& name) const {
+  Norm norm{.gain = read_gain(reader, name, config_.hidden, config_.norm_offset), .bias = {}};
+  if (config_.has_layer_norms) norm.bias = reader.tensor(name + ".bias", {config_.hidden});
+  return norm;
+}
 
 std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory, const Kernels& kernels,
                                                    const LoadOptions& options) {
@@ -40,6 +48,7 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory,
   if (gguf.empty()) {
     config = read_language_config(directory);
     source = std::make_unique<Checkpoint>(Checkpoint::open(directory));
+    if (config.family == "gpt2") source = std::make_unique<Gpt2Weights>(std::move(source), config);
   } else {
     auto weights = std::make_unique<GgufWeights>(GgufWeights::open(gguf));
     config = weights->config();
@@ -56,8 +65,10 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory,
   }
   reader.use(precision);
   model->embedding_ = reader.rows("model.embed_tokens.weight", config.vocabulary, config.hidden);
+  if (config.has_learned_positions)
+    model->position_ = reader.rows("model.embed_positions.weight", config.positions, config.hidden);
   for (int64_t i = 0; i < config.layers; ++i) model->layers_.push_back(model->read_layer(reader, i));
-  model->final_norm_ = read_norm(reader, "model.norm", config.hidden, config.norm_offset);
+  model->final_norm_ = model->read_norm(reader, "model.norm");
   // A tied model's file may hold the shared weights under either name, or both.
   const bool has_output = reader.has("lm_head.weight") && !config.is_tied;
   model->output_ =
@@ -83,14 +94,12 @@ LanguageModel::Layer LanguageModel::read_layer(WeightReader& reader, int64_t ind
   const std::string name = concat("model.layers.", index, ".");
   const std::string attention = name + "self_attn.", mlp = name + "mlp.";
   const int64_t queries = c.heads * c.head_dim, keys = c.kv_heads * c.head_dim;
-  const auto norm = [&](const std::string& which, int64_t width) {
-    return read_norm(reader, which, width, c.norm_offset);
-  };
   Layer layer;
-  layer.attention_norm = norm(name + "input_layernorm", c.hidden);
+  layer.attention_norm = read_norm(reader, name + "input_layernorm");
   if (c.is_fused) {
     layer.qkv = reader.projection({{attention + "qkv_proj", queries + 2 * keys}}, c.hidden);
-    layer.gate_up = reader.projection({{mlp + "gate_up_proj", 2 * c.feed_forward}}, c.hidden);
+    layer.gate_up = c.has_gates ? reader.projection({{mlp + "gate_up_proj", 2 * c.feed_forward}}, c.hidden)
+                                : reader.projection({{mlp + "up_proj", c.feed_forward}}, c.hidden);
   } else {
     layer.qkv = reader.projection(
         {{attention + "q_proj", queries}, {attention + "k_proj", keys}, {attention + "v_proj", keys}},
@@ -99,17 +108,17 @@ LanguageModel::Layer LanguageModel::read_layer(WeightReader& reader, int64_t ind
         reader.projection({{mlp + "gate_proj", c.feed_forward}, {mlp + "up_proj", c.feed_forward}}, c.hidden);
   }
   if (c.has_head_norms) {
-    layer.query_norm = norm(attention + "q_norm", c.head_dim);
-    layer.key_norm = norm(attention + "k_norm", c.head_dim);
+    layer.query_norm = read_gain(reader, attention + "q_norm", c.head_dim, c.norm_offset);
+    layer.key_norm = read_gain(reader, attention + "k_norm", c.head_dim, c.norm_offset);
   }
   layer.attended = reader.projection({{attention + "o_proj", c.hidden}}, queries);
   layer.down = reader.projection({{mlp + "down_proj", c.hidden}}, c.feed_forward);
   if (c.has_post_norms) {
-    layer.attended_norm = norm(name + "post_attention_layernorm", c.hidden);
-    layer.mlp_norm = norm(name + "pre_feedforward_layernorm", c.hidden);
-    layer.down_norm = norm(name + "post_feedforward_layernorm", c.hidden);
+    layer.attended_norm = read_norm(reader, name + "post_attention_layernorm");
+    layer.mlp_norm = read_norm(reader, name + "pre_feedforward_layernorm");
+    layer.down_norm = read_norm(reader, name + "post_feedforward_layernorm");
   } else {
-    layer.mlp_norm = norm(name + "post_attention_layernorm", c.hidden);
+    layer.mlp_norm = read_norm(reader, name + "post_attention_layernorm");
   }
   layer.window = c.windows[static_cast<size_t>(index)];
   return layer;
@@ -123,8 +132,11 @@ void LanguageModel::reserve(const StepLimits& limits) {
   limits_ = limits;
   const LanguageConfig& c = config_;
   const int64_t rows = limits.step_tokens, queries = c.heads * c.head_dim;
-  rotary_.fill(c.rotary, c.rotated, limits.context);
-  local_rotary_.fill(c.local_rotary, c.rotated, limits.context);
+  if (c.rotated > 0) {
+    rotary_.fill(c.rotary, c.rotated, limits.context);
+    local_rotary_.fill(c.local_rotary, c.rotated, limits.context);
+  }
+  if (c.has_learned_positions) position_row_ = Buffer(c.hidden);
   cache_ = Buffer(c.layers * limits.blocks * block_floats());
   x_ = Buffer(rows * c.hidden);
   normed_ = Buffer(rows * c.hidden);
@@ -156,33 +168,56 @@ void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool
     attend(layer, i, batch, pool);
     add_block(layer.attended, layer.attended_norm, rows, context_.data(), pool);
     norm(pool, layer.mlp_norm, rows, x_.data(), normed_.data());
-    layer.gate_up.forward(kernels_, pool, rows, normed_.data(), gate_up_.data(), Activation::kNone, nullptr,
-                          encoded_.data());
-    const int64_t f = config_.feed_forward;
-    each_rows(pool, rows, [&](int64_t begin, int64_t end) {
-      kernels_.decoder.gate(gate_up_.data() + begin * 2 * f, end - begin, f, config_.activation,
-                            hidden_.data() + begin * f);
-    });
+    feed_forward(layer, rows, pool);
     add_block(layer.down, layer.down_norm, rows, hidden_.data(), pool);
   }
   answer(batch, logits, pool);
 }
 
+// From normed_ to hidden_.
+void LanguageModel::feed_forward(const Layer& layer, int64_t rows, ThreadPool& pool) {
+  const int64_t f = config_.feed_forward;
+  if (!config_.has_gates)
+    return layer.gate_up.forward(kernels_, pool, rows, normed_.data(), hidden_.data(), config_.activation,
+                                 nullptr, encoded_.data());
+  layer.gate_up.forward(kernels_, pool, rows, normed_.data(), gate_up_.data(), Activation::kNone, nullptr,
+                        encoded_.data());
+  each_rows(pool, rows, [&](int64_t begin, int64_t end) {
+    kernels_.decoder.gate(gate_up_.data() + begin * 2 * f, end - begin, f, config_.activation,
+                          hidden_.data() + begin * f);
+  });
+}
+
 void LanguageModel::embed(const StepBatch& batch) {
+  const int64_t c = config_.hidden;
   float* x = x_.data();
   for (const int32_t id : batch.ids) {
     embedding_(id, x);
     if (config_.embedding_scale != 1.0f)
-      for (int64_t i = 0; i < config_.hidden; ++i) x[i] *= config_.embedding_scale;
-    x += config_.hidden;
+      for (int64_t i = 0; i < c; ++i) x[i] *= config_.embedding_scale;
+    x += c;
   }
+  if (!config_.has_learned_positions) return;
+  x = x_.data();
+  for (const StepSpan& span : batch.spans)
+    for (int64_t t = 0; t < span.tokens; ++t, x += c) {
+      position_(span.position + t, position_row_.data());
+      for (int64_t i = 0; i < c; ++i) x[i] += position_row_.data()[i];
+    }
 }
 
-void LanguageModel::norm(ThreadPool& pool, const Buffer& gain, int64_t rows, const float* x, float* y) const {
-  const int64_t c = gain.size();
-  each_rows(pool, rows, [&](int64_t begin, int64_t end) {
-    kernels_.decoder.rms_norm(x + begin * c, gain.data(), config_.norm_eps, end - begin, c, y + begin * c);
-  });
+void LanguageModel::norm(ThreadPool& pool, const Norm& norm, int64_t rows, const float* x, float* y) const {
+  const int64_t c = config_.hidden;
+  each_rows(pool, rows,
+            [&](int64_t begin, int64_t end) { norm_rows(norm, end - begin, x + begin * c, y + begin * c); });
+}
+
+void LanguageModel::norm_rows(const Norm& norm, int64_t rows, const float* x, float* y) const {
+  const int64_t c = config_.hidden;
+  if (config_.has_layer_norms)
+    kernels_.layer_norm(x, norm.gain.data(), norm.bias.data(), config_.norm_eps, rows, c, y);
+  else
+    kernels_.decoder.rms_norm(x, norm.gain.data(), config_.norm_eps, rows, c, y);
 }
 
 // Queries and keys turned to their positions; keys and values to the cache.
@@ -203,8 +238,9 @@ void LanguageModel::place(const Layer& layer, size_t index, const StepBatch& bat
           kernels.rms_norm(keys, layer.key_norm.data(), c.norm_eps, c.kv_heads, d, keys);
         }
         const int64_t position = span.position + t;
-        kernels.rotate(queries, c.heads + c.kv_heads, d, rotary.half(), rotary.cosine(position),
-                       rotary.sine(position));
+        if (c.rotated > 0)
+          kernels.rotate(queries, c.heads + c.kv_heads, d, rotary.half(), rotary.cosine(position),
+                         rotary.sine(position));
         float* const block = cache + span.blocks[position / kCacheBlock] * block_floats();
         for (int64_t head = 0; head < c.kv_heads; ++head)
           kernels.store_key_value(keys + head * d, keys + (c.kv_heads + head) * d, d, position % kCacheBlock,
@@ -250,14 +286,14 @@ void LanguageModel::attend(const Layer& layer, size_t index, const StepBatch& ba
   });
 }
 
-void LanguageModel::add_block(const Linear& linear, const Buffer& gain, int64_t rows, const float* input,
+void LanguageModel::add_block(const Linear& linear, const Norm& after, int64_t rows, const float* input,
                               ThreadPool& pool) {
   float* const x = x_.data();
-  if (gain.size() == 0)
+  if (after.gain.size() == 0)
     return linear.forward(kernels_, pool, rows, input, x, Activation::kNone, x, encoded_.data());
   const int64_t c = config_.hidden;
   linear.forward(kernels_, pool, rows, input, normed_.data(), Activation::kNone, nullptr, encoded_.data());
-  norm(pool, gain, rows, normed_.data(), normed_.data());
+  norm(pool, after, rows, normed_.data(), normed_.data());
   each_rows(pool, rows, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * c; i < end * c; ++i) x[i] += normed_.data()[i];
   });
@@ -269,8 +305,7 @@ void LanguageModel::answer(const StepBatch& batch, float* logits, ThreadPool& po
   for (const StepSpan& span : batch.spans) {
     row += span.tokens;
     for (int64_t i = row - span.wanted; i < row; ++i, ++wanted)
-      kernels_.decoder.rms_norm(x_.data() + i * c, final_norm_.data(), config_.norm_eps, 1, c,
-                                normed_.data() + wanted * c);
+      norm_rows(final_norm_, 1, x_.data() + i * c, normed_.data() + wanted * c);
   }
   if (wanted == 0) return;
   output_.forward(kernels_, pool, wanted, normed_.data(), logits, Activation::kNone, nullptr,

@@ -1,6 +1,6 @@
 // A language model of the Llama family: tokens -> logits of the next one, over a cache of keys and values.
 //
-//   x = embedding[id]
+//   x = embedding[id] (+ position[t])
 //   per layer:  a = attention(norm(x) Wqkv);  x += a Wo;  g, u = norm(x) Wgate, norm(x) Wup;  x += (act(g) u)
 //   Wdown logits = norm(x) Wout
 //
@@ -63,29 +63,35 @@ class LanguageModel {
   void step(const StepBatch& batch, float* logits, ThreadPool& pool);
 
  private:
+  struct Norm {
+    Buffer gain;  // [C]; empty: there is no such norm
+    Buffer bias;  // [C], where the mean is subtracted
+  };
   struct Layer {
-    Buffer attention_norm;        // [C]
+    Norm attention_norm;          // [C]
     Linear qkv;                   // [(H + 2 K) D, C]
     Buffer query_norm, key_norm;  // [D], where heads are normed
     Linear attended;              // [C, H D]
-    Buffer attended_norm;         // [C], where what a block gives is normed
-    Buffer mlp_norm;              // [C]
-    Linear gate_up;               // [2 F, C]
+    Norm attended_norm;           // [C], where what a block gives is normed
+    Norm mlp_norm;                // [C]
+    Linear gate_up;               // [2 F, C]; [F, C] without gates
     Linear down;                  // [C, F]
-    Buffer down_norm;             // [C], as attended_norm
+    Norm down_norm;               // [C], as attended_norm
     int64_t window = 0;
   };
 
   LanguageModel(const Kernels& kernels, std::unique_ptr<TensorSource> source)
       : kernels_(kernels), source_(std::move(source)) {}
   Layer read_layer(WeightReader& reader, int64_t index) const;
+  Norm read_norm(WeightReader& reader, const std::string& name) const;
   void embed(const StepBatch& batch);
-  void norm(ThreadPool& pool, const Buffer& gain, int64_t rows, const float* x, float* y) const;
+  void norm(ThreadPool& pool, const Norm& norm, int64_t rows, const float* x, float* y) const;
+  void norm_rows(const Norm& norm, int64_t rows, const float* x, float* y) const;
+  void feed_forward(const Layer& layer, int64_t rows, ThreadPool& pool);
   void place(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
   void attend(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
   // x += what a block gives, normed first where there is a norm.
-  void add_block(const Linear& linear, const Buffer& gain, int64_t rows, const float* input,
-                 ThreadPool& pool);
+  void add_block(const Linear& linear, const Norm& after, int64_t rows, const float* input, ThreadPool& pool);
   void answer(const StepBatch& batch, float* logits, ThreadPool& pool);
   int64_t block_floats() const { return config_.kv_heads * 2 * kCacheBlock * config_.head_dim; }
   float* layer_cache(size_t layer) {
@@ -97,8 +103,9 @@ class LanguageModel {
   LanguageConfig config_;
   ModelInfo info_;
   TensorSource::RowReader embedding_;  // rows of [V, C]
+  TensorSource::RowReader position_;   // rows of [positions, C], where they are learned
   std::vector<Layer> layers_;
-  Buffer final_norm_;
+  Norm final_norm_;
   Linear output_;  // [V, C]
   RotaryTable rotary_, local_rotary_;
 
@@ -106,6 +113,7 @@ class LanguageModel {
   Buffer cache_;  // [layers, blocks, K, 2, kCacheBlock, D], see kCacheBlock
   // Activations of one step.
   Buffer x_, normed_, qkv_, context_, gate_up_, hidden_;
+  Buffer position_row_;
   Buffer encoded_;
   Buffer scratch_;  // attention, per thread
   int64_t scratch_floats_ = 0;

@@ -61,6 +61,11 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"use_sliding_window": True, "sliding_window": 33, "max_window_layers": 1},
     ),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", {"head_dim": 32}),
+    "gpt2": (
+        "GPT2LMHeadModel",
+        "GPT2Config",
+        {"n_positions": 512, "n_embd": 96, "n_layer": 3, "n_head": 6, "n_inner": None},
+    ),
     "phi3": ("Phi3ForCausalLM", "Phi3Config", {"partial_rotary_factor": 0.5, "sliding_window": 50}),
     "gemma2": (
         "Gemma2ForCausalLM",
