@@ -169,7 +169,7 @@ void register_generator(py::module_& module) {
              int64_t max_tokens, int64_t min_tokens, const std::vector<std::string>& stop,
              const std::vector<int32_t>& stop_ids, bool ignore_eos, int priority, int64_t timeout_us,
              const std::string& tenant, std::optional<std::shared_ptr<CompletionQueue>> queue,
-             const py::object& mask) {
+             const py::object& mask, const std::string& adapter) {
             if (priority < 0 || priority > 2)
               throw Error(ErrorKind::kInvalidArgument, concat("priority=", priority, ": must be 0, 1 or 2"));
             const GenerateOptions options{
@@ -191,6 +191,7 @@ void register_generator(py::module_& module) {
                 .priority = static_cast<Priority>(priority),
                 .timeout_us = timeout_us,
                 .tenant = tenant,
+                .adapter = adapter,
                 .completions = queue ? std::move(*queue) : nullptr,
                 .mask = mask.is_none() ? nullptr : std::make_shared<PythonMask>(mask)};
             const std::vector<int32_t> ids(prompt.data(), prompt.data() + prompt.size());
@@ -205,7 +206,12 @@ void register_generator(py::module_& module) {
           py::arg("stop") = std::vector<std::string>(), py::arg("stop_ids") = std::vector<int32_t>(),
           py::arg("ignore_eos") = false, py::arg("priority") = 0, py::arg("timeout_us") = 0,
           py::arg("tenant") = "", py::arg("queue") = py::none(), py::arg("mask") = py::none(),
+          py::arg("adapter") = "",
           "Queues a prompt of token ids; raises InvalidArgumentError, OverloadedError or CancelledError.")
+      .def("add_adapter", &Generator::add_adapter, py::arg("name"), py::arg("directory"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("remove_adapter", &Generator::remove_adapter, py::arg("name"),
+           py::call_guard<py::gil_scoped_release>())
       .def("cancel", &Generator::cancel, py::arg("stream"), py::call_guard<py::gil_scoped_release>())
       .def("wait", &Generator::wait, py::arg("stream"), py::arg("timeout_us"),
            py::call_guard<py::gil_scoped_release>(), "Whether the stream has news before the time is over.")

@@ -102,9 +102,11 @@ std::shared_ptr<Stream> Generator::submit(std::span<const int32_t> prompt, const
   const int64_t now = now_us();
   const std::lock_guard lock(mutex_);
   if (stop_) throw Error(ErrorKind::kCancelled, "the model is closed");
+  std::string tenant = options.tenant;
+  choose_adapter(*stream, tenant);
   const auto refused =
       scheduler_->submit({.id = stream->id_,
-                          .tenant = options.tenant,
+                          .tenant = tenant,
                           .prompt = prompt,
                           .max_tokens = stream->options_.max_tokens,
                           .priority = options.priority,
@@ -213,7 +215,8 @@ void Generator::compute() {
     steps_.push_back({.tokens = static_cast<int64_t>(span.tokens.size()) + proposed,
                       .position = span.position,
                       .blocks = span.blocks.data(),
-                      .wanted = span.samples ? 1 + proposed : 0});
+                      .wanted = span.samples ? 1 + proposed : 0,
+                      .adapter = stepping_[steps_.size()]->adapter_.get()});
     wanted += steps_.back().wanted;
     reads |= span.tokens.size() > 1;
   }

@@ -72,6 +72,11 @@ class Generator {
   // Waits until the stream has news, or timeout_us passed; true if it has.
   bool wait(const Stream& stream, int64_t timeout_us);
 
+  // Makes the adapter of that directory known by that name, in the place of an earlier one. Throws what
+  // Adapter::load throws. Requests that run go on with the one that they began with.
+  void add_adapter(const std::string& name, const std::string& directory);
+  void remove_adapter(const std::string& name);  // throws kNotFound
+
   GeneratorMetrics metrics() const;
 
   // Streams that have not ended end with kCancelled.
@@ -82,6 +87,7 @@ class Generator {
 
  private:
   void check(std::span<const int32_t> prompt, const GenerateOptions& options) const;
+  void choose_adapter(Stream& stream, std::string& tenant) const;
   void loop();
   void drop_cancelled();
   void compute();
@@ -109,6 +115,12 @@ class Generator {
   std::unique_ptr<GenerationScheduler> scheduler_;
   std::unordered_map<uint64_t, std::shared_ptr<Stream>> streams_;
   std::vector<uint64_t> to_cancel_;
+  struct Named {
+    std::shared_ptr<const Adapter> adapter;
+    uint64_t number;  // no two that were ever added have the same
+  };
+  std::unordered_map<std::string, Named> adapters_;
+  uint64_t adapters_added_ = 0;
   GeneratorMetrics metrics_;
   std::mt19937_64 seeds_;
   bool stop_ = false;

@@ -15,6 +15,7 @@
 #include "engine/stop_strings.h"
 #include "engine/ticket.h"
 #include "engine/token_mask.h"
+#include "models/adapter.h"
 #include "models/sampler.h"
 #include "text/stream_decode.h"
 
@@ -30,6 +31,7 @@ struct GenerateOptions {
   Priority priority = Priority::kInteractive;
   int64_t timeout_us = 0;                        // 0: none
   std::string tenant;                            // with whom cached prompts may be shared
+  std::string adapter;                           // one that was added; empty: none
   std::shared_ptr<CompletionQueue> completions;  // null: the caller uses wait()
   std::shared_ptr<TokenMask> mask;               // null: any token may come
 };
@@ -75,6 +77,7 @@ class Stream {
   TokenCounts counts_;
   std::optional<StreamDecoder> decoder_;
   StopStrings stops_{{}};
+  std::shared_ptr<const Adapter> adapter_;
 };
 
 }  // namespace headrace

@@ -137,6 +137,7 @@ void LanguageModel::reserve(const StepLimits& limits) {
     local_rotary_.fill(c.local_rotary, c.rotated, limits.context);
   }
   if (c.has_learned_positions) position_row_ = Buffer(c.hidden);
+  ranks_ = Buffer(rows * Adapter::kMaxRanks);
   cache_ = Buffer(c.layers * limits.blocks * block_floats());
   x_ = Buffer(rows * c.hidden);
   normed_ = Buffer(rows * c.hidden);
@@ -164,24 +165,28 @@ void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool
     norm(pool, layer.attention_norm, rows, x_.data(), normed_.data());
     layer.qkv.forward(kernels_, pool, rows, normed_.data(), qkv_.data(), Activation::kNone, nullptr,
                       encoded_.data());
+    adapt(&AdapterLayer::qkv, i, batch, normed_.data(), qkv_.data(), pool);
     place(layer, i, batch, pool);
     attend(layer, i, batch, pool);
-    add_block(layer.attended, layer.attended_norm, rows, context_.data(), pool);
+    add_block({layer.attended, layer.attended_norm, &AdapterLayer::attended}, i, batch, context_.data(),
+              pool);
     norm(pool, layer.mlp_norm, rows, x_.data(), normed_.data());
-    feed_forward(layer, rows, pool);
-    add_block(layer.down, layer.down_norm, rows, hidden_.data(), pool);
+    feed_forward(layer, i, batch, pool);
+    add_block({layer.down, layer.down_norm, &AdapterLayer::down}, i, batch, hidden_.data(), pool);
   }
   answer(batch, logits, pool);
 }
 
 // From normed_ to hidden_.
-void LanguageModel::feed_forward(const Layer& layer, int64_t rows, ThreadPool& pool) {
+void LanguageModel::feed_forward(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool) {
   const int64_t f = config_.feed_forward;
+  const auto rows = static_cast<int64_t>(batch.ids.size());
   if (!config_.has_gates)
     return layer.gate_up.forward(kernels_, pool, rows, normed_.data(), hidden_.data(), config_.activation,
                                  nullptr, encoded_.data());
   layer.gate_up.forward(kernels_, pool, rows, normed_.data(), gate_up_.data(), Activation::kNone, nullptr,
                         encoded_.data());
+  adapt(&AdapterLayer::gate_up, index, batch, normed_.data(), gate_up_.data(), pool);
   each_rows(pool, rows, [&](int64_t begin, int64_t end) {
     kernels_.decoder.gate(gate_up_.data() + begin * 2 * f, end - begin, f, config_.activation,
                           hidden_.data() + begin * f);
@@ -286,14 +291,39 @@ void LanguageModel::attend(const Layer& layer, size_t index, const StepBatch& ba
   });
 }
 
-void LanguageModel::add_block(const Linear& linear, const Norm& after, int64_t rows, const float* input,
+void LanguageModel::adapt(LowRank AdapterLayer::* part, size_t layer, const StepBatch& batch, const float* x,
+                          float* y, ThreadPool& pool) {
+  int64_t row = 0;
+  for (size_t i = 0; i < batch.spans.size();) {
+    // Neighbours with the same adapter go together; a row's numbers are the same either way.
+    const Adapter* const adapter = batch.spans[i].adapter;
+    int64_t rows = 0;
+    for (; i < batch.spans.size() && batch.spans[i].adapter == adapter; ++i) rows += batch.spans[i].tokens;
+    if (adapter) {
+      const LowRank& ranks = adapter->layers[layer].*part;
+      if (ranks.down.n > 0) {
+        float* const to = y + row * ranks.up.n;
+        ranks.down.forward(kernels_, pool, rows, x + row * ranks.down.k, ranks_.data());
+        ranks.up.forward(kernels_, pool, rows, ranks_.data(), to, Activation::kNone, to);
+      }
+    }
+    row += rows;
+  }
+}
+
+void LanguageModel::add_block(const Block& block, size_t layer, const StepBatch& batch, const float* input,
                               ThreadPool& pool) {
   float* const x = x_.data();
-  if (after.gain.size() == 0)
-    return linear.forward(kernels_, pool, rows, input, x, Activation::kNone, x, encoded_.data());
+  const auto rows = static_cast<int64_t>(batch.ids.size());
+  if (block.after.gain.size() == 0) {
+    block.linear.forward(kernels_, pool, rows, input, x, Activation::kNone, x, encoded_.data());
+    return adapt(block.part, layer, batch, input, x, pool);
+  }
   const int64_t c = config_.hidden;
-  linear.forward(kernels_, pool, rows, input, normed_.data(), Activation::kNone, nullptr, encoded_.data());
-  norm(pool, after, rows, normed_.data(), normed_.data());
+  block.linear.forward(kernels_, pool, rows, input, normed_.data(), Activation::kNone, nullptr,
+                       encoded_.data());
+  adapt(block.part, layer, batch, input, normed_.data(), pool);
+  norm(pool, block.after, rows, normed_.data(), normed_.data());
   each_rows(pool, rows, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * c; i < end * c; ++i) x[i] += normed_.data()[i];
   });

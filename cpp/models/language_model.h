@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "models/adapter.h"
 #include "models/language_config.h"
 #include "models/layers.h"
 #include "models/model.h"
@@ -28,6 +29,7 @@ struct StepSpan {
   int64_t position = 0;             // of the first; what is before it is in the cache
   const int32_t* blocks = nullptr;  // the sequence's blocks, kCacheBlock tokens each, up to its last token
   int64_t wanted = 0;               // of how many of its last tokens logits are wanted
+  const Adapter* adapter = nullptr;
 };
 
 struct StepBatch {
@@ -53,6 +55,7 @@ class LanguageModel {
 
   const ModelInfo& info() const { return info_; }
   const LanguageConfig& config() const { return config_; }
+  const Kernels& kernels() const { return kernels_; }
   int64_t cache_block_bytes() const;
 
   // Makes room; the only call that allocates.
@@ -87,11 +90,20 @@ class LanguageModel {
   void embed(const StepBatch& batch);
   void norm(ThreadPool& pool, const Norm& norm, int64_t rows, const float* x, float* y) const;
   void norm_rows(const Norm& norm, int64_t rows, const float* x, float* y) const;
-  void feed_forward(const Layer& layer, int64_t rows, ThreadPool& pool);
+  void feed_forward(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
+  // y += what the spans' adapters add to one of a layer's products, y [rows, up.n] from x [rows, down.k].
+  void adapt(LowRank AdapterLayer::* part, size_t layer, const StepBatch& batch, const float* x, float* y,
+             ThreadPool& pool);
   void place(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
   void attend(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
   // x += what a block gives, normed first where there is a norm.
-  void add_block(const Linear& linear, const Norm& after, int64_t rows, const float* input, ThreadPool& pool);
+  struct Block {
+    const Linear& linear;
+    const Norm& after;
+    LowRank AdapterLayer::* part;
+  };
+  void add_block(const Block& block, size_t layer, const StepBatch& batch, const float* input,
+                 ThreadPool& pool);
   void answer(const StepBatch& batch, float* logits, ThreadPool& pool);
   int64_t block_floats() const { return config_.kv_heads * 2 * kCacheBlock * config_.head_dim; }
   float* layer_cache(size_t layer) {
@@ -114,6 +126,7 @@ class LanguageModel {
   // Activations of one step.
   Buffer x_, normed_, qkv_, context_, gate_up_, hidden_;
   Buffer position_row_;
+  Buffer ranks_;  // [rows, Adapter::kMaxRanks]
   Buffer encoded_;
   Buffer scratch_;  // attention, per thread
   int64_t scratch_floats_ = 0;

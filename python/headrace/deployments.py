@@ -6,10 +6,12 @@ import contextlib
 import os
 import random
 import threading
+import time
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import repository
@@ -177,6 +179,33 @@ class Deployments:
         """The model's own name where `name` is an alias, else `name`."""
         return self._aliases.get(name, name)
 
+    def add_adapter(self, name: str, path: str | os.PathLike[str], *, model: str) -> Model:
+        """Serves the language model `model` with the low-rank adapter (LoRA) in directory `path`, as `name`.
+
+        The weights of `model` are there once, whatever the number of its adapters, and their requests run in the same
+        steps. Adapters are those that the library `peft` saves: adapter_config.json and adapter_model.safetensors.
+
+        Raises:
+            ModelNotFoundError: no model of that name, or no adapter in the directory.
+            InvalidArgumentError: `name` is taken, or `model` writes no text or has other layers.
+            CorruptFileError, UnsupportedError: the files are damaged, or ask for what is not supported.
+        """
+        base = self._of(self.resolve(model))
+        base._check_task("generate")
+        if base._base is not None:
+            raise InvalidArgumentError(f"model={model!r} is an adapter itself: name the model that it adapts")
+        if name in self._models or not repository.MODEL_NAME.fullmatch(name):
+            raise InvalidArgumentError(
+                f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
+            )
+        self._check_not_alias(name)
+        self._replacements += 1
+        core_name = f"{name}#{self._replacements}"
+        base._language().add_adapter(core_name, os.fspath(path))
+        info = replace(base.info, name=name, path=os.fspath(path), created=int(time.time()), base=base.name)
+        adapter = self._models[name] = type(base)(base._engine, info, base._generator, core_name, base)
+        return adapter
+
     def retire(self, name: str) -> None:
         """Stops serving `name`; what is under way is finished, and then its memory given back."""
         self._retire(self._of(name))
@@ -186,12 +215,21 @@ class Deployments:
         """That there was a model of that name."""
         self._models.pop(name, None)
         self.drop_candidate(name)
+        for adapter in [adapter for adapter in list(self._models.values()) if adapter.info.base == name]:
+            self._retire(adapter)
+            self._forget(adapter.name)
         for alias in [alias for alias, model in self._aliases.items() if model == name]:
             del self._aliases[alias]
 
     def _retire(self, model: Model) -> None:
         """Frees a model once nobody holds it: whoever is in the middle of a request does."""
-        free = model._generator.close if model._generator is not None else self._remover(model._core_name)
+        free: Callable[[], None]
+        if model._base is not None:
+            free = partial(model._language().remove_adapter, model._core_name)
+        elif model._generator is not None:
+            free = model._generator.close
+        else:
+            free = self._remover(model._core_name)
         # In a thread, since it waits for the batch that runs, and the last holder may be an event loop.
         finalizer = weakref.finalize(model, lambda: threading.Thread(target=free, daemon=True).start())
         finalizer.atexit = False

@@ -173,7 +173,9 @@ class Engine(Deployments):
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""
         model = self._models.get(name)
         self._forget(name)
-        if model is not None and model._generator is not None:
+        if model is not None and model._base is not None:
+            self._retire(model)
+        elif model is not None and model._generator is not None:
             model._generator.close()
         else:
             self._core.remove(name if model is None else model._core_name)
@@ -196,7 +198,9 @@ class Engine(Deployments):
                 if model._generator is None
             },
             "language_models": {
-                name: model._generator.metrics() for name, model in models if model._generator is not None
+                name: model._generator.metrics()
+                for name, model in models
+                if model._generator is not None and model._base is None
             },
         }
 

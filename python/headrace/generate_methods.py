@@ -161,6 +161,11 @@ class GenerateMethods(Runner):
         """The model's tokenizer, the very one that the engine uses."""
         return self._core.tokenizer(self._core_name) if self._generator is None else self._generator.tokenizer
 
+    @property
+    def _adapter_name(self) -> str:
+        """In the core; empty for a model without one."""
+        return "" if self.info.base is None else self._core_name
+
     def _language(self) -> _core.Generator:
         self._check_task("generate")
         assert self._generator is not None
@@ -176,7 +181,12 @@ class GenerateMethods(Runner):
         form = sampling.form
         mask = None if form is None else self._forms.mask(*form)
         return self._language().submit(
-            ids, **sampling.arguments(), **terms.arguments(), queue=queue, mask=mask
+            ids,
+            **sampling.arguments(),
+            **terms.arguments(),
+            queue=queue,
+            mask=mask,
+            adapter=self._adapter_name,
         )
 
     @cached_property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Error, InvalidArgumentError, ModelNotFoundError
@@ -67,6 +67,31 @@ def _expanded(arguments: Sequence[str]) -> Iterator[tuple[str, Wanted]]:
             )
 
 
+class WantedAdapter(NamedTuple):
+    """An adapter to be loaded; without a model it is that of the only language model."""
+
+    name: str
+    model: str | None
+    path: str
+
+
+def parse_adapter(argument: str, models: Mapping[str, object]) -> WantedAdapter:
+    """NAME=DIR or NAME=MODEL:DIR. InvalidArgumentError for anything else.
+
+    >>> parse_adapter("sql=adapters/sql", {"smollm2": None})
+    WantedAdapter(name='sql', model=None, path='adapters/sql')
+    >>> parse_adapter("sql=smollm2:adapters/sql", {"smollm2": None}).model
+    'smollm2'
+    """
+    name, equals, place = argument.partition("=")
+    if not equals or not place:
+        raise InvalidArgumentError(f"--adapter {argument}: must be NAME=DIR or NAME=MODEL:DIR")
+    model, colon, path = place.partition(":")
+    if colon and model in models:
+        return WantedAdapter(name, model, path)
+    return WantedAdapter(name, None, place)
+
+
 class ModelLoader(threading.Thread):
     """Adds models to the engine, one after another, while its starter imports a web framework.
 
@@ -82,6 +107,7 @@ class ModelLoader(threading.Thread):
         *,
         precision: str = "auto",
         folders: Sequence[str] = (),
+        adapters: Sequence[str] = (),
         on_failure: Callable[[str, Exception], None] = lambda _name, _error: None,
     ) -> None:
         super().__init__(name="headrace-load", daemon=True)
@@ -90,6 +116,7 @@ class ModelLoader(threading.Thread):
         self.precision = precision
         self.sources = {name: model.path for name, model in models.items()}
         self.folders = list(folders)
+        self._adapters = [parse_adapter(adapter, models) for adapter in adapters]
         self._on_failure = on_failure
         self.waiting = set(models)
         self.failed: set[str] = set()
@@ -100,10 +127,22 @@ class ModelLoader(threading.Thread):
             for name, model in self._models.items():
                 self._load(name, model)
                 self.waiting.discard(name)
+            for adapter in self._adapters:
+                self._engine.add_adapter(
+                    adapter.name, adapter.path, model=adapter.model or self._only_language_model()
+                )
             if len(self.failed) == len(self._models):
                 raise ModelNotFoundError(f"none of the {len(self.failed)} models could be loaded")
         except BaseException as error:
             self.error = error
+
+    def _only_language_model(self) -> str:
+        found = [info.name for info in self._engine.models() if info.task == "generate" and info.base is None]
+        if len(found) != 1:
+            raise InvalidArgumentError(
+                f"--adapter: there are {len(found)} language models: say which by NAME=MODEL:DIR"
+            )
+        return found[0]
 
     def _load(self, name: str, model: Wanted) -> None:
         try:

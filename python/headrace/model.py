@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens.
+    """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens. `base` is
+    what an adapter adapts.
 
     `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers. Of
     models that embed: `prompts` what may stand before a text, by name, and `default_prompt` the name of the one that
@@ -50,6 +51,7 @@ class ModelInfo:
     default_prompt: str | None = None
     similarity: str = ""
     normalized: bool = False
+    base: str | None = None
 
     @property
     def version(self) -> str:
@@ -77,6 +79,7 @@ class Model(TaskMethods, GenerateMethods, Runner):
         info: ModelInfo,
         generator: _core.Generator | None = None,
         core_name: str | None = None,
+        base: Model | None = None,
     ) -> None:
         self._engine = engine
         self._core = engine._core
@@ -84,6 +87,7 @@ class Model(TaskMethods, GenerateMethods, Runner):
         self.info = info
         # In the core a model that took the place of another has a name of its own: both are there for a while.
         self._core_name = core_name or info.name
+        self._base = base  # of an adapter: what it adapts, which stays as long
 
     @property
     def name(self) -> str:

@@ -83,6 +83,12 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--config", metavar="FILE", help="settings in TOML (HEADRACE_CONFIG names one as well)"
     )
+    serve.add_argument(
+        "--adapter",
+        action="append",
+        metavar="NAME=[MODEL:]DIR",
+        help="also serve a language model with this LoRA adapter, as NAME; may be repeated",
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="0: any free port (default %(default)s)")
     serve.add_argument(
@@ -211,6 +217,7 @@ def _serve(given: argparse.Namespace) -> int:
         models,
         precision=options.precision,
         folders=[folder for folder in options.models if models_in(folder)],
+        adapters=options.adapter or [],
         on_failure=_tell_failure,
     )
     loader.start()  # weights are read while the web framework is imported

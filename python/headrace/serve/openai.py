@@ -80,5 +80,6 @@ def model_object(info: ModelInfo) -> dict[str, Any]:
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
         "precision": info.precision,
+        **({} if info.base is None else {"parent": info.base}),
         **extra,
     }

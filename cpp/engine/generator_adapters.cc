@@ -1,0 +1,28 @@
+// Adapters of a generator: added, removed, and chosen by requests.
+#include "engine/generator.h"
+
+namespace headrace {
+
+void Generator::add_adapter(const std::string& name, const std::string& directory) {
+  std::shared_ptr<const Adapter> adapter = Adapter::load(directory, config(), model_->kernels());
+  const std::lock_guard lock(mutex_);
+  adapters_.insert_or_assign(name, Named{.adapter = std::move(adapter), .number = ++adapters_added_});
+}
+
+void Generator::remove_adapter(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (adapters_.erase(name) == 0)
+    throw Error(ErrorKind::kNotFound, concat("no adapter is named '", name, "'"));
+}
+
+// What was computed with an adapter is shared with nobody who has another one: tenant says so too.
+void Generator::choose_adapter(Stream& stream, std::string& tenant) const {
+  const std::string& name = stream.options_.adapter;
+  if (name.empty()) return;
+  const auto found = adapters_.find(name);
+  if (found == adapters_.end()) throw Error(ErrorKind::kNotFound, concat("no adapter is named '", name, "'"));
+  stream.adapter_ = found->second.adapter;
+  tenant += concat(std::string_view("\0", 1), found->second.number);
+}
+
+}  // namespace headrace
