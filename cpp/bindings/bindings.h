@@ -12,6 +12,7 @@ pybind11::object exception_of(const Error& error);
 
 void register_errors(pybind11::module_& module);
 void register_info(pybind11::module_& module);
+void register_memory_file(pybind11::module_& module);
 void register_kernel_timing(pybind11::module_& module);
 void register_safetensors(pybind11::module_& module);
 void register_encoding(pybind11::module_& module);

@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/delete_where_made.h"
 #include "bindings/encoding.h"
+#include "bindings/memory_file.h"
 #include "bindings/text_arguments.h"
 
 namespace py = pybind11;
@@ -230,11 +231,15 @@ void register_engine(py::module_& module) {
       .def(
           "add",
           [](Engine& engine, const std::string& name, const std::string& directory, const std::string& task,
-             const std::string& precision) {
-            engine.add(name, directory, LoadOptions{.task = task, .precision = precision});
+             const std::string& precision, const std::optional<py::dict>& files) {
+            ModelPath place = model_path(directory, files);
+            const py::gil_scoped_release unlocked;
+            engine.add(name, std::move(place), LoadOptions{.task = task, .precision = precision});
           },
           py::arg("name"), py::arg("directory"), py::kw_only(), py::arg("task") = "",
-          py::arg("precision") = "auto", py::call_guard<py::gil_scoped_release>())
+          py::arg("precision") = "auto", py::arg("files") = py::none(),
+          "files: what the directory holds, by path inside it, where that is in memory and not on disk; the "
+          "dict is emptied.")
       .def("remove", &Engine::remove, py::arg("name"), py::call_guard<py::gil_scoped_release>())
       .def("names", &Engine::names)
       .def("info", &info, py::arg("name"))

@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/delete_where_made.h"
 #include "bindings/encoding.h"
+#include "bindings/memory_file.h"
 #include "kernels/dispatch.h"
 #include "models/settings_file.h"
 
@@ -132,7 +133,7 @@ void register_generator(py::module_& module) {
       module, "Generator", "Runs one language model for many requests. Use headrace.load.")
       .def(py::init([](const std::string& path, const std::string& precision, std::optional<int> threads,
                        int64_t context, int64_t cache_tokens, int64_t step_tokens, int64_t max_sequences,
-                       int64_t speculation) {
+                       int64_t speculation, const std::optional<py::dict>& files) {
              const int count = threads_argument(threads);
              const auto must = [](const char* name, int64_t value, int64_t low, int64_t high) {
                if (value < low || value > high)
@@ -144,11 +145,12 @@ void register_generator(py::module_& module) {
              must("step_tokens", step_tokens, 1, 8192);
              must("max_sequences", max_sequences, 1, 4096);
              must("speculation", speculation, kAdaptiveSpeculation, 32);
+             const ModelPath place = model_path(path, files);
              const py::gil_scoped_release unlocked;
-             const std::string gguf = gguf_path(path);
-             auto tokenizer = std::shared_ptr<Tokenizer>(gguf.empty() ? Tokenizer::from_model(path)
-                                                                      : Tokenizer::from_file(gguf));
-             auto model = LanguageModel::load(path, kernels(), {.precision = precision});
+             const std::optional<ModelPath> gguf = gguf_path(place);
+             auto tokenizer = std::shared_ptr<Tokenizer>(gguf ? Tokenizer::from_file(*gguf)
+                                                              : Tokenizer::from_model(place));
+             auto model = LanguageModel::load(place, kernels(), {.precision = precision});
              return std::unique_ptr<Generator, DeleteWhereMade>(new Generator(std::move(model),
                                                                               std::move(tokenizer),
                                                                               {.threads = count,
@@ -160,7 +162,8 @@ void register_generator(py::module_& module) {
            }),
            py::arg("path"), py::kw_only(), py::arg("precision") = "auto", py::arg("threads") = py::none(),
            py::arg("context") = 0, py::arg("cache_tokens") = 0, py::arg("step_tokens") = 256,
-           py::arg("max_sequences") = 64, py::arg("speculation") = kAdaptiveSpeculation)
+           py::arg("max_sequences") = 64, py::arg("speculation") = kAdaptiveSpeculation,
+           py::arg("files") = py::none())
       .def(
           "submit",
           [](Generator& self, const Ids& prompt, float temperature, int64_t top_k, float top_p, float min_p,

@@ -28,8 +28,10 @@ py::array_t<float> tensor(const GgufFile& file, const std::string& name) {
 
 void register_gguf(py::module_& module) {
   py::class_<GgufFile>(module, "GgufFile", "A GGUF file, llama.cpp's format, as read-only memory.")
-      .def_static("open", &GgufFile::open, py::arg("path"), py::call_guard<py::gil_scoped_release>(),
-                  "Raises ModelNotFoundError, CorruptFileError or UnsupportedError.")
+      .def_static(
+          "open", [](const std::string& path) { return GgufFile::open(path); }, py::arg("path"),
+          py::call_guard<py::gil_scoped_release>(),
+          "Raises ModelNotFoundError, CorruptFileError or UnsupportedError.")
       .def("names",
            [](const GgufFile& file) {
              std::vector<std::string_view> names;

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_errors(module);
   headrace::register_info(module);
   headrace::register_kernel_timing(module);
+  headrace::register_memory_file(module);  // what models are read from
   headrace::register_encoding(module);
   headrace::register_padded(module);
   headrace::register_tokenizer(module);

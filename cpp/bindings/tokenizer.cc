@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/encode_ids.h"
 #include "bindings/encoding.h"
+#include "bindings/memory_file.h"
 #include "bindings/text_arguments.h"
 
 namespace py = pybind11;
@@ -181,10 +182,14 @@ pass max_tokens to truncate, and call encode_padded for a matrix.
                 py::module_::import("headrace.repository")
                     .attr("resolve")(py::module_::import("os").attr("fsdecode")(model));
             const auto name = py::str(directory).cast<std::string>();
+            const auto files = py::module_::import("headrace.repository")
+                                   .attr("tokenizer_files")(directory)
+                                   .cast<std::optional<py::dict>>();
+            const ModelPath place = model_path(name, files);
             const py::gil_scoped_release release;
-            return std::shared_ptr<Tokenizer>(Tokenizer::from_model(name));
+            return std::shared_ptr<Tokenizer>(Tokenizer::from_model(place));
           },
-          py::arg("model"), "Reads the tokenizer of a model's directory, or of demo:minilm.")
+          py::arg("model"), "Reads the tokenizer of a model's directory, sealed or not, or of demo:minilm.")
       .def("encode", &encode, py::arg("text"), py::arg("pair") = py::none(), py::kw_only(),
            py::arg("add_special_tokens") = true, py::arg("max_tokens") = py::none(),
            py::arg("truncation") = "longest_first", py::arg("truncation_side") = "right",

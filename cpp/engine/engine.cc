@@ -58,23 +58,25 @@ Engine::~Engine() { close(false); }
 
 bool Engine::made_here() const { return owner_pid_ == getpid(); }
 
-void Engine::add(const std::string& name, const std::string& directory, const LoadOptions& options) {
+void Engine::add(const std::string& name, ModelPath directory, const LoadOptions& options) {
   {
     const std::lock_guard lock(mutex_);
     check_name(name);  // before the work of loading
   }
   auto model = Encoder::load(directory, kernels(), options);
-  const std::string files = transformer_directory(directory);
-  auto tokenizer = Tokenizer::from_file(files + "/tokenizer.json");
+  ModelPath files = transformer_directory(directory);
+  auto tokenizer = Tokenizer::from_file(files / "tokenizer.json");
   if (model->info().task == "embed" && wants_lower_case(files) && !lowers(*tokenizer))
     throw Error(
         ErrorKind::kUnsupported,
-        concat(files, ": its sentence_bert_config.json asks for lower case (do_lower_case), which the ",
+        concat(files.name(),
+               ": its sentence_bert_config.json asks for lower case (do_lower_case), which the ",
                "normalizer of tokenizer.json does not make; put {\"type\": \"Lowercase\"} first in it"));
   if (tokenizer->vocab_size() > model->info().vocabulary)
     throw Error(ErrorKind::kCorruptFile,
-                concat(directory, ": tokenizer.json has ids up to ", tokenizer->vocab_size() - 1,
+                concat(directory.name(), ": tokenizer.json has ids up to ", tokenizer->vocab_size() - 1,
                        ", config.json a vocab_size of ", model->info().vocabulary));
+  directory = files = {};
   add(name, std::move(tokenizer), std::move(model));
 }
 

@@ -68,8 +68,9 @@ class Engine {
 
   // Loads the model directory and makes it known as `name`. Throws what Encoder::load and
   // Tokenizer::from_file throw, and kInvalidArgument when the name is taken or is not
-  // [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Other models keep running.
-  void add(const std::string& name, const std::string& directory, const LoadOptions& options = {});
+  // [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Other models keep running. Files in memory are let go of as soon as
+  // they are read.
+  void add(const std::string& name, ModelPath directory, const LoadOptions& options = {});
   // The same for a model made otherwise; it answers to `name` with that tokenizer.
   void add(const std::string& name, std::unique_ptr<Tokenizer> tokenizer, std::unique_ptr<Model> model);
   // Requests still queued fail with kCancelled; a batch that runs is finished. Throws kNotFound.

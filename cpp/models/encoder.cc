@@ -79,10 +79,10 @@ std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig&
 
 }  // namespace
 
-std::unique_ptr<Encoder> Encoder::load(const std::string& directory, const Kernels& kernels,
+std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels& kernels,
                                        const LoadOptions& options) {
   std::unique_ptr<Encoder> model(new Encoder(kernels));
-  const std::string files = transformer_directory(directory);
+  const ModelPath files = transformer_directory(directory);
   model->config_ = read_encoder_config(files);
   const HeadConfig head = read_head_config(directory, options.task);
   const EncoderConfig& config = model->config_;

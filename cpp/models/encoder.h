@@ -26,7 +26,7 @@ class Encoder final : public Model {
  public:
   // Reads config.json, modules.json and the weights (checkpoint.h) of `directory`, and packs them for
   // `kernels`. Throws what config.h, head.h, safetensors.h and weights.h say.
-  static std::unique_ptr<Encoder> load(const std::string& directory, const Kernels& kernels,
+  static std::unique_ptr<Encoder> load(const ModelPath& directory, const Kernels& kernels,
                                        const LoadOptions& options = {});
 
   const ModelInfo& info() const override { return info_; }

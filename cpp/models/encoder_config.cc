@@ -249,13 +249,14 @@ void read_first_position(JsonValue root, EncoderConfig& config) {
 
 }  // namespace
 
-EncoderConfig read_encoder_config(const std::string& directory) {
-  if (!file_exists(directory))
-    throw Error(ErrorKind::kNotFound, concat(directory,
+EncoderConfig read_encoder_config(const ModelPath& directory) {
+  if (!directory.exists())
+    throw Error(ErrorKind::kNotFound, concat(directory.name(),
                                              ": no such model directory; give a path to a directory with "
                                              "config.json, or demo:minilm"));
-  const std::string path = directory + "/config.json";
-  const std::string text = read_settings_file(path);
+  const ModelPath file = directory / "config.json";
+  const std::string& path = file.name();
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   root.members();  // an object, or a clear error

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/model_path.h"
 #include "kernels/kernels.h"
 #include "models/language_config.h"
 
@@ -61,6 +62,6 @@ struct EncoderConfig {
 
 // Throws kNotFound (no such directory or file), kCorruptFile (malformed or absurd) or kUnsupported
 // (well-formed, but another architecture or activation; the message names it).
-EncoderConfig read_encoder_config(const std::string& directory);
+EncoderConfig read_encoder_config(const ModelPath& directory);
 
 }  // namespace headrace

@@ -14,7 +14,7 @@ namespace headrace {
 class GgufWeights final : public TensorSource {
  public:
   // Throws what GgufFile::open throws.
-  static GgufWeights open(const std::string& path) { return GgufWeights(GgufFile::open(path)); }
+  static GgufWeights open(const ModelPath& file) { return GgufWeights(GgufFile::open(file)); }
 
   // What config.json says elsewhere. Throws kUnsupported for an architecture that is not known, kCorruptFile
   // for missing or absurd keys.

@@ -67,18 +67,18 @@ std::vector<std::string> read_labels(JsonValue root) {
 }
 
 // The name of an activation function under `key` in a settings file, if both are there.
-std::string named_in(const std::string& path, std::string_view key) {
-  if (!file_exists(path)) return {};
-  const std::string text = read_settings_file(path);
-  const JsonDocument document(text, path);
+std::string named_in(const ModelPath& file, std::string_view key) {
+  if (!file.exists()) return {};
+  const std::string text = read_settings_file(file);
+  const JsonDocument document(text, file.name());
   return std::string(string_field(document.root(), key));
 }
 
 // What sentence-transformers' CrossEncoder puts on one logit: the sigmoid, unless the files name another.
 // Since version 6 config_sentence_transformers.json does, since 4 a part of config.json, before that one key
 // of it.
-std::string rerank_activation(const std::string& directory, JsonValue root) {
-  std::string name = named_in(directory + "/config_sentence_transformers.json", "activation_fn");
+std::string rerank_activation(const ModelPath& directory, JsonValue root) {
+  std::string name = named_in(directory / "config_sentence_transformers.json", "activation_fn");
   if (const auto settings = root.find("sentence_transformers");
       name.empty() && settings && settings->is_object())
     name = string_field(*settings, "activation_fn");
@@ -86,7 +86,7 @@ std::string rerank_activation(const std::string& directory, JsonValue root) {
   const std::string last = name.substr(name.rfind('.') + 1);
   if (last.empty() || last == "Sigmoid") return "sigmoid";
   if (last == "Identity") return "identity";
-  throw Error(ErrorKind::kUnsupported, concat(directory, ": the activation function '", name,
+  throw Error(ErrorKind::kUnsupported, concat(directory.name(), ": the activation function '", name,
                                               "': supported are torch.nn.Sigmoid and torch.nn.Identity"));
 }
 
@@ -102,10 +102,11 @@ std::string classify_activation(JsonValue root, const std::string& path) {
 }
 
 // Whether sentence-transformers made the directory to embed with; its cross-encoders have modules too.
-bool pools(const std::string& directory) {
-  const std::string path = directory + "/modules.json";
-  if (!file_exists(path)) return false;
-  const std::string text = read_settings_file(path);
+bool pools(const ModelPath& directory) {
+  const ModelPath file = directory / "modules.json";
+  const std::string& path = file.name();
+  if (!file.exists()) return false;
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   for (const JsonValue module : document.root().items())
     if (string_field(module, "type").ends_with("Pooling")) return true;
@@ -113,10 +114,11 @@ bool pools(const std::string& directory) {
 }
 
 // tokenizer_config.json has the token as a string or as {"content": ...}.
-std::string read_mask_token(const std::string& directory) {
-  const std::string path = directory + "/tokenizer_config.json";
-  if (!file_exists(path)) return {};
-  const std::string text = read_settings_file(path);
+std::string read_mask_token(const ModelPath& directory) {
+  const ModelPath file = directory / "tokenizer_config.json";
+  const std::string& path = file.name();
+  if (!file.exists()) return {};
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const auto token = document.root().find("mask_token");
   if (!token) return {};
@@ -133,9 +135,10 @@ bool can_serve(std::string_view trained, std::string_view wanted) {
 
 }  // namespace
 
-HeadConfig read_head_config(const std::string& directory, const std::string& wanted) {
-  const std::string path = transformer_directory(directory) + "/config.json";
-  const std::string text = read_settings_file(path);
+HeadConfig read_head_config(const ModelPath& directory, const std::string& wanted) {
+  const ModelPath file = transformer_directory(directory) / "config.json";
+  const std::string& path = file.name();
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   HeadConfig config;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/model_path.h"
+
 namespace headrace {
 
 struct HeadConfig {
@@ -22,6 +24,6 @@ struct HeadConfig {
 // ...ForQuestionAnswering, ...ForMaskedLM; anything else embeds, and so does a directory whose
 // modules.json has a Pooling module. wanted: another task than that, or empty. Throws kNotFound,
 // kCorruptFile (labels with gaps, say) or kInvalidArgument (a task that these files have no head for).
-HeadConfig read_head_config(const std::string& directory, const std::string& wanted);
+HeadConfig read_head_config(const ModelPath& directory, const std::string& wanted);
 
 }  // namespace headrace

@@ -159,9 +159,10 @@ bool is_language_family(const std::string& family) {
   return std::find(std::begin(kFamilies), std::end(kFamilies), family) != std::end(kFamilies);
 }
 
-LanguageConfig read_language_config(const std::string& directory) {
-  const std::string path = directory + "/config.json";
-  const std::string text = read_settings_file(path);
+LanguageConfig read_language_config(const ModelPath& directory) {
+  const ModelPath file = directory / "config.json";
+  const std::string& path = file.name();
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   LanguageConfig config;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/model_path.h"
 #include "kernels/kernels.h"
 
 namespace headrace {
@@ -67,6 +68,6 @@ bool is_language_family(const std::string& family);
 RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, const std::string& path);
 
 // Throws kNotFound, kCorruptFile and kUnsupported as read_encoder_config() does.
-LanguageConfig read_language_config(const std::string& directory);
+LanguageConfig read_language_config(const ModelPath& directory);
 
 }  // namespace headrace

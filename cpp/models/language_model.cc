@@ -40,17 +40,17 @@ LanguageModel::Norm LanguageModel::read_norm(WeightReader& reader, const std::st
   return norm;
 }
 
-std::unique_ptr<LanguageModel> LanguageModel::load(const std::string& directory, const Kernels& kernels,
+std::unique_ptr<LanguageModel> LanguageModel::load(const ModelPath& directory, const Kernels& kernels,
                                                    const LoadOptions& options) {
-  const std::string gguf = gguf_path(directory);
+  const std::optional<ModelPath> gguf = gguf_path(directory);
   std::unique_ptr<TensorSource> source;
   LanguageConfig config;
-  if (gguf.empty()) {
+  if (!gguf) {
     config = read_language_config(directory);
     source = std::make_unique<Checkpoint>(Checkpoint::open(directory));
     if (config.family == "gpt2") source = std::make_unique<Gpt2Weights>(std::move(source), config);
   } else {
-    auto weights = std::make_unique<GgufWeights>(GgufWeights::open(gguf));
+    auto weights = std::make_unique<GgufWeights>(GgufWeights::open(*gguf));
     config = weights->config();
     source = std::move(weights);
   }

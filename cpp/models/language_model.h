@@ -50,7 +50,7 @@ class LanguageModel {
   // Reads a directory's config.json and weights, or a GGUF file (one.gguf, or a directory with one and no
   // config.json), and packs the weights for `kernels`. precision "auto" keeps a GGUF's groups of 4 or 8 bits
   // as they are. Throws what language_config.h, gguf.h and weights.h say.
-  static std::unique_ptr<LanguageModel> load(const std::string& directory, const Kernels& kernels,
+  static std::unique_ptr<LanguageModel> load(const ModelPath& directory, const Kernels& kernels,
                                              const LoadOptions& options = {});
 
   const ModelInfo& info() const { return info_; }

@@ -15,9 +15,9 @@ namespace {
 constexpr int64_t kChunkRows = 64;
 constexpr float kNormEps = 1e-5f;  // of torch.nn.LayerNorm
 
-void check_width(const std::string& directory, int64_t expected, int64_t found) {
+void check_width(const ModelPath& directory, int64_t expected, int64_t found) {
   if (expected != found)
-    throw Error(ErrorKind::kCorruptFile, concat(directory, "/config.json: takes vectors of ", expected,
+    throw Error(ErrorKind::kCorruptFile, concat(directory.name(), "/config.json: takes vectors of ", expected,
                                                 " numbers, and what stands before it gives ", found));
 }
 
@@ -39,14 +39,13 @@ void largest(const float* x, int64_t rows, int64_t c, float* y) {
 
 }  // namespace
 
-std::unique_ptr<Sentence> Sentence::load(const std::string& directory, int64_t hidden,
-                                         const Kernels& kernels) {
+std::unique_ptr<Sentence> Sentence::load(const ModelPath& directory, int64_t hidden, const Kernels& kernels) {
   std::unique_ptr<Sentence> sentence(new Sentence(kernels));
   sentence->config_ = read_sentence_config(directory);
   sentence->hidden_ = hidden;
   const SentenceConfig& config = sentence->config_;
   if (config.pooled_width.value_or(hidden) != hidden)
-    throw Error(ErrorKind::kCorruptFile, concat(directory, ": the Pooling takes hidden states of ",
+    throw Error(ErrorKind::kCorruptFile, concat(directory.name(), ": the Pooling takes hidden states of ",
                                                 *config.pooled_width, " numbers, the encoder has ", hidden));
   int64_t width = hidden * static_cast<int64_t>(config.pooling.size());
   sentence->widest_ = width;

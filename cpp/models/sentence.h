@@ -27,7 +27,7 @@ class Sentence {
  public:
   // hidden: C of the encoder. Throws what read_sentence_config, Checkpoint and WeightReader throw, and
   // kCorruptFile where the widths of two neighbours differ.
-  static std::unique_ptr<Sentence> load(const std::string& directory, int64_t hidden, const Kernels& kernels);
+  static std::unique_ptr<Sentence> load(const ModelPath& directory, int64_t hidden, const Kernels& kernels);
 
   // Fills in dimensions and what the files say of prompts and of comparing; adds to parameters.
   void describe(ModelInfo& info) const;

@@ -49,12 +49,12 @@ std::string_view class_of(JsonValue module, const std::string& path) {
   return type.substr(type.rfind('.') + 1);
 }
 
-std::string folder_of(JsonValue module, const std::string& directory) {
+ModelPath folder_of(JsonValue module, const ModelPath& directory) {
   const std::string_view folder = module.at("path").as_string();
   if (folder.find("..") != std::string_view::npos || folder.starts_with('/') ||
       folder.find('\0') != std::string_view::npos)
     module.fail(concat("the module path '", folder, "' leaves the model directory"));
-  return folder.empty() ? directory : concat(directory, "/", folder);
+  return folder.empty() ? directory : directory / folder;
 }
 
 Pooling mode_of(JsonValue name, const std::string& path) {
@@ -66,9 +66,10 @@ Pooling mode_of(JsonValue name, const std::string& path) {
   unsupported(path, concat("pooling_mode '", name.as_string(), "': supported are ", known));
 }
 
-void read_pooling(const std::string& folder, SentenceConfig& config) {
-  const std::string path = folder + "/config.json";
-  const std::string text = read_settings_file(path);
+void read_pooling(const ModelPath& folder, SentenceConfig& config) {
+  const ModelPath file = folder / "config.json";
+  const std::string& path = file.name();
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   root.members();  // an object, or a clear error
@@ -99,9 +100,10 @@ void check_names(JsonValue root, const std::string& path) {
       unsupported(path, concat(key, " '", name->as_string(), "': supported is 'sentence_embedding'"));
 }
 
-SentenceModule read_dense(const std::string& folder) {
-  const std::string path = folder + "/config.json";
-  const std::string text = read_settings_file(path);
+SentenceModule read_dense(const ModelPath& folder) {
+  const ModelPath file = folder / "config.json";
+  const std::string& path = file.name();
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   check_names(root, path);
@@ -122,28 +124,31 @@ SentenceModule read_dense(const std::string& folder) {
   return module;
 }
 
-SentenceModule read_layer_norm(const std::string& folder) {
-  const std::string path = folder + "/config.json";
-  const std::string text = read_settings_file(path);
+SentenceModule read_layer_norm(const ModelPath& folder) {
+  const ModelPath file = folder / "config.json";
+  const std::string& path = file.name();
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const int64_t width = document.root().at("dimension").as_int(1, kMaxWidth);
   return {.kind = SentenceModule::Kind::kLayerNorm, .directory = folder, .in = width, .out = width};
 }
 
-SentenceModule read_normalize(const std::string& folder) {
-  const std::string path = folder + "/config.json";
-  if (file_exists(path)) {  // since version 5.5
-    const std::string text = read_settings_file(path);
+SentenceModule read_normalize(const ModelPath& folder) {
+  const ModelPath file = folder / "config.json";
+  const std::string& path = file.name();
+  if (file.exists()) {  // since version 5.5
+    const std::string text = read_settings_file(file);
     const JsonDocument document(text, path);
     check_names(document.root(), path);
   }
   return {.kind = SentenceModule::Kind::kNormalize, .directory = folder};
 }
 
-void read_modules(const std::string& directory, SentenceConfig& config) {
-  const std::string path = directory + "/modules.json";
-  if (!file_exists(path)) return;
-  const std::string text = read_settings_file(path);
+void read_modules(const ModelPath& directory, SentenceConfig& config) {
+  const ModelPath file = directory / "modules.json";
+  const std::string& path = file.name();
+  if (!file.exists()) return;
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   if (root.is_array() && root.size() > kMaxModules)
@@ -157,7 +162,7 @@ void read_modules(const std::string& directory, SentenceConfig& config) {
       unsupported(path, concat("module ", place, " is ", name, ": a Transformer must be the first, and only",
                                " the first, module"));
     if (first) continue;
-    const std::string folder = folder_of(module, directory);
+    const ModelPath folder = folder_of(module, directory);
     if (name == "Pooling") {
       if (std::exchange(pooled, true))
         unsupported(path, "there are several Pooling modules; supported is one");
@@ -178,10 +183,11 @@ void read_modules(const std::string& directory, SentenceConfig& config) {
   }
 }
 
-void read_settings(const std::string& directory, SentenceConfig& config) {
-  const std::string path = directory + "/config_sentence_transformers.json";
-  if (!file_exists(path)) return;
-  const std::string text = read_settings_file(path);
+void read_settings(const ModelPath& directory, SentenceConfig& config) {
+  const ModelPath file = directory / "config_sentence_transformers.json";
+  const std::string& path = file.name();
+  if (!file.exists()) return;
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   const JsonValue root = document.root();
   root.members();  // an object, or a clear error
@@ -209,17 +215,18 @@ void read_settings(const std::string& directory, SentenceConfig& config) {
 
 }  // namespace
 
-SentenceConfig read_sentence_config(const std::string& directory) {
+SentenceConfig read_sentence_config(const ModelPath& directory) {
   SentenceConfig config;
   read_modules(directory, config);
   read_settings(directory, config);
   return config;
 }
 
-std::string transformer_directory(const std::string& directory) {
-  const std::string path = directory + "/modules.json";
-  if (!file_exists(path)) return directory;
-  const std::string text = read_settings_file(path);
+ModelPath transformer_directory(const ModelPath& directory) {
+  const ModelPath file = directory / "modules.json";
+  const std::string& path = file.name();
+  if (!file.exists()) return directory;
+  const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   for (const JsonValue module : document.root().items()) {
     if (class_of(module, path) == "Transformer") return folder_of(module, directory);
@@ -228,12 +235,13 @@ std::string transformer_directory(const std::string& directory) {
   return directory;
 }
 
-bool wants_lower_case(const std::string& transformer) {
+bool wants_lower_case(const ModelPath& transformer) {
   // Older versions name the file after the encoder.
   for (const char* kind : {"bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"}) {
-    const std::string path = concat(transformer, "/sentence_", kind, "_config.json");
-    if (!file_exists(path)) continue;
-    const std::string text = read_settings_file(path);
+    const ModelPath file = transformer / concat("sentence_", kind, "_config.json");
+    const std::string& path = file.name();
+    if (!file.exists()) continue;
+    const std::string text = read_settings_file(file);
     const JsonDocument document(text, path);
     document.root().members();  // an object, or a clear error
     const auto wanted = given(document.root(), "do_lower_case");

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/model_path.h"
 #include "models/curve.h"
 
 namespace headrace {
@@ -31,9 +32,9 @@ enum class Pooling {
 struct SentenceModule {
   enum class Kind { kDense, kLayerNorm, kNormalize };
   Kind kind = Kind::kNormalize;
-  std::string directory;  // where its weights are
-  int64_t in = 0;         // of kDense and kLayerNorm: the width of what comes in
-  int64_t out = 0;        // of kDense: of what goes out
+  ModelPath directory;  // where its weights are
+  int64_t in = 0;       // of kDense and kLayerNorm: the width of what comes in
+  int64_t out = 0;      // of kDense: of what goes out
   bool bias = true;
   bool residual = false;  // what comes in is added to what goes out, by a matrix where the widths differ
   Curve curve = Curve::kIdentity;
@@ -51,14 +52,14 @@ struct SentenceConfig {
 
 // Throws kNotFound (a module's file is missing), kCorruptFile (malformed or absurd) or kUnsupported
 // (well-formed, but a module, mode or activation that is not known; the message names it).
-SentenceConfig read_sentence_config(const std::string& directory);
+SentenceConfig read_sentence_config(const ModelPath& directory);
 
 // Where config.json, the tokenizer and the weights of the encoder are: the folder that modules.json names,
 // which nearly always is the directory itself.
-std::string transformer_directory(const std::string& directory);
+ModelPath transformer_directory(const ModelPath& directory);
 
 // Whether texts are to be brought to lower case before the tokenizer sees them: do_lower_case of the settings
 // that stand beside the encoder. transformer: transformer_directory(). Throws kCorruptFile.
-bool wants_lower_case(const std::string& transformer);
+bool wants_lower_case(const ModelPath& transformer);
 
 }  // namespace headrace

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -14,36 +13,45 @@ namespace headrace {
 
 constexpr int64_t kMaxConfigBytes = 16 << 20;
 
-bool file_exists(const std::string& path) {
-  struct stat status{};
-  return stat(path.c_str(), &status) == 0;
+namespace {
+
+void check_size(const std::string& path, int64_t size) {
+  if (size > kMaxConfigBytes)
+    throw Error(ErrorKind::kCorruptFile,
+                concat(path, ": ", size, " bytes; a settings file has at most ", kMaxConfigBytes));
 }
 
-std::string gguf_path(const std::string& model) {
-  namespace fs = std::filesystem;
-  const fs::path path(model);
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return path.extension() == ".gguf" ? model : "";
-  if (fs::exists(path / "config.json", error)) return "";
-  std::vector<std::string> found;
-  for (const auto& entry : fs::directory_iterator(path, error))
-    if (entry.path().extension() == ".gguf") found.push_back(entry.path().string());
+[[noreturn]] void fail_missing(const std::string& path) {
+  throw Error(ErrorKind::kNotFound, concat(path,
+                                           ": no such file; a model directory needs config.json, "
+                                           "tokenizer.json and model.safetensors"));
+}
+
+}  // namespace
+
+std::optional<ModelPath> gguf_path(const ModelPath& model) {
+  if (!model.is_directory()) return model.name().ends_with(".gguf") ? std::optional(model) : std::nullopt;
+  if ((model / "config.json").exists()) return std::nullopt;
+  const std::vector<ModelPath> found = model.files_ending(".gguf");
   if (found.size() > 1)
     throw Error(ErrorKind::kInvalidArgument,
-                concat(model, ": there are ", found.size(), " .gguf files; give the path of one"));
-  return found.empty() ? "" : found.front();
+                concat(model.name(), ": there are ", found.size(), " .gguf files; give the path of one"));
+  return found.empty() ? std::nullopt : std::optional(found.front());
 }
 
-std::string read_settings_file(const std::string& path) {
+std::string read_settings_file(const ModelPath& source) {
+  const std::string& path = source.name();
+  if (source.is_in_memory()) {
+    const auto memory = source.memory();
+    if (!memory) fail_missing(path);
+    const std::span<const std::byte> bytes = memory->bytes();
+    check_size(path, static_cast<int64_t>(bytes.size()));
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
   struct stat status{};
-  if (stat(path.c_str(), &status) != 0)
-    throw Error(ErrorKind::kNotFound, concat(path,
-                                             ": no such file; a model directory needs config.json, "
-                                             "tokenizer.json and model.safetensors"));
+  if (stat(path.c_str(), &status) != 0) fail_missing(path);
   if (!S_ISREG(status.st_mode)) throw Error(ErrorKind::kCorruptFile, concat(path, ": not a regular file"));
-  if (status.st_size > kMaxConfigBytes)
-    throw Error(ErrorKind::kCorruptFile,
-                concat(path, ": ", status.st_size, " bytes; a settings file has at most ", kMaxConfigBytes));
+  check_size(path, status.st_size);
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();

@@ -1,7 +1,5 @@
 #include "tensor/checkpoint.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -15,11 +13,6 @@ namespace {
 
 constexpr std::string_view kEnding = ".safetensors";
 
-bool exists(const std::string& path) {
-  struct stat status{};
-  return ::stat(path.c_str(), &status) == 0;
-}
-
 // A plain name with the right ending: no folder, so also no way out of the directory.
 void check_file_name(JsonValue map, std::string_view name) {
   if (name.size() > kEnding.size() && name.size() <= 255 && name.ends_with(kEnding) &&
@@ -31,16 +24,17 @@ void check_file_name(JsonValue map, std::string_view name) {
 
 }  // namespace
 
-Checkpoint Checkpoint::open(const std::string& directory) {
-  const std::string single = directory + "/model.safetensors";
-  const std::string index = single + ".index.json";
-  if (!exists(single) && !exists(index))
+Checkpoint Checkpoint::open(const ModelPath& directory) {
+  const ModelPath single = directory / "model.safetensors";
+  const ModelPath index = directory / "model.safetensors.index.json";
+  const bool is_single = single.exists();
+  if (!is_single && !index.exists())
     throw Error(ErrorKind::kNotFound,
-                concat(directory, ": no weights; there must be model.safetensors, or ",
+                concat(directory.name(), ": no weights; there must be model.safetensors, or ",
                        "model.safetensors.index.json and the files that it names (other formats can be ",
                        "saved anew: save_pretrained(..., safe_serialization=True))"));
-  Checkpoint checkpoint(exists(single) ? single : index);
-  if (checkpoint.path_ == single) {
+  Checkpoint checkpoint((is_single ? single : index).name());
+  if (is_single) {
     checkpoint.files_.push_back(SafetensorsFile::open(single));
     return checkpoint;
   }
@@ -48,12 +42,12 @@ Checkpoint Checkpoint::open(const std::string& directory) {
   const std::span<const std::byte> bytes = file.bytes();
   if (bytes.size() > kMaxIndexBytes)
     throw Error(ErrorKind::kCorruptFile,
-                concat(index, ": ", bytes.size(), " bytes; an index has at most ", kMaxIndexBytes));
+                concat(index.name(), ": ", bytes.size(), " bytes; an index has at most ", kMaxIndexBytes));
   checkpoint.open_files({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, directory);
   return checkpoint;
 }
 
-void Checkpoint::open_files(std::string_view index, const std::string& directory) {
+void Checkpoint::open_files(std::string_view index, const ModelPath& directory) {
   const JsonDocument document(index, path_);
   const JsonValue map = document.root().at("weight_map");
   if (!map.is_object()) map.fail("weight_map must be an object: the name of each tensor and its file");
@@ -72,12 +66,13 @@ void Checkpoint::open_files(std::string_view index, const std::string& directory
   if (place_of.empty() || place_of.size() > kMaxFiles)
     map.fail(concat("weight_map names ", place_of.size(), " files; there must be 1 to ", kMaxFiles));
   for (auto& [name, place] : place_of) {
-    const std::string path = concat(directory, "/", name);
-    if (!exists(path))
+    const ModelPath source = directory / name;
+    const std::string& path = source.name();
+    if (!source.exists())
       throw Error(ErrorKind::kNotFound,
                   concat(path, ": no such file, though ", path_, " names it (is the download complete?)"));
     place = files_.size();
-    const SafetensorsFile& file = files_.emplace_back(SafetensorsFile::open(path));
+    const SafetensorsFile& file = files_.emplace_back(SafetensorsFile::open(source));
     for (const TensorView& tensor : file.tensors()) {
       const auto named = file_of.find(tensor.name);
       if (named == file_of.end())

@@ -23,7 +23,7 @@ class Checkpoint final : public TensorSource {
   static constexpr size_t kMaxFiles = 4096;
 
   // Throws kNotFound (no weights, or a file that the index names is missing) or kCorruptFile.
-  static Checkpoint open(const std::string& directory);
+  static Checkpoint open(const ModelPath& directory);
 
   // The tensor of that name, or null.
   const TensorView* find(std::string_view name) const;
@@ -37,7 +37,7 @@ class Checkpoint final : public TensorSource {
  private:
   explicit Checkpoint(std::string path) : path_(std::move(path)) {}
   const TensorView& floating(std::string_view name) const;
-  void open_files(std::string_view index, const std::string& directory);
+  void open_files(std::string_view index, const ModelPath& directory);
 
   std::string path_;  // model.safetensors or the index
   std::vector<SafetensorsFile> files_;

@@ -28,9 +28,9 @@ std::optional<int64_t> product(const std::vector<int64_t>& sizes) {
 
 int64_t GgufTensor::numbers() const { return *product(shape); }
 
-GgufFile GgufFile::open(const std::string& path) {
+GgufFile GgufFile::open(const ModelPath& path) {
   MappedFile file = MappedFile::open(path);
-  GgufFile gguf(file.bytes(), path);
+  GgufFile gguf(file.bytes(), path.name());
   gguf.file_.push_back(std::move(file));
   return gguf;
 }

@@ -39,7 +39,7 @@ class GgufFile {
 
   // Throws kNotFound when there is no such file, kCorruptFile when it is not a sound GGUF, kUnsupported for
   // another version or types of numbers that are not known.
-  static GgufFile open(const std::string& path);
+  static GgufFile open(const ModelPath& path);
   // The same for a file in memory that stays there; `name` is used in messages.
   static GgufFile from_bytes(std::span<const std::byte> bytes, std::string name);
 

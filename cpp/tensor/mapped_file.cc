@@ -30,7 +30,16 @@ struct Descriptor {
 
 }  // namespace
 
-MappedFile MappedFile::open(const std::string& path) {
+MappedFile::MappedFile(std::shared_ptr<const MemoryFile> memory)
+    : data_(memory->bytes().data()), size_(memory->bytes().size()), memory_(std::move(memory)) {}
+
+MappedFile MappedFile::open(const ModelPath& source) {
+  const std::string& path = source.name();
+  if (source.is_in_memory()) {
+    auto memory = source.memory();
+    if (!memory) throw Error(ErrorKind::kNotFound, concat(path, ": no such file"));
+    return MappedFile(std::move(memory));
+  }
   if (path.find('\0') != std::string::npos) {
     throw Error(ErrorKind::kInvalidArgument, "a path with a NUL byte: no file can have that name");
   }
@@ -52,16 +61,19 @@ MappedFile MappedFile::open(const std::string& path) {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      memory_(std::move(other.memory_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(memory_, other.memory_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ != nullptr && !memory_) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 }  // namespace headrace

@@ -220,8 +220,8 @@ class SafetensorsParser {
   std::vector<Placed> placed_;
 };
 
-SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  SafetensorsFile file(path);
+SafetensorsFile SafetensorsFile::open(const ModelPath& path) {
+  SafetensorsFile file(path.name());
   file.file_ = MappedFile::open(path);
   SafetensorsParser(file.file_->bytes(), file).parse();
   return file;

@@ -41,7 +41,7 @@ class SafetensorsFile {
   static constexpr size_t kMaxRank = 8;
 
   // Throws kNotFound when there is no such file, kCorruptFile when it is not a sound safetensors file.
-  static SafetensorsFile open(const std::string& path);
+  static SafetensorsFile open(const ModelPath& path);
   // The same for a file that is in memory and stays there; `name` is used in messages.
   static SafetensorsFile from_bytes(std::span<const std::byte> bytes, std::string name);
 

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/model_path.h"
 #include "text/encoding.h"
 #include "text/pipeline.h"
 #include "text/post_process.h"
@@ -58,9 +59,9 @@ class Tokenizer {
   // The kinds of exceptions: kNotFound (no such file), kCorruptFile (contradicts the format), kUnsupported.
   // path: a tokenizer.json, BERT's vocab.txt, a SentencePiece .model, a tiktoken rank file or a GGUF.
   // encoding: how a rank file's text is split, "cl100k_base" for example; by default the file's own name.
-  static std::unique_ptr<Tokenizer> from_file(const std::string& path, const std::string& encoding = {});
+  static std::unique_ptr<Tokenizer> from_file(const ModelPath& path, const std::string& encoding = {});
   // A model's folder: the first of those files that it has.
-  static std::unique_ptr<Tokenizer> from_model(const std::string& directory);
+  static std::unique_ptr<Tokenizer> from_model(const ModelPath& directory);
   // name is used in messages only.
   static std::unique_ptr<Tokenizer> from_json(std::string_view json, std::string name);
 

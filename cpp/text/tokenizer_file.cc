@@ -19,26 +19,46 @@ namespace {
 // A GGUF's metadata stands before the weights; no vocabulary is near this size.
 constexpr uintmax_t kMaxBytes = uintmax_t{1} << 28;
 
-PageVector<char> read_file(const std::string& path) {
+// A file's text, read or where it is in memory already.
+struct FileText {
+  PageVector<char> read;
+  std::shared_ptr<const MemoryFile> memory;
+
+  std::string_view view() const {
+    if (!memory) return {read.data(), read.size()};
+    return {reinterpret_cast<const char*>(memory->bytes().data()), memory->bytes().size()};
+  }
+};
+
+[[noreturn]] void fail_missing(const std::string& path, const std::string& reason) {
+  throw Error(
+      ErrorKind::kNotFound,
+      concat(path, ": ", reason, "; give a tokenizer.json, vocab.txt, .model, .tiktoken or .gguf file"));
+}
+
+FileText read_file(const ModelPath& source) {
+  const std::string& path = source.name();
+  if (source.is_in_memory()) {
+    FileText file{.memory = source.memory()};
+    if (!file.memory) fail_missing(path, "no such file");
+    return file;
+  }
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
-  if (error)
-    throw Error(ErrorKind::kNotFound,
-                concat(path, ": ", error.message(),
-                       "; give a tokenizer.json, vocab.txt, .model, .tiktoken or .gguf file"));
+  if (error) fail_missing(path, error.message());
   std::ifstream file(path, std::ios::binary);
   PageVector<char> text(std::min(size, kMaxBytes));
   if (!file.read(text.data(), static_cast<std::streamsize>(text.size())))
     throw Error(ErrorKind::kNotFound, concat(path, ": cannot be read; check its permissions"));
-  return text;
+  return {.read = std::move(text)};
 }
 
 // What the tokenizer_config.json beside a vocab.txt says of it.
-BertOptions bert_options(const std::filesystem::path& config) {
+BertOptions bert_options(const ModelPath& config) {
   BertOptions options;
-  if (!std::filesystem::exists(config)) return options;
-  const PageVector<char> text = read_file(config.string());
-  const JsonDocument document({text.data(), text.size()}, config.string());
+  if (!config.exists()) return options;
+  const FileText file = read_file(config);
+  const JsonDocument document(file.view(), config.name());
   const JsonValue root = document.root();
   const auto flag = [&](const char* name) -> std::optional<bool> {
     const auto value = root.find(name);
@@ -51,8 +71,9 @@ BertOptions bert_options(const std::filesystem::path& config) {
 }
 
 // What another kind of file says, as a tokenizer.json; nothing for those.
-std::optional<std::string> converted(const std::string& path, std::string_view text,
+std::optional<std::string> converted(const ModelPath& source, std::string_view text,
                                      const std::string& encoding) {
+  const std::string& path = source.name();
   const std::filesystem::path name(path);
   const std::string extension = name.extension().string();
   if (text.starts_with("GGUF")) return tokenizer_json_from_gguf(text, path);
@@ -61,33 +82,28 @@ std::optional<std::string> converted(const std::string& path, std::string_view t
         text, tiktoken_encoding(encoding.empty() ? name.stem().string() : encoding), path);
   if (extension == ".model") return tokenizer_json_from_sentencepiece(text, path);
   if (extension == ".txt")
-    return tokenizer_json_from_vocab_txt(text, bert_options(name.parent_path() / "tokenizer_config.json"),
-                                         path);
+    return tokenizer_json_from_vocab_txt(text, bert_options(source.beside("tokenizer_config.json")), path);
   return std::nullopt;
 }
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> Tokenizer::from_file(const std::string& path, const std::string& encoding) {
-  PageVector<char> file = read_file(path);
-  const std::string_view text(file.data(), file.size());
+std::unique_ptr<Tokenizer> Tokenizer::from_file(const ModelPath& path, const std::string& encoding) {
+  FileText file = read_file(path);
+  const std::string_view text = file.view();
   const std::optional<std::string> json = converted(path, text, encoding);
   if (json) file = {};
-  return from_json(json ? *json : text, path);
+  return from_json(json ? *json : text, path.name());
 }
 
-std::unique_ptr<Tokenizer> Tokenizer::from_model(const std::string& directory) {
-  const std::filesystem::path folder(directory);
+std::unique_ptr<Tokenizer> Tokenizer::from_model(const ModelPath& folder) {
   for (const char* name : {"tokenizer.json", "vocab.txt", "tokenizer.model", "spiece.model",
                            "sentencepiece.bpe.model", "sentencepiece.model"})
-    if (std::filesystem::exists(folder / name)) return from_file((folder / name).string());
-  std::vector<std::filesystem::path> ggufs;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-    if (entry.path().extension() == ".gguf") ggufs.push_back(entry.path());
-  if (ggufs.size() == 1) return from_file(ggufs[0].string());
+    if ((folder / name).exists()) return from_file(folder / name);
+  const std::vector<ModelPath> ggufs = folder.files_ending(".gguf");
+  if (ggufs.size() == 1) return from_file(ggufs[0]);
   // Says what is missing in the words of a missing file.
-  return from_file((folder / "tokenizer.json").string());
+  return from_file(folder / "tokenizer.json");
 }
 
 }  // namespace headrace

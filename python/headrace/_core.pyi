@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
+__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -25,6 +25,18 @@ class KernelTimes:
     def seconds(self) -> list[float]:
         """
         Of one run, a number for each sample.
+        """
+class MemoryFile:
+    """
+    A file of so many bytes in memory of its own, zeros at first; a buffer.
+    """
+    def __init__(self, size: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def __len__(self) -> int:
+        ...
+    def view(self) -> memoryview:
+        """
+        Its bytes, to read and write.
         """
 class Encoding:
     """
@@ -192,7 +204,7 @@ class Tokenizer:
     @staticmethod
     def from_model(model: typing.Any) -> Tokenizer:
         """
-        Reads the tokenizer of a model's directory, or of demo:minilm.
+        Reads the tokenizer of a model's directory, sealed or not, or of demo:minilm.
         """
     @staticmethod
     def from_str(json: str) -> Tokenizer:
@@ -353,8 +365,10 @@ class Engine:
     """
     def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 512) -> None:
         ...
-    def add(self, name: str, directory: str, *, task: str = '', precision: str = 'auto') -> None:
-        ...
+    def add(self, name: str, directory: str, *, task: str = '', precision: str = 'auto', files: dict | None = None) -> None:
+        """
+        files: what the directory holds, by path inside it, where that is in memory and not on disk; the dict is emptied.
+        """
     def cancel(self, model: str, ticket: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
     def check_texts(self, model: str, texts: list, prompt: str = '') -> None:
@@ -444,11 +458,6 @@ class Stream:
         (text, [(id, logprob, top), ...], finish reason or None, exception or None) since the last call.
         """
     @property
-    def accepted_tokens(self) -> int:
-        """
-        Of the generated tokens, those that had been proposed.
-        """
-    @property
     def cached_tokens(self) -> int:
         """
         Of the prompt, tokens that another request had computed before.
@@ -474,9 +483,7 @@ class Generator:
     """
     Runs one language model for many requests. Use headrace.load.
     """
-    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, speculation: typing.SupportsInt | typing.SupportsIndex = -1) -> None:
-        ...
-    def add_adapter(self, name: str, directory: str) -> None:
+    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, files: dict | None = None) -> None:
         ...
     def cancel(self, stream: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
@@ -486,9 +493,7 @@ class Generator:
         ...
     def metrics(self) -> dict:
         ...
-    def remove_adapter(self, name: str) -> None:
-        ...
-    def submit(self, prompt: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, temperature: typing.SupportsFloat | typing.SupportsIndex = 1.0, top_k: typing.SupportsInt | typing.SupportsIndex = 0, top_p: typing.SupportsFloat | typing.SupportsIndex = 1.0, min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0, repetition_penalty: typing.SupportsFloat | typing.SupportsIndex = 1.0, presence_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, frequency_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, logit_bias: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]] = [], seed: typing.SupportsInt | typing.SupportsIndex = 0, top_logprobs: typing.SupportsInt | typing.SupportsIndex = -1, max_tokens: typing.SupportsInt | typing.SupportsIndex = 0, min_tokens: typing.SupportsInt | typing.SupportsIndex = 0, stop: collections.abc.Sequence[str] = [], stop_ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [], ignore_eos: bool = False, priority: typing.SupportsInt | typing.SupportsIndex = 0, timeout_us: typing.SupportsInt | typing.SupportsIndex = 0, tenant: str = '', queue: CompletionQueue | None = None, mask: typing.Any = None, adapter: str = '') -> Stream:
+    def submit(self, prompt: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, temperature: typing.SupportsFloat | typing.SupportsIndex = 1.0, top_k: typing.SupportsInt | typing.SupportsIndex = 0, top_p: typing.SupportsFloat | typing.SupportsIndex = 1.0, min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0, repetition_penalty: typing.SupportsFloat | typing.SupportsIndex = 1.0, presence_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, frequency_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, logit_bias: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]] = [], seed: typing.SupportsInt | typing.SupportsIndex = 0, top_logprobs: typing.SupportsInt | typing.SupportsIndex = -1, max_tokens: typing.SupportsInt | typing.SupportsIndex = 0, min_tokens: typing.SupportsInt | typing.SupportsIndex = 0, stop: collections.abc.Sequence[str] = [], stop_ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [], ignore_eos: bool = False, priority: typing.SupportsInt | typing.SupportsIndex = 0, timeout_us: typing.SupportsInt | typing.SupportsIndex = 0, tenant: str = '', queue: CompletionQueue | None = None, mask: typing.Any = None) -> Stream:
         """
         Queues a prompt of token ids; raises InvalidArgumentError, OverloadedError or CancelledError.
         """

@@ -4,6 +4,7 @@ e5-small/config.json, tokenizer.json, model.safetensors      a model
 llama/model.gguf, or the path model.gguf                     a language model in one file
 e5-small/1/config.json ...  e5-small/2/config.json ...       versions of a model; the highest is taken
 models/e5-small/...  models/reranker/...                     a folder of models, each named as its folder
+e5-sealed/sealed.json, config.json.sealed ...                a sealed model (security/sealing.py)
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import ModelNotFoundError
+
+if TYPE_CHECKING:
+    from . import _core
 
 # demo name -> (the package that carries the weights, the directory or file inside it, what installs it). The second
 # one's package depends on another runtime, built from source, which is not needed here.
@@ -35,6 +40,7 @@ _MARKS = (
     "tokenizer.json",
     "model.safetensors",
     "model.safetensors.index.json",
+    "sealed.json",
 )
 
 
@@ -109,15 +115,65 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     return Path(spec.origin).parent / folder
 
 
-def generates_text(model: Path) -> bool:
-    """Whether a resolved model is a language model; what cannot be read is left to be refused by whoever loads it."""
-    config = model / "config.json"
-    if not config.is_file():
-        return model.suffix == ".gguf" or any(model.glob("*.gguf"))
+def is_sealed(model: Path) -> bool:
+    return (model / "sealed.json").is_file()
+
+
+def memory_files(model: Path) -> dict[str, _core.MemoryFile] | None:
+    """The files of a resolved model that is sealed, decrypted into memory; None for one that lies open on disk.
+
+    Raises what security.sealing.open_model raises.
+    """
+    if not is_sealed(model):
+        if any(model.glob("*.sealed")):
+            raise ModelNotFoundError(
+                f"{model}: sealed.json is missing, without which a sealed model opens nowhere"
+            )
+        return None
+    from .security.sealing import open_model
+
+    return open_model(model)
+
+
+def small_file(model: Path, name: str) -> bytes | None:
+    """A settings file of a resolved model, sealed or not; None where it has none of that name."""
+    if not is_sealed(model):
+        path = model / name
+        return path.read_bytes() if path.exists() else None
+    from .security.sealing import open_model
+
+    found = open_model(model, only=lambda each: each == name).get(name)
+    return None if found is None else bytes(found.view())
+
+
+def tokenizer_files(model: Path) -> dict[str, _core.MemoryFile] | None:
+    """As `memory_files`, without weights; a GGUF, whose metadata hold the tokenizer, only where nothing else does."""
+    if not is_sealed(model):
+        return None
+    from .security.sealing import open_model
+
+    small = open_model(model, only=lambda name: name.endswith((".json", ".txt", ".model", ".tiktoken")))
+    return small or open_model(model)
+
+
+def generates_text(model: Path, files: dict[str, _core.MemoryFile] | None = None) -> bool:
+    """Whether a resolved model is a language model; what cannot be read is left to be refused by whoever loads it.
+
+    `files`: those of a sealed one.
+    """
     from . import _core
 
+    config = model / "config.json"
     try:
-        settings = json.loads(config.read_bytes()[:_MAX_CONFIG])
+        if files is not None:
+            if "config.json" not in files:
+                return any(name.endswith(".gguf") for name in files)
+            text = bytes(files["config.json"].view()[:_MAX_CONFIG])
+        elif config.is_file():
+            text = config.read_bytes()[:_MAX_CONFIG]
+        else:
+            return model.suffix == ".gguf" or any(model.glob("*.gguf"))
+        settings = json.loads(text)
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(settings, dict) and settings.get("model_type") in _core.language_families()

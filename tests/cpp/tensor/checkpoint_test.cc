@@ -4,8 +4,12 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <memory>
+#include <utility>
 
 #include "base/error.h"
 
@@ -115,6 +119,28 @@ TEST_F(Checkpoints, the_index_reaches_nothing_outside_its_directory) {
     write_map(concat(R"("a":")", name, "\""));
     EXPECT_SAYS(refusal(), "without folders") << name;
   }
+}
+
+TEST_F(Checkpoints, files_in_memory_are_read_where_they_are) {
+  auto files = std::make_shared<MemoryFiles>();
+  for (const std::string name : {"one.safetensors", "two.safetensors", "model.safetensors.index.json"}) {
+    std::ifstream file(folder_ + "/" + name, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    auto memory = std::make_shared<MemoryFile>(bytes.size());
+    std::memcpy(memory->bytes().data(), bytes.data(), bytes.size());
+    files->emplace(name, std::move(memory));
+  }
+  const std::weak_ptr<const MemoryFile> one = files->at("one.safetensors");
+  const std::span<const std::byte> bytes = one.lock()->bytes();
+  {
+    const Checkpoint checkpoint = Checkpoint::open(ModelPath("sealed", std::exchange(files, nullptr)));
+    EXPECT_EQ(checkpoint.path_of("c"), "sealed/two.safetensors");
+    for (const std::string name : {"a", "b", "c"})
+      EXPECT_EQ(std::to_integer<char>(checkpoint.find(name)->bytes[0]), name[0]);
+    EXPECT_EQ(&checkpoint.find("b")->bytes[0], &bytes.back());
+  }
+  EXPECT_TRUE(one.expired());  // the memory goes back with its last reader
+  EXPECT_THROW(Checkpoint::open(ModelPath("sealed", std::make_shared<MemoryFiles>())), Error);
 }
 
 TEST_F(Checkpoints, an_index_of_another_form_is_refused) {
