@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidArgumentError, ModelNotFoundError
-from .repository import resolve
+from .repository import resolve, small_file
 
 if TYPE_CHECKING:
     from ._core import Encoding, Tokenizer
@@ -67,9 +67,11 @@ class ChatTemplate:
             ModelNotFoundError: the folder has neither.
         """
         folder = resolve(model)
-        config_path, source_path = folder / "tokenizer_config.json", folder / "chat_template.jinja"
-        config = json.loads(config_path.read_text("utf-8")) if config_path.exists() else {}
-        source = source_path.read_text("utf-8") if source_path.exists() else config.get("chat_template")
+        settings, template = (
+            small_file(folder, name) for name in ("tokenizer_config.json", "chat_template.jinja")
+        )
+        config = json.loads(settings) if settings is not None else {}
+        source = template.decode("utf-8") if template is not None else config.get("chat_template")
         if isinstance(source, list):  # several by name
             named = {entry["name"]: entry["template"] for entry in source}
             source = named.get("default", next(iter(named.values()), None))

@@ -21,6 +21,7 @@ from . import (
     inputs,
     key_command,
     mask_command,
+    seal_command,
     serve_command,
     task_commands,
 )
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     chat_command.add(command)
     mask_command.add(command)
     golden.add(command)
+    seal_command.add(command)
 
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)
     tokenize.add_argument("model", metavar="MODEL", help="folder, demo:minilm, or a tokenizer's file")

@@ -95,7 +95,7 @@ class Engine(Deployments):
         precision: str = "auto",
         device: str = "auto",
     ) -> Model:
-        """Loads the model in directory `path` (or `demo:minilm`) and serves it as `name`.
+        """Loads the model in directory `path` (or `demo:minilm`), sealed or not, and serves it as `name`.
 
         Its task is what its files say; `task="embed"` takes any model's encoder without its head.
 
@@ -145,15 +145,26 @@ class Engine(Deployments):
         return model
 
     def _read(self, name: str, core_name: str, directory: Path, task: str | None, precision: str) -> Model:
-        if repository.generates_text(directory):
-            return self._load_language_model(name, directory, task, precision)
-        self._core.add(core_name, os.fspath(directory), task=inputs.task_name(task), precision=precision)
+        # Nothing here may hold the files once the core has them: it gives their memory back when it has packed them.
+        files = repository.memory_files(directory)
+        if repository.generates_text(directory, files):
+            return self._load_language_model(name, directory, task, precision, files)
+        self._core.add(
+            core_name, os.fspath(directory), task=inputs.task_name(task), precision=precision, files=files
+        )
         info = ModelInfo(
             name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(core_name)
         )
         return Model(self, info, core_name=core_name)
 
-    def _load_language_model(self, name: str, path: Path, task: str | None, precision: str) -> Model:
+    def _load_language_model(
+        self,
+        name: str,
+        path: Path,
+        task: str | None,
+        precision: str,
+        files: dict[str, _core.MemoryFile] | None,
+    ) -> Model:
         if task not in (None, "generate"):
             raise InvalidArgumentError(f"task={task!r}: {path} is a language model; its task is 'generate'")
         generator = _core.Generator(
@@ -165,6 +176,7 @@ class Engine(Deployments):
             step_tokens=self.language.step_tokens,
             max_sequences=self.language.max_sequences,
             speculation=inputs.proposed_tokens(self.language.speculation),
+            files=files,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
         return Model(self, info, generator)
