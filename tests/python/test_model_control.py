@@ -22,6 +22,8 @@ import headrace
 import headrace.toy
 from headrace.catalogue import Catalogue
 from headrace.security.keys import Pepper, make_key
+from headrace.security.seal_keys import new_key
+from headrace.security.sealing import seal
 
 TEXT = "the water turns the wheel"
 
@@ -194,6 +196,14 @@ def test_models_come_and_go(managed: Managed, tmp_path: Path) -> None:
         (broken / "model.safetensors").write_bytes(b"nonsense")
         answer = http.post("/v2/repository/models/toy/load")
         assert answer.status_code == 422
+        assert str(tmp_path) not in answer.text
+        assert version(http) == "2"
+        # A sealed one whose key the server does not have.
+        key = new_key(tmp_path / "seal.key")
+        seal(tmp_path / "models" / "toy" / "2", tmp_path / "models" / "toy" / "4", key)
+        answer = http.post("/v2/repository/models/toy/load")
+        assert answer.status_code == 422
+        assert "no key is given" in answer.text
         assert str(tmp_path) not in answer.text
         assert version(http) == "2"
 

@@ -134,7 +134,10 @@ class TestAnswers:
 
 def test_the_server_serves_sealed_models(tmp_path: Path, key: LocalKey) -> None:
     seal(headrace.toy.model("embed", tmp_path / "plain"), tmp_path / "models" / "toy", key)
-    with headrace.load(tmp_path / "plain") as model, Server(str(tmp_path / "models")) as server:
+    with (
+        headrace.load(tmp_path / "plain") as model,
+        Server(str(tmp_path / "models")) as server,
+    ):
         body = {"model": "toy", "input": TEXTS}
         data = httpx2.post(f"{server.url}/v1/embeddings", json=body, timeout=60).json()["data"]
         found = np.array([row["embedding"] for row in data], np.float32)
