@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from .errors import InvalidArgumentError
+from .errors import CorruptFileError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from .security.seal_keys import WrappingKey
@@ -24,6 +24,7 @@ examples:
   headrace seal e5-small -o e5-sealed --key-id prod --kms-wrap 'my-kms encrypt'
   HEADRACE_SEAL_KMS='my-kms decrypt' headrace serve e5-sealed  the key stays in the KMS
   headrace seal e5-small --manifest-only                       SHA-256 of each file, for headrace verify
+  headrace seal e5-small --manifest-only --sign-key my.pem     and model.sig, by your private key
 A key that is lost cannot be replaced: keep a copy of it where the model is not.
 """
 _UNSEAL_HELP = """\
@@ -37,6 +38,7 @@ examples:
   headrace verify e5-sealed --key-file seal.key     every segment and the manifest; exit code 1 if any is wrong
   headrace verify e5-sealed                         without the key: damage only, for whoever can write can forge
   headrace verify e5-small                          an unsealed model with checksums.json
+  headrace verify e5-small --public-key my.pub.pem  and that its files are as the key's owner signed them
 """
 
 
@@ -50,6 +52,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     seal.add_argument("--kms-wrap", metavar="COMMAND", help="reads the data key, writes it wrapped")
     seal.add_argument("--key-id", metavar="ID", help="with --kms-wrap: what the KMS calls the key")
     seal.add_argument("--manifest-only", action="store_true", help="write checksums.json and encrypt nothing")
+    seal.add_argument("--sign-key", metavar="PEM", help="private key: sign what was written, in model.sig")
 
     unseal = command("unseal", _unseal, "Decrypt a sealed model to a folder.", _UNSEAL_HELP)
     unseal.add_argument("sealed", metavar="SEALED")
@@ -59,6 +62,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     verify = command("verify", _verify, "Compare a model's files with its manifest.", _VERIFY_HELP)
     verify.add_argument("model", metavar="DIR", help="sealed, or with checksums.json")
     verify.add_argument("--key-file", metavar="FILE", help="(default: what the environment names)")
+    verify.add_argument("--public-key", metavar="PEM", help="check the signature in model.sig")
     verify.add_argument("--json", action="store_true", help="what a program can read")
 
 
@@ -97,6 +101,7 @@ def _seal(options: argparse.Namespace) -> int:
     if options.manifest_only:
         with _bar(options.model, "hash") as progress:
             manifest = sealing.write_checksums(options.model, progress=progress)
+        _sign(options, options.model)
         print(f"{options.model}: {len(manifest.files)} files in checksums.json")
         return 0
     if options.out is None:
@@ -110,9 +115,17 @@ def _seal(options: argparse.Namespace) -> int:
     )
     with _bar(options.model, "seal") as progress:
         manifest = sealing.seal(options.model, options.out, wrapping, progress=progress)
+    _sign(options, options.out)
     assert manifest.key is not None
     print(f"{options.out}: {len(manifest.files)} files, sealed under the key {manifest.key.id}")
     return 0
+
+
+def _sign(options: argparse.Namespace, folder: str) -> None:
+    if options.sign_key is not None:
+        from .security.signing import sign
+
+        sign(folder, options.sign_key)
 
 
 def _unseal(options: argparse.Namespace) -> int:
@@ -138,6 +151,13 @@ def _verify(options: argparse.Namespace) -> int:
     sealed = sealing.is_sealed(options.model)
     with _bar(options.model, "verify") as progress:
         problems = sealing.verify(options.model, key, progress=progress)
+    if options.public_key is not None:
+        from .security.signing import check_signature
+
+        try:
+            check_signature(options.model, options.public_key)
+        except CorruptFileError as error:
+            problems.append(str(error))
     proven = sealed and key is not None and not problems
     if options.json:
         print(json.dumps({"ok": not problems, "authentic": proven, "problems": problems}))

@@ -13,6 +13,8 @@ import httpx2
 import numpy as np
 import pytest
 from conftest import FIGURES, Server
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from safetensors.numpy import load_file, save_file
 from test_cli import fails
 from test_cli import headrace as run
@@ -345,6 +347,33 @@ class TestCommands:
         assert run("verify", model).returncode == 0
         (tmp_path / "toy" / "config.json").write_text("{}")
         assert run("verify", model).returncode == 1
+
+    @pytest.mark.parametrize("is_sealed", [True, False])
+    def test_signatures(self, is_sealed: bool, tmp_path: Path) -> None:
+        private, public, other = (tmp_path / name for name in ("my.pem", "my.pub.pem", "other.pub.pem"))
+        for path, secret in ((public, private), (other, tmp_path / "other.pem")):
+            pair = ec.generate_private_key(ec.SECP256R1())
+            secret.write_bytes(pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            path.write_bytes(pair.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        folder = headrace.toy.model("embed", tmp_path / "toy")
+        if is_sealed:
+            run("seal", str(folder), "-o", str(tmp_path / "sealed"), "--sign-key", str(private))
+            folder = tmp_path / "sealed"
+        else:
+            run("seal", str(folder), "--manifest-only", "--sign-key", str(private))
+        verify = ("verify", str(folder), "--public-key")
+        assert run(*verify, str(public)).returncode == 0
+        with headrace.load(folder) as model:
+            assert model.info.task == "embed"
+        assert run(*verify, str(other)).returncode == 1
+        assert "not a public key in PEM" in fails(*verify, str(folder / "model.sig"))
+        (folder / "added.json").write_text("{}")
+        assert "does not fit the files" in run(*verify, str(public)).stdout
+        (folder / "added.json").unlink()
+        (folder / "model.sig").write_text((folder / "model.sig").read_text().replace('"sig":"', '"sig":"A'))
+        assert "does not fit the files" in run(*verify, str(public)).stdout
+        (folder / "model.sig").unlink()
+        assert "no such file: make one by" in fails(*verify, str(public))
 
     def test_refusals_are_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = str(headrace.toy.model("embed", tmp_path / "toy"))

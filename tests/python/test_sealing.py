@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -196,6 +197,11 @@ def _file_left_out(sealed: Path) -> None:
     (sealed / "sealed.json").write_text(json.dumps(value, indent=1) + "\n")
 
 
+def _pipe(sealed: Path) -> None:
+    (sealed / "notes.bin.sealed").unlink()
+    os.mkfifo(sealed / "notes.bin.sealed")
+
+
 def _outside(sealed: Path) -> None:
     value = json.loads((sealed / "sealed.json").read_text())
     value["files"][0]["name"] = "../config.json"
@@ -212,6 +218,7 @@ DAMAGES: list[tuple[Callable[[Path], None], type[headrace.Error], str]] = [
     (_missing_manifest, headrace.ModelNotFoundError, "sealed.json is missing"),
     (_other_version, headrace.CorruptFileError, "version 2; this release reads 1"),
     (_file_left_out, headrace.CorruptFileError, "it was changed since the model was sealed"),
+    (_pipe, headrace.CorruptFileError, "notes.bin.sealed: not a regular file"),
     (_outside, headrace.CorruptFileError, "damaged, or not written by headrace seal"),
 ]
 
@@ -264,6 +271,42 @@ def test_only_what_the_core_reads_is_kept(sealed: Path, key: LocalKey) -> None:
     assert list(open_model(sealed, only=lambda name: name == "config.json", key=key)) == ["config.json"]
 
 
+OTHER_FORMS = [
+    ("files", None),
+    ("files", [{"name": 1, "size": 1, "sha256": "0" * 64}]),
+    ("files", [{"name": "a", "size": True, "sha256": "0" * 64}]),
+    ("files", [{"name": "a", "size": 1 << 60, "sha256": "0" * 64}]),
+    ("files", [{"name": "a", "size": 1, "sha256": "0" * 64}] * 2),
+    ("key", {"id": "a\0b", "method": "command", "wrapped": ""}),
+    ("key", {"id": "a", "method": 5, "wrapped": ""}),
+    ("key", {"id": "a", "method": "command", "wrapped": "?"}),
+    ("key", []),
+    ("mac", 5),
+    ("model", None),
+    ("version", [1]),
+    ("version", True),
+    ("algorithm", "AES128_GCM_HKDF_4KB"),
+    ("more", 1),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), OTHER_FORMS)
+def test_a_manifest_of_another_form_is_refused(field: str, value: object, sealed: Path) -> None:
+    path = sealed / "sealed.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}, indent=1) + "\n")
+    with pytest.raises(headrace.CorruptFileError, match=r"sealed\.json: "):
+        headrace.load(sealed)
+    with pytest.raises(headrace.CorruptFileError):
+        verify(sealed)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, "\xff", '{"version": 1}'])
+def test_a_manifest_that_is_none_is_refused(text: str, sealed: Path) -> None:
+    (sealed / "sealed.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(headrace.CorruptFileError, match=r"sealed\.json: damaged"):
+        headrace.load(sealed)
+
+
 class TestChecksums:
     def test_damage_is_told(self, tmp_path: Path) -> None:
         model = headrace.toy.model("tag", tmp_path / "toy")
@@ -283,6 +326,6 @@ class TestChecksums:
             assert loaded.info.task == "tag"
 
     def test_names_that_leave_the_folder_are_refused(self, tmp_path: Path) -> None:
-        for name in ("../a", "/a", "a//b", "a/./b", "", "a\\b", "a\0"):
+        for name in ("../a", "/a", "a//b", "a/./b", "", "a\\b", "a\0", "a\ud800"):
             assert not seal_manifest.is_safe_name(name)
         assert seal_manifest.is_safe_name("1_Dense/model.safetensors")

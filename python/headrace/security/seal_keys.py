@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import secrets
 import shlex
 import subprocess
@@ -17,6 +18,7 @@ from ..errors import CorruptFileError, InvalidArgumentError
 from .segments import KEY_BYTES
 
 KEY, KEY_FILE, KMS = "HEADRACE_SEAL_KEY", "HEADRACE_SEAL_KEY_FILE", "HEADRACE_SEAL_KMS"
+KEY_ID = re.compile("[ -~]{1,256}")
 _NONCE_BYTES = 12
 _MAX_WRAPPED = 1 << 16
 _KMS_SECONDS = 60.0
@@ -117,6 +119,8 @@ class KmsCommand:
     def __init__(
         self, unwrap_command: str | None = None, *, wrap_command: str | None = None, id: str = "kms"
     ) -> None:
+        if not KEY_ID.fullmatch(id):
+            raise InvalidArgumentError(f"key id {id!r:.64}: must be 1 to 256 printable ASCII characters")
         self._unwrap_command = unwrap_command
         self._wrap_command = wrap_command
         self.id = id

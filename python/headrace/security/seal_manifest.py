@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CorruptFileError, ModelNotFoundError
-from .seal_keys import WrappedKey
+from .seal_keys import KEY_ID, WrappedKey
 from .segments import ALGORITHM, KEY_BYTES, sealed_size_of
 
 SEALED, CHECKSUMS = "sealed.json", "checksums.json"
@@ -126,12 +126,18 @@ def _parsed(value: dict[str, Any], is_sealed: bool) -> Manifest:
     key, model, mac = value["key"], value["model"], value["mac"]
     if not all(isinstance(text, str) for text in (model, mac, key["id"], key["method"])):
         raise ValueError
+    if not KEY_ID.fullmatch(key["id"]):
+        raise ValueError
     wrapped = base64.b64decode(key["wrapped"], validate=True)
     return Manifest(files, model, WrappedKey(key["id"], key["method"], wrapped), mac)
 
 
 def is_safe_name(name: str) -> bool:
     """Whether that is a path that stays inside the folder."""
+    try:
+        name.encode()  # lone surrogates stand for bytes that are no text
+    except UnicodeEncodeError:
+        return False
     parts = name.split("/")
     return "\0" not in name and "\\" not in name and not any(part in ("", ".", "..") for part in parts)
 

@@ -36,6 +36,7 @@ from .seal_manifest import (
     size_on_disk,
 )
 from .segments import KEY_BYTES, SealedFile, seal_file
+from .signing import SIGNATURE
 
 Progress = Callable[[int], object]
 
@@ -73,7 +74,7 @@ def _found_files(folder: Path) -> dict[str, Path]:
         for name in sorted(names):
             path = Path(parent, name)
             inside = path.relative_to(folder).as_posix()
-            if name.startswith(".") or inside in (SEALED, CHECKSUMS) or not path.is_file():
+            if name.startswith(".") or inside in (SEALED, CHECKSUMS, SIGNATURE) or not path.is_file():
                 continue
             if not is_safe_name(inside):
                 raise InvalidArgumentError(f"{path}: a name with such characters cannot be sealed")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import NamedTuple
@@ -115,9 +116,13 @@ class SealedFile:
         self.size = size
         self.sealed_size = sealed_size_of(size)
         self.count = segment_count(self.sealed_size)
-        self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+        self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            there = os.fstat(self._file).st_size
+            status = os.fstat(self._file)
+            if not stat.S_ISREG(status.st_mode):
+                raise CorruptFileError(f"{self.path}: not a regular file")
+            there = status.st_size
             if there != self.sealed_size:
                 raise CorruptFileError(
                     f"{self.path}: {'truncated: ' if there < self.sealed_size else ''}{there} bytes; the "
