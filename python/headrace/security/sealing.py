@@ -42,6 +42,7 @@ Progress = Callable[[int], object]
 
 _MAX_THREADS = 4
 _SEGMENTS_A_TASK = 16
+_OPEN_FILES = 128
 _READ_BYTES = 1 << 20
 # What the core reads; a sealed folder's other files are checked and not kept in memory.
 _READ_ENDINGS = (".safetensors", ".gguf", ".json", ".jinja", ".txt", ".model", ".tiktoken")
@@ -212,19 +213,19 @@ def open_model(
     entries = [entry for entry in opened.manifest.files if only is None or only(entry.name)]
     names = {entry.name for entry in entries}
     kept: dict[str, _core.MemoryFile] = {}
-    with contextlib.ExitStack() as stack:
-        files = []
-        for entry in entries:
-            files.append(opened.file(entry))
-            stack.callback(files[-1].close)
-        tasks: list[tuple[SealedFile, memoryview | None, int]] = []
-        for entry, file in zip(entries, files, strict=True):
-            view = None
-            if only is not None or _is_read(entry.name, names):
-                kept[entry.name] = _core.MemoryFile(entry.size)
-                view = kept[entry.name].view()
-            tasks += [(file, view, first) for first in range(0, file.count, _SEGMENTS_A_TASK)]
-        _run_all(tasks, threads or min(_MAX_THREADS, len(os.sched_getaffinity(0))))
+    # A part of the files at a time, since a process may hold few of them open.
+    for begin in range(0, len(entries), _OPEN_FILES):
+        with contextlib.ExitStack() as stack:
+            tasks: list[tuple[SealedFile, memoryview | None, int]] = []
+            for entry in entries[begin : begin + _OPEN_FILES]:
+                file = opened.file(entry)
+                stack.callback(file.close)
+                view = None
+                if only is not None or _is_read(entry.name, names):
+                    kept[entry.name] = _core.MemoryFile(entry.size)
+                    view = kept[entry.name].view()
+                tasks += [(file, view, first) for first in range(0, file.count, _SEGMENTS_A_TASK)]
+            _run_all(tasks, threads or min(_MAX_THREADS, len(os.sched_getaffinity(0))))
     return kept
 
 
