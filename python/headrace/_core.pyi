@@ -458,6 +458,11 @@ class Stream:
         (text, [(id, logprob, top), ...], finish reason or None, exception or None) since the last call.
         """
     @property
+    def accepted_tokens(self) -> int:
+        """
+        Of the generated tokens, those that had been proposed.
+        """
+    @property
     def cached_tokens(self) -> int:
         """
         Of the prompt, tokens that another request had computed before.
@@ -483,7 +488,9 @@ class Generator:
     """
     Runs one language model for many requests. Use headrace.load.
     """
-    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, files: dict | None = None) -> None:
+    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, speculation: typing.SupportsInt | typing.SupportsIndex = -1, files: dict | None = None) -> None:
+        ...
+    def add_adapter(self, name: str, directory: str) -> None:
         ...
     def cancel(self, stream: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
@@ -493,7 +500,9 @@ class Generator:
         ...
     def metrics(self) -> dict:
         ...
-    def submit(self, prompt: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, temperature: typing.SupportsFloat | typing.SupportsIndex = 1.0, top_k: typing.SupportsInt | typing.SupportsIndex = 0, top_p: typing.SupportsFloat | typing.SupportsIndex = 1.0, min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0, repetition_penalty: typing.SupportsFloat | typing.SupportsIndex = 1.0, presence_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, frequency_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, logit_bias: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]] = [], seed: typing.SupportsInt | typing.SupportsIndex = 0, top_logprobs: typing.SupportsInt | typing.SupportsIndex = -1, max_tokens: typing.SupportsInt | typing.SupportsIndex = 0, min_tokens: typing.SupportsInt | typing.SupportsIndex = 0, stop: collections.abc.Sequence[str] = [], stop_ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [], ignore_eos: bool = False, priority: typing.SupportsInt | typing.SupportsIndex = 0, timeout_us: typing.SupportsInt | typing.SupportsIndex = 0, tenant: str = '', queue: CompletionQueue | None = None, mask: typing.Any = None) -> Stream:
+    def remove_adapter(self, name: str) -> None:
+        ...
+    def submit(self, prompt: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], *, temperature: typing.SupportsFloat | typing.SupportsIndex = 1.0, top_k: typing.SupportsInt | typing.SupportsIndex = 0, top_p: typing.SupportsFloat | typing.SupportsIndex = 1.0, min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0, repetition_penalty: typing.SupportsFloat | typing.SupportsIndex = 1.0, presence_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, frequency_penalty: typing.SupportsFloat | typing.SupportsIndex = 0.0, logit_bias: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]] = [], seed: typing.SupportsInt | typing.SupportsIndex = 0, top_logprobs: typing.SupportsInt | typing.SupportsIndex = -1, max_tokens: typing.SupportsInt | typing.SupportsIndex = 0, min_tokens: typing.SupportsInt | typing.SupportsIndex = 0, stop: collections.abc.Sequence[str] = [], stop_ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [], ignore_eos: bool = False, priority: typing.SupportsInt | typing.SupportsIndex = 0, timeout_us: typing.SupportsInt | typing.SupportsIndex = 0, tenant: str = '', queue: CompletionQueue | None = None, mask: typing.Any = None, adapter: str = '') -> Stream:
         """
         Queues a prompt of token ids; raises InvalidArgumentError, OverloadedError or CancelledError.
         """
