@@ -11,7 +11,7 @@ Labels are bounded: models are those loaded, routes those declared, so no reques
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -132,6 +132,21 @@ class HttpMetrics:
             self._seconds[route] = 0.0
         counts[bisect.bisect_left(_LATENCY_BOUNDS, seconds)] += 1
         self._seconds[route] += seconds
+
+    def totals(self, routes: Container[str]) -> dict[str, Any]:
+        """Counts over several routes since the start: answers, those of them that were refused or failed (400 and
+        above), and a histogram of seconds; `counts` has one number more than `bounds`, for what is above them."""
+        requests = failed = 0
+        for (route, status), count in self._requests.items():
+            if route in routes:
+                requests += count
+                failed += count if status >= 400 else 0
+        counts = [0] * (len(_LATENCY_BOUNDS) + 1)
+        for route, found in self._latency.items():
+            if route in routes:
+                counts = [sum(pair) for pair in zip(counts, found, strict=True)]
+        latency = {"bounds": _LATENCY_BOUNDS, "counts": counts}
+        return {"requests": requests, "failed": failed, "latency_seconds": latency}
 
     def collect(self) -> Iterator[Metric]:
         from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily

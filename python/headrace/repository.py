@@ -77,6 +77,15 @@ def models_in(path: str | os.PathLike[str]) -> list[Path] | None:
     return [found for found in _folders(folder) if _is_model(found) or _newest(found) is not None]
 
 
+def versions_in(path: str | os.PathLike[str]) -> list[str]:
+    """The numbered versions in a model's directory, the highest first; none where it has no such directories."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir() or _is_model(folder) or _newest(folder) is None:
+        return []
+    names = [found.name for found in _folders(folder) if _is_model(found)]
+    return sorted(names, key=int, reverse=True)
+
+
 def resolve(model: str | os.PathLike[str]) -> Path:
     """The directory of `model`: a path, its highest version where it has numbered ones, or `demo:minilm` and
     `demo:smollm2` for weights that come as packages. A .gguf file is a model by itself.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Sequence
 
 from ..catalogue import Catalogue
-from .keys import Key, Pepper, split_key
-from .scopes import Principal
+from .keys import Key, Pepper, make_key, split_key
+from .scopes import Limits, Principal
 
 logger = logging.getLogger("headrace.keys")
 
@@ -37,17 +39,49 @@ class KeyRing:
         self._keys: dict[str, tuple[Key, Principal]] = {}
         self._fresh_at = 0.0
         self._end = threading.Event()
+        self._updating = threading.Lock()  # so that an older reading never comes after a newer one
         self._update()
         self._thread = threading.Thread(target=self._run, name="headrace-keys", daemon=True)
         self._thread.start()
 
-    def _update(self) -> None:
-        before = time.monotonic()
-        found = {}
-        for key in self._catalogue.all_keys():
-            known = self._keys.get(key.id)
-            found[key.id] = known if known is not None and known[0] == key else (key, key.principal)
-        self._keys, self._fresh_at = found, before
+    def _update(self) -> list[Key]:
+        with self._updating:
+            before = time.monotonic()
+            found = {}
+            for key in self._catalogue.all_keys():
+                known = self._keys.get(key.id)
+                found[key.id] = known if known is not None and known[0] == key else (key, key.principal)
+            self._keys, self._fresh_at = found, before
+            return [key for key, _ in found.values()]
+
+    # These wait for the catalogue, so none belongs on an event loop. OSError when it is away.
+
+    def all_keys(self) -> list[Key]:
+        """Every key as the catalogue has it now, oldest first, with those that are over."""
+        return self._update()
+
+    def create(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        tenant: str | None = None,
+        lifetime: float | None = None,
+        limits: Limits | None = None,
+    ) -> tuple[str, Key]:
+        """A new key, valid here at once: the text to be shown once, and what is kept. Raises what make_key raises."""
+        text, key = make_key(self._pepper, name, scopes, tenant=tenant, lifetime=lifetime, limits=limits)
+        self._catalogue.add(key)
+        with contextlib.suppress(OSError):  # it is there, and this is the only time that its text is told
+            self._update()
+        return text, key
+
+    def revoke(self, identity: str) -> Key:
+        """Ends a key, here at once and elsewhere within seconds. ModelNotFoundError for one that is not there."""
+        key = self._catalogue.revoke(identity, time.time())
+        with contextlib.suppress(OSError):
+            self._update()
+        return key
 
     def _run(self) -> None:
         is_away = False

@@ -27,7 +27,8 @@ _ID, _SECRET, _SUM = 12, 43, 6
 _KEY = re.compile(rf"hr_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})([0-9A-Za-z]{{{_SUM}}})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@ -]{0,63}")
 MAX_KEY = 100  # characters: longer ones are not looked at
-_MAX_LIMIT = 10**12
+MAX_LIMIT = 10**12
+MAX_LIFETIME = 100 * 366 * 86_400  # seconds
 
 
 def _base62(number: int, width: int) -> str:
@@ -163,11 +164,11 @@ def make_key(
             )
     if not scopes:
         raise InvalidArgumentError("scopes: a key needs at least one, such as infer")
-    if lifetime is not None and not 0 < lifetime <= 100 * 366 * 86_400:
+    if lifetime is not None and not 0 < lifetime <= MAX_LIFETIME:
         raise InvalidArgumentError(f"lifetime={lifetime}: must be positive seconds, of a century at most")
     for field_name, value in vars(limits).items():
-        if value is not None and not 1 <= value <= _MAX_LIMIT:
-            raise InvalidArgumentError(f"{field_name}={value}: must be between 1 and {_MAX_LIMIT}, or None")
+        if value is not None and not 1 <= value <= MAX_LIMIT:
+            raise InvalidArgumentError(f"{field_name}={value}: must be between 1 and {MAX_LIMIT}, or None")
     text, identity, secret = new_key()
     now = time.time()
     return text, Key(

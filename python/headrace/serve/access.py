@@ -7,6 +7,8 @@ serves the request finds it by `current_call()`: nothing can be forgotten where 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
 _BYTES_PER_TOKEN = 4  # by which a body's tokens are estimated until they are known
 _BEARER = "bearer "
+_BASIC = "basic "
+# What a browser asks for in a dialogue of its own, and then sends by itself.
+BASIC_CHALLENGE = (b"www-authenticate", b'Basic realm="headrace", charset="UTF-8"')
+# Where a request comes from, as browsers tell it: a page of this server, or who typed its address.
+_OWN_SITES = ("same-origin", "none")
 
 
 class Call(Usage):
@@ -247,6 +254,28 @@ def current_call() -> Call | None:
     """The request that the running task serves; None where no access stands before the routes."""
     usage = current_usage.get()
     return usage if isinstance(usage, Call) else None
+
+
+def is_basic(authorization: str | None) -> bool:
+    return authorization is not None and authorization[: len(_BASIC)].lower() == _BASIC
+
+
+def bearer_of_basic(authorization: str, fetch_site: str | None) -> str:
+    """`Bearer KEY` of a browser's `Basic`, whose password is the key and whose user name is not looked at.
+
+    fetch_site: the header sec-fetch-site. Browsers add what they remember to every request, also to those that another
+    site makes them send, so HttpError 401 unless they say that it is this site's own. Pages cannot set that header.
+    """
+    if fetch_site not in _OWN_SITES:
+        raise unauthenticated(
+            "`authorization: Basic` is for browsers on this server's own page, over https or on this machine; "
+            "send the header `authorization: Bearer KEY`"
+        )
+    try:
+        text = base64.b64decode(authorization[len(_BASIC) :].strip(), validate=True).decode()
+    except (binascii.Error, UnicodeError):
+        raise unauthenticated("what follows `authorization: Basic` is not base64 of USER:KEY") from None
+    return f"Bearer {text.partition(':')[2]}"
 
 
 def unauthenticated(message: str) -> HttpError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from . import openapi, openapi_inference, openapi_language, openapi_tasks
+from . import console, openapi, openapi_admin, openapi_inference, openapi_language, openapi_tasks
 from .access import Access, current_call
+from .admin import admin_endpoints
 from .errors import HttpError, error_response
 from .guard import Guard
 from .inference import inference_endpoints
@@ -83,7 +84,8 @@ def _protocols(service: Service) -> dict[str, dict[tuple[str, str], tuple[Endpoi
 def create_app(
     engine: Engine, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES, access: Access | None = None
 ) -> FastAPI:
-    """An application with the routes of `router`, /livez, /readyz, /metrics and /docs; any ASGI server runs it.
+    """An application with the routes of `router`, health, metrics, documentation, keys and the console; any ASGI server
+    runs it.
 
         app = headrace.serve.create_app(engine)      # uvicorn module:app
 
@@ -118,7 +120,7 @@ def create_app(
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:
-    def add(path: str, endpoint: object, summary: str, *, schema: bool = True) -> None:
+    def add(path: str, endpoint: object, summary: str, *, schema: bool = True, **options: Any) -> None:
         app.add_api_route(
             path,
             endpoint,  # type: ignore[arg-type]
@@ -128,6 +130,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
             include_in_schema=schema,
             responses={status: {"description": text} for status, text in openapi.GUARDED.items()},
             tags=["Operations"],
+            **options,
         )
 
     @service.endpoint("/livez")
@@ -167,6 +170,11 @@ def _add_operations(app: FastAPI, service: Service) -> None:
     add("/metrics", metrics, "Prometheus text")
     add("/openapi.json", description, "This description", schema=False)
     add("/docs", docs, "This page", schema=False)
+    add("/", console.page_endpoint(service), "The console", schema=False)
+    add(console.FILE_ROUTE, console.file_endpoint(service), "A file of the console", schema=False)
+    for (method, path), endpoint in admin_endpoints(service).items():
+        described = openapi_admin.ADMIN[method, path]
+        add(path, endpoint, described["summary"], methods=[method], openapi_extra=described)
 
 
 def _exposition(service: Service) -> tuple[bytes, str]:

@@ -18,7 +18,7 @@ from .._core import plain_post
 from ..completions import completions_of_running_loop
 from ..errors import CancelledError
 from ..usage import current_usage
-from .access import Call
+from .access import Call, is_basic
 from .answer import CLOSE, Answer
 from .embeddings import ROUTE, EmbeddingsCall
 from .errors import HttpError, error_response
@@ -139,7 +139,9 @@ class Connection(HttpToolsProtocol):
         # A client that does not read its answers gets no more of them; uvicorn's way waits for it.
         if uvicorns or self._service.draining or self.flow.write_paused or not self._short_way:
             return None
-        return plain_post(data, _TARGET, self._max_body)
+        place = plain_post(data, _TARGET, self._max_body)
+        # Whether Basic is taken depends on headers that the short way does not read.
+        return None if place is not None and is_basic(place[4]) else place
 
     def _begin(self, data: bytes, body: int, end: int, request: _Request) -> None:
         ticket: Ticket | None = None

@@ -7,7 +7,16 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..usage import current_usage
-from .access import OPEN_PATHS, Access, Call, durable_future, unaudited
+from .access import (
+    BASIC_CHALLENGE,
+    OPEN_PATHS,
+    Access,
+    Call,
+    bearer_of_basic,
+    durable_future,
+    is_basic,
+    unaudited,
+)
 from .errors import HttpError, error_response
 from .service import Service, request_id
 
@@ -37,6 +46,8 @@ class Guard:
         host, authorization, given_id, traceparent, length = _headers(scope)
         identity = request_id(given_id)
         try:
+            if authorization is not None and self._access.asks and is_basic(authorization):
+                authorization = bearer_of_basic(authorization, _header(scope, b"sec-fetch-site"))
             call = self._access.admit(host, authorization, identity, length or 0)
         except HttpError as error:
             await self._refuse(error, identity, length, scope, receive, send)
@@ -56,6 +67,8 @@ class Guard:
         if length is None or length > _UNREAD_LIMIT:
             error.headers["connection"] = "close"  # what comes is not wanted
         response = error_response(error, identity, self._service.error_body_of(scope["path"]))
+        if error.status == 401 and "text/html" in (_header(scope, b"accept") or ""):
+            response.raw_headers.append(BASIC_CHALLENGE)  # beside Bearer: the browser asks for the key
         self._service.finish(response, identity)
         self._service.metrics.observe("refused", response.status_code, 0.0)
         self._access.refuse(response.status_code, "http")
@@ -81,6 +94,15 @@ def _headers(scope: Scope) -> tuple[str, str | None, str | None, str | None, int
         elif name == b"transfer-encoding":
             has_body = True
     return host, authorization, identity, traceparent, length if has_body else 0
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    """A header that few requests have; of several the last."""
+    found = None
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found = value.decode("latin-1")
+    return found
 
 
 class _Recorded:

@@ -39,15 +39,14 @@ def _check(service: Service, name: str) -> None:
         raise invalid(f"{name[:128]!r} is not a model's name", param="name")
 
 
+def loadable(service: Service) -> dict[str, str]:
+    """Where the operator said that models are, by name; reads the folders."""
+    found = {model.name: str(model) for folder in service.folders for model in models_in(folder) or ()}
+    return {**found, **service.sources}
+
+
 def _source(service: Service, name: str, version: Any) -> Path | str:
-    """Where the operator said that the model is."""
-    path = service.sources.get(name)
-    if path is None:
-        for folder in service.folders:
-            found = {model.name: model for model in models_in(folder) or ()}
-            if name in found:
-                path = str(found[name])
-                break
+    path = loadable(service).get(name)
     if path is None:
         raise HttpError(
             404,

@@ -1,0 +1,211 @@
+"""Keys made, listed and revoked over HTTP, for the scope admin; and what may be loaded, for those who manage models.
+
+What `headrace keys` does beside a server, for those who reach it only over the network. Each change has a record of its
+own in the audit log, besides that of its request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..errors import InvalidArgumentError, ModelNotFoundError
+from ..key_command import described
+from ..repository import versions_in
+from ..security.scopes import Limits
+from .access import Call, current_call
+from .answer import Answer
+from .errors import HttpError, invalid
+from .model_control import loadable
+from .requests import decode, read_body
+from .service import Endpoint, Service
+from .status import NO_STORE, status_endpoint
+from .status import ROUTE as STATUS_ROUTE
+
+if TYPE_CHECKING:
+    from ..security.keyring import KeyRing
+
+T = TypeVar("T")
+KEYS_ROUTE = "/v1/admin/keys"
+KEY_ROUTE = "/v1/admin/keys/{id}"
+MODELS_ROUTE = "/v1/admin/models"
+MAX_SCOPES = 100
+_MAX_BODY_BYTES = 65_536
+_encode = msgspec.json.Encoder().encode
+
+
+class LimitsRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """What a key may use; None is no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+
+    def limits(self) -> Limits:
+        return Limits(self.requests_per_minute, self.tokens_per_minute, self.tokens_per_day)
+
+
+class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /v1/admin/keys."""
+
+    name: str
+    scopes: Annotated[list[str], msgspec.Meta(max_length=MAX_SCOPES)]
+    tenant: str | None = None
+    lifetime_seconds: float | None = None
+    limits: LimitsRequest = msgspec.field(default_factory=LimitsRequest)
+
+
+_decoder = msgspec.json.Decoder(KeyRequest)
+
+
+def _answer(value: Any, status: int = 200) -> Response:
+    return Answer(_encode(value), status, headers=NO_STORE)
+
+
+def _admitted(service: Service) -> tuple[Call, KeyRing]:
+    """The call of someone who may have to do with keys, and where they are. HttpError 403, 404."""
+    call = current_call()
+    if call is None:
+        raise HttpError(
+            403, "this needs a key of the scope admin: start the server with --require-keys",
+            code="insufficient_scope",
+        )  # fmt: skip
+    call.need("admin")
+    ring = None if service.access is None else service.access.ring
+    if ring is None:
+        raise HttpError(
+            404, "this server keeps no keys of its own: start it with --require-keys", code="no_keys"
+        )
+    return call, ring
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """What waits for the catalogue, away from the event loop, and not given up halfway when its client leaves."""
+    try:
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
+    except OSError as error:
+        raise HttpError(503, f"keys cannot be reached: {error}", code="keys_unavailable") from error
+
+
+def _record(service: Service, call: Call, event: str, key: dict[str, Any]) -> None:
+    """Which key was made or ended, by whom."""
+    assert service.access is not None
+    audit = service.access.audit
+    if audit is not None:
+        told = {"subject": key["id"], "name": key["name"], "scopes": " ".join(key["scopes"])}
+        audit.add({"event": event, "request": call.identity, "key": call.principal.id, **told})
+
+
+def list_keys_endpoint(service: Service) -> Endpoint:
+    """GET /v1/admin/keys."""
+
+    @service.endpoint(KEYS_ROUTE)
+    async def list_keys(request: Request) -> Response:
+        _, ring = _admitted(service)
+        keys = await _in_thread(ring.all_keys)
+        return _answer({"object": "list", "data": [_key_object(described(key)) for key in keys]})
+
+    return list_keys
+
+
+def create_key_endpoint(service: Service) -> Endpoint:
+    """POST /v1/admin/keys."""
+
+    @service.endpoint(KEYS_ROUTE)
+    async def create_key(request: Request) -> Response:
+        call, ring = _admitted(service)
+        wanted = decode(_decoder, await read_body(request, min(service.max_body_bytes, _MAX_BODY_BYTES)))
+
+        def work() -> tuple[str, dict[str, Any]]:
+            text, key = ring.create(
+                wanted.name,
+                wanted.scopes,
+                tenant=wanted.tenant,
+                lifetime=wanted.lifetime_seconds,
+                limits=wanted.limits.limits(),
+            )
+            return text, described(key)
+
+        try:
+            text, made = await _in_thread(work)
+        except InvalidArgumentError as error:
+            raise _named(error) from None
+        _record(service, call, "key_created", made)
+        return _answer({**_key_object(made), "key": text}, 201)
+
+    return create_key
+
+
+def revoke_key_endpoint(service: Service) -> Endpoint:
+    """DELETE /v1/admin/keys/{id}."""
+
+    @service.endpoint(KEY_ROUTE)
+    async def revoke_key(request: Request) -> Response:
+        call, ring = _admitted(service)
+        identity = request.path_params["id"]
+        try:
+            ended = described(await _in_thread(lambda: ring.revoke(identity)))
+        except ModelNotFoundError:
+            raise HttpError(404, f"no key has the id {identity[:32]!r}", code="key_not_found") from None
+        _record(service, call, "key_revoked", ended)
+        return _answer(_key_object(ended))
+
+    return revoke_key
+
+
+def _key_object(key: dict[str, Any]) -> dict[str, Any]:
+    return {"object": "key", **key}
+
+
+_FIELDS = {
+    "name": "name",
+    "tenant": "tenant",
+    "scope": "scopes",
+    "scopes": "scopes",
+    "lifetime": "lifetime_seconds",
+}
+
+
+def _named(error: InvalidArgumentError) -> HttpError:
+    """A 400 that names the field; messages begin with what is wrong."""
+    word = str(error).partition("=")[0].partition(":")[0]
+    return invalid(str(error), param=_FIELDS.get(word, "limits"))
+
+
+def loadable_models_endpoint(service: Service) -> Endpoint:
+    """GET /v1/admin/models."""
+
+    @service.endpoint(MODELS_ROUTE)
+    async def list_loadable(request: Request) -> Response:
+        call = current_call()
+
+        def work() -> list[dict[str, Any]]:
+            found = {
+                name: path
+                for name, path in loadable(service).items()
+                if call is not None and call.principal.allows("manage", name)
+            }
+            return [
+                {"id": name, "object": "loadable_model", "versions": versions_in(path)}
+                for name, path in sorted(found.items())
+            ]
+
+        return _answer({"object": "list", "data": await asyncio.to_thread(work)})
+
+    return list_loadable
+
+
+def admin_endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
+    """(method, path) -> endpoint, of what is told and changed of the server itself."""
+    return {
+        ("GET", STATUS_ROUTE): status_endpoint(service),
+        ("GET", KEYS_ROUTE): list_keys_endpoint(service),
+        ("POST", KEYS_ROUTE): create_key_endpoint(service),
+        ("DELETE", KEY_ROUTE): revoke_key_endpoint(service),
+        ("GET", MODELS_ROUTE): loadable_models_endpoint(service),
+    }

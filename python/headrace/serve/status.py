@@ -1,0 +1,115 @@
+"""GET /v1/status: the state of the server in numbers that cost next to nothing, for pages that ask every second.
+
+Counts grow from the start, so whoever asks makes rates of two answers' differences.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .. import _core
+from .access import Call, current_call
+from .answer import Answer
+from .embeddings import ROUTE as EMBEDDINGS
+from .language import LANGUAGE_ENDPOINTS
+from .service import Endpoint, Service
+from .tasks import ROUTES as TASKS
+from .tei import ROUTES as TEI
+
+if TYPE_CHECKING:
+    from ..model import ModelInfo
+
+ROUTE = "/v1/status"
+NO_STORE = ((b"cache-control", b"no-store"),)
+# Routes that run a model: what is asked about the server does not count as work.
+_WORK = frozenset(
+    {
+        *(EMBEDDINGS, *TASKS, *LANGUAGE_ENDPOINTS, "/", *TEI),
+        *("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"),
+        *("/inference.GRPCInferenceService/ModelInfer", "/inference.GRPCInferenceService/ModelStreamInfer"),
+    }
+)
+_encode = msgspec.json.Encoder().encode
+
+
+def status_endpoint(service: Service) -> Endpoint:
+    """GET /v1/status."""
+
+    @service.endpoint(ROUTE)
+    async def get_status(request: Request) -> Response:
+        call = current_call()
+        if call is not None:
+            call.need("metrics")
+        return Answer(_encode(_status(service, call)), headers=NO_STORE)
+
+    return get_status
+
+
+def _status(service: Service, call: Call | None) -> dict[str, Any]:
+    stats = service.engine.stats()
+    rows = [_served(info, stats, call) for info in service.engine.models()]
+    for state, names in (("loading", service.loading), ("failed", service.failed)):
+        rows += [{"id": name, "state": state, "may": _may(name, call)} for name in sorted(names)]
+    access = service.access
+    return {
+        "object": "status",
+        "time": time.time(),
+        "version": _core.__version__,
+        "state": "draining" if service.draining else "loading" if service.loading else "ready",
+        # Whether requests need a key, and whether keys are made and ended here.
+        "keys": {
+            "required": access is not None and access.asks,
+            "kept": access is not None and access.ring is not None,
+        },
+        "key": _asking(call),
+        "http": service.metrics.totals(_WORK),
+        "models": rows,
+    }
+
+
+def _asking(call: Call | None) -> dict[str, Any] | None:
+    """Who asks; None without a key."""
+    if call is None or not call.principal.id:
+        return None
+    who = call.principal
+    return {"id": who.id, "name": who.name, "tenant": who.tenant, "scopes": sorted(who.scopes)}
+
+
+def _may(name: str, call: Call | None) -> list[str]:
+    """What the key may do with the model."""
+    if call is None:
+        return ["infer"]
+    return [verb for verb in ("infer", "manage") if call.principal.allows(verb, name)]
+
+
+def _served(info: ModelInfo, stats: dict[str, Any], call: Call | None) -> dict[str, Any]:
+    encoder = stats["models"].get(info.name, {})
+    language = stats["language_models"].get(info.name, {})
+    found = encoder or language
+    read = _sum(language, ("prompt_tokens", "generated_tokens"))
+    return {
+        "id": info.name,
+        "state": "ready",
+        "version": info.version,
+        "task": info.task,
+        "architecture": info.architecture,
+        "precision": info.precision,
+        "parameters": info.parameters,
+        "dimensions": info.dimensions,
+        "max_tokens": info.max_tokens,
+        "may": _may(info.name, call),
+        "requests": found.get("requests", 0),
+        "tokens": encoder.get("tokens", read),
+        "queued_tokens": found.get("queued_tokens", 0),
+        "not_answered": _sum(found, ("refused", "expired", "cancelled", "failed")),
+    }
+
+
+def _sum(values: dict[str, Any], names: Iterable[str]) -> int:
+    return sum(values.get(name, 0) for name in names)
