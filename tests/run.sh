@@ -6,8 +6,8 @@
 #   bash tests/run.sh --only cpp,stub  these steps; see `steps` below
 #   bash tests/run.sh --update-stub    writes python/headrace/_core.pyi anew, after a change of the bindings
 #
-# Uses the active virtual environment, else makes build/test-venv. GoogleTest and clang are Debian packages: missing
-# ones are installed with apt-get where that is possible, and asked for where it is not. Nothing is skipped silently.
+# Uses the active virtual environment, else makes build/test-venv. GoogleTest, clang and Chromium are Debian
+# packages: missing ones are installed with apt-get where that is possible, else asked for. Nothing is skipped silently.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,7 +32,7 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
 fi
 export PATH="$VIRTUAL_ENV/bin:$PATH"
 
-# have_gtest, have_fuzzer, have_compiler: what the C++ steps need, tried rather than guessed.
+# have_gtest, have_fuzzer, have_compiler, have_browser: what the steps need, tried rather than guessed.
 have_compiler() { command -v c++ >/dev/null; }
 have_gtest() { echo '#include <gtest/gtest.h>' | c++ -x c++ -fsyntax-only - 2>/dev/null && ls /usr/lib/*/libgtest.a >/dev/null 2>&1; }
 clang() { command -v clang++-14 || command -v clang++; }
@@ -41,10 +41,12 @@ have_fuzzer() {
   echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' |
     "$(clang)" -x c++ -fsanitize=fuzzer,address,undefined - -o build/probe 2>/dev/null
 }
+have_browser() { command -v chromium >/dev/null || command -v google-chrome >/dev/null; }
 packages() {
   have_compiler || echo g++
   have_gtest || echo libgtest-dev
   case "$steps" in *fuzz*) have_fuzzer || echo clang libclang-rt-14-dev ;; esac
+  case "$steps" in *pytest*) have_browser || echo chromium ;; esac
 }
 
 install_packages() {
@@ -53,7 +55,7 @@ install_packages() {
   [ -z "$missing" ] && return
   local root=""
   [ "$(id -u)" -eq 0 ] || root="sudo -n"
-  echo "== the C++ tests need Debian packages that are not here; installing: $missing"
+  echo "== the tests need Debian packages that are not here; installing: $missing"
   if ! command -v apt-get >/dev/null || ! { $root apt-get update -q && $root apt-get install -qy $missing; }; then
     echo "tests/run.sh: cannot install $missing: install them (Debian: sudo apt-get install $missing) and run again" >&2
     exit 1
