@@ -206,6 +206,11 @@ def test_models_come_and_go(managed: Managed, tmp_path: Path) -> None:
         assert "no key is given" in answer.text
         assert str(tmp_path) not in answer.text
         assert version(http) == "2"
+        (tmp_path / "models" / "late" / "config.json").write_text('{"model_type": "unheard-of"}')
+        answer = http.post("/v2/repository/models/late/load")
+        assert answer.status_code == 422
+        assert "unheard-of" in answer.text
+        assert str(tmp_path) not in answer.text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import CorruptFileError, Error, InvalidArgumentError, ModelNotFoundError
+from ..errors import CorruptFileError, Error, InvalidArgumentError, ModelNotFoundError, UnsupportedError
 from ..repository import MODEL_NAME, models_in, resolve
 from .access import current_call
 from .answer import Answer
@@ -99,7 +99,7 @@ async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
         service.loading.add(name)
     try:
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
-    except (CorruptFileError, ModelNotFoundError, InvalidArgumentError) as error:
+    except (CorruptFileError, ModelNotFoundError, InvalidArgumentError, UnsupportedError) as error:
         # Not the client's fault, and not ours to hide from who manages models; paths stay in the log.
         raise HttpError(
             422, f"model {name!r} cannot be loaded: {_without_path(error, path)}", code="model_unusable"

@@ -86,6 +86,7 @@ class Chat {
       } else {
         showError(reply, error);
         this.text.value ||= typed[0].content;
+        this.log.scrollTop = this.log.scrollHeight;
       }
     }
     reply.classList.remove("waiting");
