@@ -121,6 +121,43 @@ class TestThePage:
         page.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
         page.wait("document.querySelector('#plot-tokens figcaption small').innerText.includes('ago')")
 
+    def test_quantiles_of_a_histogram(self, page: Page) -> None:
+        def quantile(counts: list[int], share: float) -> float | None:
+            found = page.run(
+                f"import('./console/series.js').then(({{quantile}}) => quantile([1, 2, 4], {counts}, {share}))"
+            )
+            return None if found is None else float(found)
+
+        assert quantile([0, 0, 0, 0], 0.5) is None
+        assert quantile([10, 0, 0, 0], 0.5) == 0.5
+        assert quantile([0, 10, 0, 0], 0.99) == pytest.approx(1.99)
+        assert quantile([5, 0, 5, 0], 0.5) == 1
+        assert quantile([5, 0, 5, 0], 0.75) == 3
+        assert quantile([0, 0, 0, 7], 0.5) == 4  # above what is told apart
+
+    def test_lines_break_where_nothing_is_known(self, page: Page) -> None:
+        told = """import('./console/series.js').then(({Series}) => {
+            const series = new Series();
+            const status = (time, n) => ({time, http: {requests: n, failed: 0,
+                latency_seconds: {bounds: [1], counts: [n, 0]}},
+                models: [{id: 'a', tokens: 10 * n, queued_tokens: 1}]});
+            for (const [time, n] of [[0, 0], [1, 2], [2, 4], [60, 50], [61, 52], [62, 1], [63, 3], [500, 9]]) {
+                series.push(status(time, n));
+            }
+            return series.samples.map(({time, requests, tokens}) => [time, requests ?? null, tokens ?? null]);
+        })"""
+        # Hidden until 60, another server at 62, and after 500 all of it is older than five minutes.
+        assert page.run(told.replace(", [500, 9]", "")) == [
+            [0, None, None],
+            [1, 2, 20],
+            [2, 2, 20],
+            [60, None, None],
+            [61, 2, 20],
+            [62, None, None],
+            [63, 2, 20],
+        ]
+        assert page.run(told) == [[500, None, None]]
+
     def test_nothing_is_asked_while_the_tab_is_hidden(self, page: Page, browser: Browser) -> None:
         def asked() -> int:
             return sum(url.endswith("/v1/status") for url in page.requests)

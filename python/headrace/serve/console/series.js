@@ -28,28 +28,31 @@ export class Series {
   }
 
   push(status) {
+    this.samples.push(this.sample(status));
+    this.samples = this.samples.filter(({time}) => time >= status.time - SPAN && time <= status.time);
+  }
+
+  sample(status) {
     const last = this.answers.at(-1);
     const isNew = !last || status.http.requests < last.http.requests; // another server
-    if (isNew || status.time - last.time > GAP) {
+    if (isNew || status.time - last.time > GAP || status.time <= last.time) { // or its clock was set
       this.answers = [status];
-      this.samples.push({time: status.time});
       this.speeds.clear();
-      return;
+      return {time: status.time};
     }
     this.answers.push(status);
     while (this.answers.length > 2 && status.time - this.answers[0].time > WINDOW) this.answers.shift();
     const first = this.answers[0];
     const seconds = Math.max(status.time - last.time, 0.001);
-    this.samples.push({
+    this.speeds = new Map(this.grown(first, status, status.time - first.time).map(({id, speed}) => [id, speed]));
+    return {
       time: status.time,
       requests: (status.http.requests - last.http.requests) / seconds,
       failed: (status.http.failed - last.http.failed) / seconds,
       tokens: sum(this.grown(last, status, seconds), "speed"),
       queued: sum(status.models, "queued_tokens"),
       ...this.latency(first, status),
-    });
-    while (this.samples[0].time < status.time - SPAN) this.samples.shift();
-    this.speeds = new Map(this.grown(first, status, status.time - first.time).map(({id, speed}) => [id, speed]));
+    };
   }
 
   // Tokens a second of each model; one that was loaded anew counts from nothing.

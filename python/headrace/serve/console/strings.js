@@ -11,6 +11,7 @@ const en = {
   requestRate: "Requests a second", answered: "all", notAnswered: "refused or failed", latency: "Latency", p50: "p50", p99: "p99",
   tokenRate: "Tokens a second", tokens: "tokens", queuedTokens: "Queued tokens", queued: "queued", now: "now",
   ago: "{time} ago", minutes: "−{n} min", plotOf: "{title}: {values}",
+
   model: "Model", version_: "Version", task: "Task", precision: "Precision", parameters: "Parameters", dimensions: "Dimensions",
   longest: "Longest text", state: "State", requests: "Requests", tokensNow: "Tokens/s", actions: "Actions",
   noModels: "No model is served.", load: "Load", reloadModel: "Reload", unload: "Unload", chooseVersion: "Version to load of {name}",
@@ -19,17 +20,20 @@ const en = {
 
   generate: "chat", embed: "embed", classify: "classify", rerank: "rerank", tag: "tag", answer: "answer", fill_mask: "fill mask",
   noneToTry: "There is no model that can be tried with this key.", noPanel: "There is nothing to try for this task yet.",
-  run: "Run", running: "Running …", took: "{time}", tookTokens: "{time}, {tokens} tokens", command: "The same with curl", copy: "Copy", copied: "Copied",
-  marked: "Marked", error: "Error {status}",
+  run: "Run", running: "Running …", took: "{time}", tookTokens: "{time}, {tokens} tokens", command: "The same with curl",
+  copy: "Copy", copied: "Copied", marked: "Marked", error: "Error {status}",
   resultHere: "The result appears here.",
 
   message: "Message", send: "Send", stop: "Stop", clear: "New conversation", temperature: "Temperature", maxTokens: "Max tokens",
   chatEmpty: "Ask {name} something. Enter sends, Shift+Enter begins a new line.",
-  chatTook: "{tokens} tokens in {time}, the first after {first}, {rate} tokens/s", stopped: "stopped",   conversation: "Conversation",
+  chatTook: "{tokens} tokens in {time}, the first after {first}, {rate} tokens/s", stopped: "stopped",
+  conversation: "Conversation",
 
   texts: "Texts, one a line", text: "Text", query: "Query", documents: "Documents, one a line", question: "Question",
   context: "Context", maskedText: "Text with the model's mask token", similarity: "Similarity (cosine)",
-  noEntities: "No entities were found.", noAnswer: "There is no answer in the text.", place: "Place {n}",   tooMany: "Only the first {n} lines are compared.",
+  noEntities: "No entities were found.", noAnswer: "There is no answer in the text.", place: "Place {n}",
+  tooMany: "Only the first {n} lines are compared.",
+
   newKey: "New key", name: "Name", tenant: "Tenant", scopes: "Scopes", moreScopes: "For single models, such as infer:minilm",
   expires: "Expires", limits: "Limits", created: "Created", never: "never", noLimits: "no limits", create: "Create key",
   inferWhat: "run models", manageWhat: "load and unload", metricsWhat: "read figures", auditWhat: "read the audit log",
@@ -55,6 +59,7 @@ const zh = {
   requestRate: "每秒请求数", answered: "全部", notAnswered: "拒绝或失败", latency: "延迟", p50: "p50", p99: "p99",
   tokenRate: "每秒词元数", tokens: "词元", queuedTokens: "排队词元数", queued: "排队", now: "现在",
   ago: "{time}前", minutes: "−{n} 分钟", plotOf: "{title}：{values}",
+
   model: "模型", version_: "版本", task: "任务", precision: "精度", parameters: "参数量", dimensions: "维度",
   longest: "最长文本", state: "状态", requests: "请求数", tokensNow: "词元/秒", actions: "操作",
   noModels: "当前没有模型在服务。", load: "加载", reloadModel: "重新加载", unload: "卸载", chooseVersion: "选择 {name} 要加载的版本",
@@ -63,17 +68,20 @@ const zh = {
 
   generate: "对话", embed: "向量", classify: "分类", rerank: "重排", tag: "实体标注", answer: "抽取问答", fill_mask: "掩码填空",
   noneToTry: "此密钥没有可以试用的模型。", noPanel: "此任务暂无试用面板。",
-  run: "运行", running: "运行中 …", took: "{time}", tookTokens: "{time}，{tokens} 个词元", command: "等价的 curl 命令", copy: "复制", copied: "已复制",
-  marked: "已选中", error: "错误 {status}",
+  run: "运行", running: "运行中 …", took: "{time}", tookTokens: "{time}，{tokens} 个词元", command: "等价的 curl 命令",
+  copy: "复制", copied: "已复制", marked: "已选中", error: "错误 {status}",
   resultHere: "结果将显示在这里。",
 
   message: "消息", send: "发送", stop: "停止", clear: "新对话", temperature: "温度", maxTokens: "最多词元",
   chatEmpty: "向 {name} 提问。按 Enter 发送，Shift+Enter 换行。",
-  chatTook: "{time} 内生成 {tokens} 个词元，首个用时 {first}，{rate} 词元/秒", stopped: "已停止",   conversation: "对话内容",
+  chatTook: "{time} 内生成 {tokens} 个词元，首个用时 {first}，{rate} 词元/秒", stopped: "已停止",
+  conversation: "对话内容",
 
   texts: "文本，每行一条", text: "文本", query: "查询", documents: "文档，每行一条", question: "问题",
   context: "上下文", maskedText: "含模型掩码标记的文本", similarity: "相似度（余弦）",
-  noEntities: "没有找到实体。", noAnswer: "文本中没有答案。", place: "第 {n} 处",   tooMany: "只比较前 {n} 行。",
+  noEntities: "没有找到实体。", noAnswer: "文本中没有答案。", place: "第 {n} 处",
+  tooMany: "只比较前 {n} 行。",
+
   newKey: "新建密钥", name: "名称", tenant: "租户", scopes: "权限", moreScopes: "单个模型的权限，例如 infer:minilm",
   expires: "到期", limits: "限额", created: "创建", never: "永不", noLimits: "不限", create: "创建密钥",
   inferWhat: "运行模型", manageWhat: "加载与卸载", metricsWhat: "读取统计", auditWhat: "读取审计日志",
