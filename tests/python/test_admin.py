@@ -223,6 +223,23 @@ def test_the_state_of_the_server(guarded: Guarded) -> None:
     assert (after["state"], after["keys"]) == ("ready", {"required": True, "kept": True})
 
 
+def test_a_version_on_trial_is_told_apart(guarded: Guarded) -> None:
+    with guarded.client("admin") as http:
+        load = "/v2/repository/models/toy/load"
+        assert http.post(load, json={"parameters": {"version": "2", "share": 0.25}}).status_code == 200
+        status = http.get("/v1/status").json()
+        jsonschema.validate(status, schema(described(http, "/v1/status", "get")))
+        rows = {row["id"]: row for row in status["models"]}
+        assert (rows["toy@2"]["state"], rows["toy@2"]["share"], rows["toy@2"]["version"]) == (
+            "trial",
+            0.25,
+            "2",
+        )
+        assert (rows["toy"]["state"], rows["toy"]["version"]) == ("ready", "10")
+        assert http.post(load, json={"parameters": {"version": "2", "share": 0}}).status_code == 200
+        assert "toy@2" not in {row["id"] for row in http.get("/v1/status").json()["models"]}
+
+
 def test_without_keys(server: Server) -> None:
     status = httpx2.get(f"{server.url}/v1/status").json()
     assert (status["key"], status["keys"]) == (None, {"required": False, "kept": False})

@@ -174,7 +174,15 @@ def _add_operations(app: FastAPI, service: Service) -> None:
     add(console.FILE_ROUTE, console.file_endpoint(service), "A file of the console", schema=False)
     for (method, path), endpoint in admin_endpoints(service).items():
         described = openapi_admin.ADMIN[method, path]
-        add(path, endpoint, described["summary"], methods=[method], openapi_extra=described)
+        status = 201 if "201" in described["responses"] else 200
+        add(
+            path,
+            endpoint,
+            described["summary"],
+            methods=[method],
+            openapi_extra=described,
+            status_code=status,
+        )
 
 
 def _exposition(service: Service) -> tuple[bytes, str]:

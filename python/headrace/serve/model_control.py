@@ -46,6 +46,7 @@ def loadable(service: Service) -> dict[str, str]:
 
 
 def _source(service: Service, name: str, version: Any) -> Path | str:
+    """Where the operator said that the model is, or a version of it."""
     path = loadable(service).get(name)
     if path is None:
         raise HttpError(

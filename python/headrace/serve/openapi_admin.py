@@ -42,7 +42,7 @@ _KEY = {
 _MODEL = _fields(
     {
         "id": _STRING,
-        "state": {"enum": ["ready", "loading", "failed"]},
+        "state": {"enum": ["ready", "trial", "loading", "failed"]},
         "may": {
             "type": "array",
             "items": {"enum": ["infer", "manage"]},
@@ -52,6 +52,10 @@ _MODEL = _fields(
     {
         **dict.fromkeys(("version", "task", "architecture", "precision"), _STRING),
         **dict.fromkeys(("parameters", "dimensions", "max_tokens"), _COUNT),
+        "share": {
+            **_NUMBER,
+            "description": "Of the requests, of a version on trial; its id is MODEL@VERSION.",
+        },
         "requests": {**_COUNT, "description": "Since the model was loaded, as the following."},
         "tokens": {**_COUNT, "description": "Read and written."},
         "queued_tokens": {**_COUNT, "description": "Now."},
@@ -151,6 +155,7 @@ _CREATE: dict[str, Any] = {
                     401: _UNKNOWN,
                     403: f"{_NO_SCOPE} admin",
                     404: "The server keeps no keys",
+                    413: "The body is too large",
                     503: "Keys cannot be reached",
                 },
             ).items()

@@ -53,7 +53,14 @@ def status_endpoint(service: Service) -> Endpoint:
 
 def _status(service: Service, call: Call | None) -> dict[str, Any]:
     stats = service.engine.stats()
-    rows = [_served(info, stats, call) for info in service.engine.models()]
+    rows = []
+    for info in service.engine.models():
+        rows.append(_served(info.name, info, stats, call))
+        candidate = service.engine.candidate(info.name)
+        if candidate is not None:
+            trial = candidate.model.info
+            row = _served(f"{info.name}@{trial.version}", trial, stats, call)
+            rows.append({**row, "state": "trial", "share": candidate.share, "may": _may(info.name, call)})
     for state, names in (("loading", service.loading), ("failed", service.failed)):
         rows += [{"id": name, "state": state, "may": _may(name, call)} for name in sorted(names)]
     access = service.access
@@ -88,13 +95,14 @@ def _may(name: str, call: Call | None) -> list[str]:
     return [verb for verb in ("infer", "manage") if call.principal.allows(verb, name)]
 
 
-def _served(info: ModelInfo, stats: dict[str, Any], call: Call | None) -> dict[str, Any]:
-    encoder = stats["models"].get(info.name, {})
-    language = stats["language_models"].get(info.name, {})
+def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None) -> dict[str, Any]:
+    """A model as it is counted under `name`."""
+    encoder = stats["models"].get(name, {})
+    language = stats["language_models"].get(name, {})
     found = encoder or language
     read = _sum(language, ("prompt_tokens", "generated_tokens"))
     return {
-        "id": info.name,
+        "id": name,
         "state": "ready",
         "version": info.version,
         "task": info.task,
@@ -103,7 +111,7 @@ def _served(info: ModelInfo, stats: dict[str, Any], call: Call | None) -> dict[s
         "parameters": info.parameters,
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
-        "may": _may(info.name, call),
+        "may": _may(name, call),
         "requests": found.get("requests", 0),
         "tokens": encoder.get("tokens", read),
         "queued_tokens": found.get("queued_tokens", 0),

@@ -1,6 +1,6 @@
 // The table of models. Its rows stay while their figures change, so that nothing moves under the reader's hand.
 import {confirmed, make} from "./elements.js";
-import {compact, count, rate} from "./format.js";
+import {compact, count, rate, share} from "./format.js";
 import {ask} from "./server.js";
 import {onLanguage, say, unsay} from "./strings.js";
 
@@ -30,7 +30,7 @@ class Row {
   show(model, versions, speed) {
     const state = this.pending ? "loading" : model.state;
     this.pill.className = `pill ${state}`;
-    say(this.pill, state);
+    say(this.pill, state, () => ({share: share(model.share)}));
     if (model.task) say(this.task, model.task);
     else this.task.textContent = "–";
     const {cells} = this;
@@ -40,7 +40,7 @@ class Row {
     this.text(cells.dimensions, model.task === "embed" ? count(model.dimensions) : "–");
     this.text(cells.longest, count(model.max_tokens));
     this.text(cells.requests, count(model.requests));
-    this.text(cells.tokensNow, model.state === "ready" ? rate(speed) : "–");
+    this.text(cells.tokensNow, speed === undefined ? "–" : rate(speed));
     this.actions(model, versions);
   }
 
@@ -106,12 +106,15 @@ export class ModelTable {
         this.rows.delete(id);
       }
     }
+    let last = null;
     for (const model of all) {
       if (!this.rows.has(model.id)) {
         const row = new Row(this, model.id);
         this.rows.set(model.id, row);
-        this.body.append(row.element);
+        if (last) last.after(row.element);
+        else this.body.prepend(row.element);
       }
+      last = this.rows.get(model.id).element;
       this.rows.get(model.id).show(model, this.loadable.get(model.id), speeds.get(model.id));
     }
     this.table.classList.toggle("managed", all.some(({may}) => may?.includes("manage")));
