@@ -158,6 +158,17 @@ def test_bodies_are_bounded_and_ids_are_no_paths(admin: httpx2.Client) -> None:
         assert answer.json()["error"]["code"] in ("key_not_found", "no_such_route")
 
 
+def test_a_wrong_method_is_told_every_right_one(admin: httpx2.Client) -> None:
+    for path, methods in (
+        (KEYS, "GET, POST"),
+        (f"{KEYS}/x", "DELETE"),
+        ("/", "GET, POST"),
+        ("/v1/status", "GET"),
+    ):
+        answer = admin.put(path)
+        assert (answer.status_code, answer.headers.get_list("allow")) == (405, [methods])
+
+
 def test_who_made_and_ended_a_key_is_recorded(guarded: Guarded, admin: httpx2.Client) -> None:
     made = admin.post(KEYS, json={"name": "noted", "scopes": ["infer", "metrics"]}).json()
     admin.delete(f"{KEYS}/{made['id']}")

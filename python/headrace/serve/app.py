@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from . import console, openapi, openapi_admin, openapi_inference, openapi_language, openapi_tasks
 from .access import Access, current_call
@@ -209,7 +209,20 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         error.status_code, known.get(error.status_code, str(error.detail)), code="no_such_route"
     )
     answer.headers.update(error.headers or {})
+    if (
+        error.status_code == 405
+    ):  # the routing names only the methods of the first of several routes of one path
+        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return _finished(request, answer)
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path of the request may be asked by."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
 
 
 async def _exception(request: Request, error: Exception) -> Response:
