@@ -170,7 +170,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
     add("/metrics", metrics, "Prometheus text")
     add("/openapi.json", description, "This description", schema=False)
     add("/docs", docs, "This page", schema=False)
-    add("/", console.page_endpoint(service), "The console", schema=False)
+    add("/", console.page_endpoint(service), "The console", openapi_extra=openapi_admin.CONSOLE)
     add(console.FILE_ROUTE, console.file_endpoint(service), "A file of the console", schema=False)
     for (method, path), endpoint in admin_endpoints(service).items():
         described = openapi_admin.ADMIN[method, path]

@@ -191,6 +191,11 @@ _LOADABLE: dict[str, Any] = {
     ),
 }
 
+CONSOLE: dict[str, Any] = {
+    "responses": {
+        "200": {"description": "A page for a browser", "content": {"text/html": {"schema": _STRING}}}
+    }
+}
 # (method, path) -> its description.
 ADMIN: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", STATUS_ROUTE): _STATUS,

@@ -40,7 +40,7 @@ class Row {
     this.text(cells.dimensions, model.task === "embed" ? count(model.dimensions) : "–");
     this.text(cells.longest, count(model.max_tokens));
     this.text(cells.requests, count(model.requests));
-    this.text(cells.tokensNow, speed === undefined ? "–" : rate(speed));
+    this.text(cells.tokensNow, model.tokens === undefined ? "–" : rate(speed));
     this.actions(model, versions);
   }
 
