@@ -60,7 +60,7 @@ def test_every_route_but_health_wants_a_key(guarded: Guarded, method: str, path:
         assert answer.status_code == 401, answer.text
         assert answer.headers["www-authenticate"] == "Bearer"
         if method != "HEAD":
-            assert answer.json().keys() <= {"error"}
+            assert answer.json().keys() <= {"error", "error_type"}
 
 
 def test_without_a_key_the_body_is_not_read(guarded: Guarded) -> None:
