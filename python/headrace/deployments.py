@@ -194,11 +194,7 @@ class Deployments:
         base._check_task("generate")
         if base._base is not None:
             raise InvalidArgumentError(f"model={model!r} is an adapter itself: name the model that it adapts")
-        if name in self._models or not repository.MODEL_NAME.fullmatch(name):
-            raise InvalidArgumentError(
-                f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
-            )
-        self._check_not_alias(name)
+        self._check_new(name)
         self._replacements += 1
         core_name = f"{name}#{self._replacements}"
         base._language().add_adapter(core_name, os.fspath(path))
@@ -249,6 +245,11 @@ class Deployments:
                 f"alias={alias!r}: must be no model's name, and at most 128 of letters, digits and '._-'"
             )
 
-    def _check_not_alias(self, name: str) -> None:
+    def _check_new(self, name: str) -> None:
+        """InvalidArgumentError for what cannot be the name of another model."""
+        if name in self._models or not repository.MODEL_NAME.fullmatch(name):
+            raise InvalidArgumentError(
+                f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
+            )
         if name in self._aliases:
             raise InvalidArgumentError(f"model name {name!r}: it is an alias of {self._aliases[name]!r}")

@@ -108,11 +108,7 @@ class Engine(Deployments):
             InvalidArgumentError: the name is taken or has other characters than letters, digits, `.`, `_` and `-`;
                 or the files have no head for the task.
         """
-        if name in self._models or not repository.MODEL_NAME.fullmatch(name):
-            raise InvalidArgumentError(
-                f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
-            )
-        self._check_not_alias(name)
+        self._check_new(name)
         model = self._models[name] = self._load(name, name, path, task, precision, device)
         return model
 
