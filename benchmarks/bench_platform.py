@@ -181,6 +181,7 @@ def _compared(alone: list[Result], beside: list[Result], rate: float) -> dict[st
     """p99 alone and beside others: the median of the turns, and of the ratios of neighbouring turns."""
     pairs = [(one.percentile(0.99), two.percentile(0.99)) for one, two in zip(alone, beside, strict=True)]
     return {
+        "unit": "ms",
         "rate": round(rate, 1),
         "alone_p99_ms": round(1000 * statistics.median(one for one, _ in pairs), 2),
         "beside_p99_ms": round(1000 * statistics.median(two for _, two in pairs), 2),
