@@ -32,7 +32,7 @@ _WORK = frozenset(
     {
         *(EMBEDDINGS, *TASKS, *LANGUAGE_ENDPOINTS, "/", *TEI),
         *("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"),
-        *("/inference.GRPCInferenceService/ModelInfer", "/inference.GRPCInferenceService/ModelStreamInfer"),
+        *("inference.GRPCInferenceService/ModelInfer", "inference.GRPCInferenceService/ModelStreamInfer"),
     }
 )
 _encode = msgspec.json.Encoder().encode
