@@ -1,16 +1,11 @@
 """What a request costs, told by the models to whoever asks: every protocol, and every route to come, is counted alike.
 
-usage = Usage()
-with counting(usage):
-    await model.aembed("hello")
-usage.prompt_tokens
+Whoever serves a request puts a Usage in `current_usage`; the work that its task begins is counted there.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 
@@ -51,13 +46,3 @@ def add_phase(name: str, begin: float) -> float:
     if usage is not None and usage.phases is not None:
         usage.phases.append((name, begin, now))
     return now
-
-
-@contextmanager
-def counting(usage: Usage) -> Iterator[None]:
-    """Work begun within is counted in `usage`."""
-    token = current_usage.set(usage)
-    try:
-        yield
-    finally:
-        current_usage.reset(token)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CorruptFileError, InvalidArgumentError, OverloadedError
+from ..errors import CorruptFileError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -216,13 +216,6 @@ class AuditLog:
         self._refused_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="headrace-audit", daemon=True)
         self._thread.start()
-
-    def check(self) -> None:
-        """OverloadedError where nothing may be done unaudited and the log cannot be written."""
-        if self.strict and self.failure is not None:
-            raise OverloadedError(
-                f"the audit log cannot be written ({self.failure}): nothing is served without it"
-            )
 
     def add(self, event: dict[str, Any], on_durable: OnDurable | None = None) -> None:
         """Queues an event; `on_durable` is called, from another thread, with whether it is safe on disk."""
