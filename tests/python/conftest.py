@@ -78,11 +78,12 @@ class Server:
         assert "Traceback" not in self.errors(), self.errors()
         return code
 
-    def metric(self, name: str, **labels: str) -> float:
-        """One value out of /metrics, summed over the labels not given."""
+    def metric(self, name: str, key: str | None = None, **labels: str) -> float:
+        """One value out of /metrics, summed over the labels not given; by a key where the server wants one."""
         from prometheus_client.parser import text_string_to_metric_families
 
-        text = httpx2.get(f"{self.url}/metrics").text
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        text = httpx2.get(f"{self.url}/metrics", headers=headers).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         found = [s.value for s in samples if s.name == name and labels.items() <= s.labels.items()]
         assert found, f"no sample {name} {labels} in {text}"

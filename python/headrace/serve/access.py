@@ -11,9 +11,10 @@ import base64
 import binascii
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..generation import Sampling, Terms
 from ..security.quotas import LimitExceeded, Quotas, Reservation
 from ..security.scopes import ANYONE, Principal
 from ..usage import Usage, current_usage
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Of whoever watches over the server, who has no key: whether it lives and is ready, and no more.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
 _BYTES_PER_TOKEN = 4  # by which a body's tokens are estimated until they are known
+_EXPECTED_TOKENS = 256  # that a text without max_tokens takes of a key's limits until it is known
 _BEARER = "bearer "
 _BASIC = "basic "
 # What a browser asks for in a dialogue of its own, and then sends by itself.
@@ -123,6 +125,11 @@ class Access:
         self._known_hosts: set[str] = set()  # as they were written, with ports
 
     @property
+    def is_strict(self) -> bool:
+        """Whether nothing may be served that is not recorded on disk."""
+        return self.audit is not None and self.audit.strict
+
+    @property
     def asks(self) -> bool:
         """Whether requests need a key or a token."""
         return self.ring is not None or self.issuer is not None
@@ -135,7 +142,7 @@ class Access:
         if self.hosts is not None and host is not None and host not in self._known_hosts:
             self._check_host(host)
         principal = self.authenticate(authorization)
-        if self.audit is not None and self.audit.strict and self.audit.failure is not None:
+        if self.is_strict and self.audit is not None and self.audit.failure is not None:
             raise unaudited()
         try:
             reservation = self.quotas.reserve(principal, body_bytes // _BYTES_PER_TOKEN)
@@ -212,9 +219,29 @@ class Access:
         if self.audit is not None:
             self.audit.add(audit_event(call, status), on_durable)
 
+    async def begin_durably(self, call: Call) -> bool:
+        """Records that an answer begins to be streamed, where nothing may be served unaudited, and whether that is safe
+        on disk; what it came to is recorded at its end."""
+        if not self.is_strict:
+            return True
+        assert self.audit is not None
+        future, on_durable = _durable_future()
+        event = {
+            "event": "begun",
+            "request": call.identity,
+            "key": call.principal.id,
+            "route": call.route,
+            "model": call.model,
+        }
+        self.audit.add(event, on_durable)
+        return await future
+
     async def finish_durably(self, call: Call, status: int) -> bool:
-        """`finish`, and whether the record is safe on disk."""
-        future, on_durable = durable_future()
+        """`finish`, and whether the record is safe on disk, where it must be."""
+        if not self.is_strict:
+            self.finish(call, status)
+            return True
+        future, on_durable = _durable_future()
         self.finish(call, status, on_durable)
         return await future
 
@@ -235,7 +262,7 @@ def audit_event(call: Call, status: int) -> dict[str, Any]:
     }
 
 
-def durable_future() -> tuple[asyncio.Future[bool], Callable[[bool], None]]:
+def _durable_future() -> tuple[asyncio.Future[bool], Callable[[bool], None]]:
     """What becomes true or false when the function, called from any thread, is told so."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[bool] = loop.create_future()
@@ -254,6 +281,16 @@ def current_call() -> Call | None:
     """The request that the running task serves; None where no access stands before the routes."""
     usage = current_usage.get()
     return usage if isinstance(usage, Call) else None
+
+
+def writing_terms(samplings: Sequence[Sampling], timeout: float | None = None) -> Terms:
+    """On what terms the request under way may have texts written: what they may cost is taken from its key's limits,
+    and what is computed is cached for its tenant alone. HttpError 429."""
+    call = current_call()
+    if call is None:
+        return Terms(timeout=timeout, priority="interactive", tenant="")
+    call.expect(sum(sampling.max_tokens or _EXPECTED_TOKENS for sampling in samplings))
+    return Terms(timeout=timeout, priority="interactive", tenant=call.principal.tenant)
 
 
 def is_basic(authorization: str | None) -> bool:

@@ -67,9 +67,7 @@ class Connection(HttpToolsProtocol):
         self._completions = completions_of_running_loop()
         access = service.access
         # An answer that must wait for its record, and a request whose trace is wanted, take uvicorn's way.
-        is_watched = access is not None and (
-            access.tracer is not None or (access.audit is not None and access.audit.strict)
-        )
+        is_watched = access is not None and (access.tracer is not None or access.is_strict)
         self._short_way = not self.access_log and not is_watched
         self._max_body = min(_MAX_BODY_BYTES, service.max_body_bytes)
         self._exchange: _Exchange | None = None

@@ -15,10 +15,10 @@ import grpc
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
-from ..generation import Sampling, Terms
+from ..generation import Sampling
 from ..usage import current_usage
 from . import inference_models as models
-from .access import Call
+from .access import Call, unaudited, writing_terms
 from .errors import HttpError, explain, invalid
 from .grpc_messages import SERVICE, message, read_request, write_response
 from .inference_tasks import split_parameters
@@ -123,11 +123,8 @@ class Servicer:
         tensors = models.tensors_of(model.info)
         own, timeout = split_parameters(tensors, wanted.parameters)
         [prompt] = mask_texts(read_texts(wanted, raw, tensors.inputs)["text_input"])
-        call = current_usage.get()
-        tenant = call.principal.tenant if isinstance(call, Call) else ""
-        stream = await model.abegin(
-            prompt, Sampling(**own), Terms(timeout=timeout, priority="interactive", tenant=tenant)
-        )
+        sampling = Sampling(**own)
+        stream = await model.abegin(prompt, sampling, writing_terms([sampling], timeout))
         [spec] = tensors.outputs(model.info)
         written = OutputStream()
         async for piece in model.apieces(stream):
@@ -160,6 +157,7 @@ class _Admission:
 
     def __init__(self, service: Service, route: str, context: Context, size: int) -> None:
         self._service = service
+        self._access = service.access
         self._route = route
         self._start = time.perf_counter()
         self.status = 499  # unless it comes to an end of its own
@@ -184,8 +182,8 @@ class _Admission:
     async def abort(self, error: BaseException) -> None:
         told = explain(error, self.identity)
         self.status = told.status
-        if self._call is None and self._service.access is not None:
-            self._service.access.refuse(told.status, "grpc")
+        if self._call is None and self._access is not None:
+            self._access.refuse(told.status, "grpc")
         trailing = [("x-request-id", self.identity)]
         trailing += [
             (name.decode(), value.decode()) for name, value in told.headers if name.startswith(b"retry")
@@ -193,20 +191,25 @@ class _Admission:
         self._context.set_trailing_metadata(tuple(trailing))
         await self._context.abort(STATUS.get(told.status, grpc.StatusCode.INTERNAL), told.message)
 
-    async def recorded(self) -> bool:
-        """Records a call that is done; False where it had to be durable and is not."""
-        access, call = self._service.access, self._call
-        if access is None or call is None:
-            return True
-        self._call = None
-        if access.audit is None or not access.audit.strict:
-            access.finish(call, self.status)
-            return True
-        return await access.finish_durably(call, self.status)
+    async def begin(self) -> None:
+        """Before the first part of an answer that is streamed. HttpError where it had to be recorded and is not."""
+        if (
+            self._access is not None
+            and self._call is not None
+            and not await self._access.begin_durably(self._call)
+        ):
+            raise unaudited()
+
+    async def finish(self) -> None:
+        """The call is answered. HttpError where it had to be recorded and is not."""
+        self.status = 200
+        call, self._call = self._call, None
+        if self._access is not None and call is not None and not await self._access.finish_durably(call, 200):
+            raise unaudited()
 
     def close(self) -> None:
-        if self._call is not None and self._service.access is not None:
-            self._service.access.finish(self._call, self.status)
+        if self._call is not None and self._access is not None:
+            self._access.finish(self._call, self.status)
         self._service.metrics.observe(self._route, self.status, time.perf_counter() - self._start)
 
 
@@ -241,9 +244,7 @@ def unary_handler(servicer: Servicer, name: str) -> Any:
         try:
             admission.admit()
             response = await handler(servicer, _read(kind, data), context)
-            admission.status = 200
-            if not await admission.recorded():
-                raise HttpError(503, "the audit log cannot be written", code="audit_unavailable")
+            await admission.finish()
             return response
         except Exception as error:
             if isinstance(error, grpc.aio.AbortError):
@@ -266,11 +267,13 @@ def stream_handler(servicer: Servicer) -> Any:
         try:
             admission.admit()
             request = _read(kind, data)
+            is_first = True
             async for answer in servicer.stream(request, context):
+                if is_first:
+                    await admission.begin()
+                    is_first = False
                 await answers.put(Response(infer_response=answer))
-            admission.status = 200
-            if not await admission.recorded():
-                raise HttpError(503, "the audit log cannot be written", code="audit_unavailable")
+            await admission.finish()
         except Exception as error:
             told = explain(error, admission.identity)
             admission.status = told.status

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..usage import current_usage
@@ -13,7 +11,6 @@ from .access import (
     Access,
     Call,
     bearer_of_basic,
-    durable_future,
     is_basic,
     unaudited,
 )
@@ -116,7 +113,7 @@ class _Recorded:
         self._status = 499  # unless an answer begins
         self._start: Message | None = None
         self._is_done = False
-        self._waits = access.audit is not None and access.audit.strict
+        self._waits = access.is_strict
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -130,7 +127,7 @@ class _Recorded:
                 if not await self._recorded():
                     await self._send_unaudited()
                     return
-            elif self._start is not None and not await self._noted():
+            elif self._start is not None and not await self._access.begin_durably(self._call):
                 await self._send_unaudited()
                 return
             if self._start is not None:
@@ -143,20 +140,6 @@ class _Recorded:
             return True
         self._is_done = True
         return await self._access.finish_durably(self._call, self._status)
-
-    async def _noted(self) -> bool:
-        """That a streamed answer begins; what it came to is recorded at its end."""
-        future, on_durable = durable_future()
-        assert self._access.audit is not None
-        event: dict[str, Any] = {
-            "event": "begun",
-            "request": self._call.identity,
-            "key": self._call.principal.id,
-            "route": self._call.route,
-            "model": self._call.model,
-        }
-        self._access.audit.add(event, on_durable)
-        return await future
 
     async def _send_unaudited(self) -> None:
         if self._start is None:

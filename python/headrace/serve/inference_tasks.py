@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import numpy as np
 
-from ..generation import SAMPLING_NUMBERS, Sampling, Terms
+from ..generation import SAMPLING_NUMBERS, Sampling
 from ..tasks.answer import AnswerJob
 from ..tasks.classify import ClassifyJob
 from ..tasks.fill_mask import FillMaskJob
 from ..tasks.rerank import RerankJob
 from ..tasks.tag import TagJob
+from .access import writing_terms
 from .errors import invalid
 from .inference_tensors import Output, Spec
 from .masking import mask_output
@@ -152,8 +153,9 @@ class _Generate(TaskTensors):
         return _texts("text_output", count=1)
 
     async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
-        terms = Terms(timeout=timeout, priority="interactive")
-        stream = await model.abegin(_one(texts, "text_input"), Sampling(**given), terms)
+        sampling = Sampling(**given)
+        terms = writing_terms([sampling], timeout)
+        stream = await model.abegin(_one(texts, "text_input"), sampling, terms)
         return [[mask_output("".join([piece.text async for piece in model.apieces(stream)]))]]
 
 

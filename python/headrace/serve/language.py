@@ -17,8 +17,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from ..generation import Generation, Piece, Sampling, Terms, TokenScore
-from .access import current_call
+from ..generation import Generation, Piece, Sampling, TokenScore
+from .access import writing_terms
 from .answer import Answer
 from .embeddings import find_model
 from .errors import error_response, invalid
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 CHAT_ROUTE = "/v1/chat/completions"
 COMPLETIONS_ROUTE = "/v1/completions"
-_EXPECTED_TOKENS = 256  # that a text without max_tokens takes of a key's limits until it is known
 _encode = msgspec.json.Encoder().encode
 
 
@@ -228,11 +227,7 @@ async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response
             prompt for prompt in prompts if isinstance(prompt, list) and prompt and isinstance(prompt[0], int)
         ]
         check_ids(call.model.tokenizer, ids, "prompt")
-    admitted = current_call()
-    if admitted is not None:
-        admitted.expect(len(wanted) * (call.request.limit() or _EXPECTED_TOKENS))
-    tenant = "" if admitted is None else admitted.principal.tenant
-    terms = Terms(priority="interactive", tenant=tenant)
+    terms = writing_terms([sampling for _, sampling in wanted])
     streams: list[Stream] = []
     try:
         for prompt, sampling in wanted:
