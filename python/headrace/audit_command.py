@@ -9,7 +9,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 _HELP = """\
@@ -40,10 +39,10 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from .catalogue import default_folder
+    from .catalogue import state_folder
     from .security.audit import find_key, read, verify
 
-    state = Path(options.state).expanduser() if options.state else default_folder()
+    state = state_folder(options.state)
     folder = state / "audit"
     if options.action == "verify":
         key = find_key(state, create=False)

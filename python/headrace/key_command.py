@@ -6,7 +6,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidArgumentError
@@ -48,11 +47,11 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _keys(options: argparse.Namespace) -> int:
-    from .catalogue import Catalogue, default_folder, default_url
+    from .catalogue import Catalogue, default_url, state_folder
 
     if (options.action == "revoke") != (options.id is not None):
         raise InvalidArgumentError("give the id of the key to revoke, and an id with revoke only")
-    folder = Path(options.state).expanduser() if options.state else default_folder()
+    folder = state_folder(options.state)
     with Catalogue(options.database or default_url(folder)) as catalogue:
         if options.action == "create":
             from .security.keys import Pepper, make_key

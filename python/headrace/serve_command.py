@@ -278,12 +278,11 @@ def _serve(given: argparse.Namespace) -> int:
 
 def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
     """What the options say of keys, limits, audit and host names."""
-    from pathlib import Path
 
-    from .catalogue import Catalogue, default_folder, default_url
+    from .catalogue import Catalogue, default_url, state_folder
     from .serve.access import Access
 
-    folder = Path(options.state).expanduser() if options.state else default_folder()
+    folder = state_folder(options.state)
     ring = issuer = audit = None
     if options.require_keys:
         from .security.keyring import KeyRing

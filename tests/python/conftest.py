@@ -103,3 +103,17 @@ def server() -> Iterator[Server]:
 def http(server: Server) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=server.url, timeout=60) as client:
         yield client
+
+
+TOY_TASKS = ("classify", "rerank", "tag", "answer", "fill_mask")
+
+
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model of each of TOY_TASKS, in a folder named as the task."""
+    import headrace.toy
+
+    folder = tmp_path_factory.mktemp("toys")
+    for task in TOY_TASKS:
+        headrace.toy.model(task, folder / task)
+    return folder

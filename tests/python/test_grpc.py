@@ -18,7 +18,7 @@ import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 import tritonclient.http as triton_http
-from conftest import Server
+from conftest import TOY_TASKS, Server
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -27,24 +27,14 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 import headrace
-import headrace.toy
 
 PROTO = Path(headrace.__file__).parent / "serve" / "open_inference.proto"
-TASKS = ("classify", "rerank", "tag", "answer", "fill_mask")
 LONG = "the water turns the wheel " * 300
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for task in TASKS:
-        headrace.toy.model(task, folder / task)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    models = ["demo:minilm", "demo:smollm2", *(f"{task}={folder / task}" for task in TASKS)]
+def server(toy_folder: Path) -> Iterator[Server]:
+    models = ["demo:minilm", "demo:smollm2", *(f"{task}={toy_folder / task}" for task in TOY_TASKS)]
     with Server(*models, "--grpc-port", "0", "--queue-budget", "60") as server:
         yield server
         assert server.stop() == 0
@@ -127,7 +117,7 @@ def test_what_the_server_and_its_models_are(client: triton.InferenceServerClient
     assert config.backend == "headrace"
     assert config.model_transaction_policy.decoupled
     index = {model.name: model.state for model in client.get_model_repository_index().models}
-    assert index == dict.fromkeys(("minilm", "smollm2", *TASKS), "READY")
+    assert index == dict.fromkeys(("minilm", "smollm2", *TOY_TASKS), "READY")
 
 
 def test_every_task_gives_what_http_gives(client: triton.InferenceServerClient, server: Server) -> None:
@@ -346,7 +336,7 @@ def test_health_and_reflection(server: Server) -> None:
         assert file.name == "open_inference.proto"
 
 
-def test_nothing_is_lost_at_the_end(folder: Path) -> None:
+def test_nothing_is_lost_at_the_end(toy_folder: Path) -> None:
     with Server("demo:minilm", "--grpc-port", "0", "--queue-budget", "60") as server:
         text = "the water turns the wheel " * 15
 

@@ -14,27 +14,19 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
-from conftest import Server
+from conftest import TOY_TASKS, Server
 from tritonclient.utils import InferenceServerException
 
 import headrace
-import headrace.toy
 
 TEXTS = ["a mill wheel", "Wasser läuft über das Rad", "水车"]
-TASKS = ("classify", "rerank", "tag", "answer", "fill_mask")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for task in TASKS:
-        headrace.toy.model(task, folder / task)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    with Server("demo:minilm", "demo:smollm2", *(f"{task}={folder / task}" for task in TASKS)) as server:
+def server(toy_folder: Path) -> Iterator[Server]:
+    with Server(
+        "demo:minilm", "demo:smollm2", *(f"{task}={toy_folder / task}" for task in TOY_TASKS)
+    ) as server:
         yield server
         assert server.stop() == 0
 
@@ -67,7 +59,7 @@ def test_what_the_server_and_its_models_are(client: triton.InferenceServerClient
     config = client.get_model_config("minilm")
     assert config["input"][0]["data_type"] == "TYPE_STRING"
     states = {row["name"]: row["state"] for row in client.get_model_repository_index()}
-    assert states == dict.fromkeys(["minilm", "smollm2", *TASKS], "READY")
+    assert states == dict.fromkeys(["minilm", "smollm2", *TOY_TASKS], "READY")
 
 
 @pytest.mark.parametrize("binary_in", [True, False])
@@ -98,8 +90,10 @@ async def test_many_at_once(server: Server) -> None:
     np.testing.assert_array_equal(np.concatenate([r.as_numpy("embedding") for r in results]), expected)
 
 
-def test_every_task_gives_what_its_method_gives(client: triton.InferenceServerClient, folder: Path) -> None:
-    with headrace.load(folder / "classify") as model:
+def test_every_task_gives_what_its_method_gives(
+    client: triton.InferenceServerClient, toy_folder: Path
+) -> None:
+    with headrace.load(toy_folder / "classify") as model:
         result = client.infer("classify", [texts_input("text", TEXTS)])
         for row, label, expected in zip(
             result.as_numpy("scores"), result.as_numpy("label"), model.classify(TEXTS), strict=True
@@ -108,17 +102,17 @@ def test_every_task_gives_what_its_method_gives(client: triton.InferenceServerCl
             assert dict(zip(model.info.labels, row.tolist(), strict=True)) == pytest.approx(
                 {each.label: each.score for each in expected}
             )
-    with headrace.load(folder / "rerank") as model:
+    with headrace.load(toy_folder / "rerank") as model:
         inputs = [texts_input("query", ["mill"]), texts_input("documents", TEXTS)]
         scores = client.infer("rerank", inputs).as_numpy("score")
         assert {r.index: r.score for r in model.rerank("mill", TEXTS)} == pytest.approx(
             dict(enumerate(scores.tolist()))
         )
-    with headrace.load(folder / "tag") as model:
+    with headrace.load(toy_folder / "tag") as model:
         told = client.infer("tag", [texts_input("text", TEXTS)]).as_numpy("entities")
         expected = [[(e.label, e.start, e.end) for e in entities] for entities in model.tag(TEXTS)]
         assert [[(e["label"], e["start"], e["end"]) for e in json.loads(text)] for text in told] == expected
-    with headrace.load(folder / "answer") as model:
+    with headrace.load(toy_folder / "answer") as model:
         inputs = [
             texts_input("question", ["What turns?"]),
             texts_input("context", ["The wheel turns in the water."]),
@@ -128,7 +122,7 @@ def test_every_task_gives_what_its_method_gives(client: triton.InferenceServerCl
         assert best is not None
         assert result.as_numpy("answer")[0].decode() == best.text
         assert (result.as_numpy("start")[0], result.as_numpy("end")[0]) == (best.start, best.end)
-    with headrace.load(folder / "fill_mask") as model:
+    with headrace.load(toy_folder / "fill_mask") as model:
         text = "the [MASK] turns"
         told = client.infer("fill_mask", [texts_input("text", [text])], parameters={"top_k": 3}).as_numpy(
             "candidates"
@@ -157,7 +151,7 @@ def test_statistics_count(client: triton.InferenceServerClient) -> None:
     client.infer("minilm", [texts_input("text", TEXTS)])
     assert counted() == before + 1
     names = [row["name"] for row in client.get_inference_statistics()["model_stats"]]
-    assert names == ["minilm", "smollm2", *TASKS]
+    assert names == ["minilm", "smollm2", *TOY_TASKS]
 
 
 def test_clients_are_told_what_is_wrong(client: triton.InferenceServerClient) -> None:

@@ -39,12 +39,6 @@ def server(state: Path) -> Iterator[Server]:
         assert running.stop() == 0
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, timeout=60) as client:
-        yield client
-
-
 @pytest.fixture(scope="module")
 def expected() -> Any:
     with headrace.load("demo:minilm") as model:

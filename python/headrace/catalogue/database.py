@@ -20,9 +20,9 @@ _CONNECT_SECONDS = 3
 _LOCK = 0x68656164  # of PostgreSQL's advisory locks: one server migrates at a time
 
 
-def default_folder() -> Path:
-    """Where a server keeps what is its own: HEADRACE_STATE, else headrace in the user's state folder."""
-    given = os.environ.get("HEADRACE_STATE")
+def state_folder(given: str | None = None) -> Path:
+    """Where a server keeps what is its own: `given`, else HEADRACE_STATE, else headrace in the user's state folder."""
+    given = given or os.environ.get("HEADRACE_STATE")
     if given:
         return Path(given).expanduser()
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"

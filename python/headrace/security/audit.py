@@ -15,7 +15,6 @@ import hmac
 import json
 import os
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptFileError, InvalidArgumentError
+from .private_file import secret_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,16 +49,7 @@ def find_key(folder: Path, *, create: bool) -> bytes | None:
     given = os.environ.get("HEADRACE_AUDIT_KEY")
     if given:
         return given.encode()
-    path = folder / "audit.key"
-    if not path.exists():
-        if not create:
-            return None
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(file, "w") as out:
-                out.write(secrets.token_hex(32) + "\n")
-    return path.read_bytes().strip()
+    return secret_of(folder / "audit.key", create=create)
 
 
 def _link(previous: str, line: bytes) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InvalidArgumentError
+from .private_file import secret_of
 from .scopes import Limits, Principal, check_scope
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -86,20 +87,13 @@ class Pepper:
         if given:
             return cls([part.strip().encode() for part in given.split(",")])
         path = folder / "pepper"
-        if not path.exists():
-            if not create:
-                raise InvalidArgumentError(
-                    f"{path}: no pepper, so no key was made here yet: make one by `headrace keys create`, or set "
-                    "HEADRACE_PEPPER to the one that the keys were made with"
-                )
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try:
-                file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                return cls.find(folder, create=False)
-            with os.fdopen(file, "w") as out:
-                out.write(secrets.token_hex(32) + "\n")
-        return cls([path.read_bytes().strip()])
+        secret = secret_of(path, create=create)
+        if secret is None:
+            raise InvalidArgumentError(
+                f"{path}: no pepper, so no key was made here yet: make one by `headrace keys create`, or set "
+                "HEADRACE_PEPPER to the one that the keys were made with"
+            )
+        return cls([secret])
 
     def hash(self, secret: str) -> str:
         return hmac.new(self._secrets[0], secret.encode(), hashlib.sha256).hexdigest()

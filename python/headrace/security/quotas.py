@@ -64,10 +64,10 @@ class Bucket:
 class Buckets:
     """Those of one key."""
 
-    __slots__ = ("requests", "tokens")
+    __slots__ = ("limits", "requests", "tokens")
 
     def __init__(self, principal: Principal, now: float) -> None:
-        limits = principal.limits
+        limits = self.limits = principal.limits
 
         def made(kind: str, limit: int | None, period: float) -> list[Bucket]:
             return [] if limit is None else [Bucket(kind, limit, period, now)]
@@ -127,9 +127,7 @@ class Quotas:
         ):
             return None
         found = self.keys.get(principal.id)
-        if found is None or [b.capacity for b in found.all()] != [
-            v for v in vars(limits).values() if v is not None
-        ]:
+        if found is None or found.limits != limits:
             if len(self.keys) >= _MOST:
                 self._forget_full()
             found = self.keys[principal.id] = Buckets(principal, self._clock())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import CorruptFileError, InvalidArgumentError
+from .private_file import create_private
 from .segments import KEY_BYTES
 
 KEY, KEY_FILE, KMS = "HEADRACE_SEAL_KEY", "HEADRACE_SEAL_KEY_FILE", "HEADRACE_SEAL_KMS"
@@ -202,11 +203,9 @@ def new_key(path: str | os.PathLike[str]) -> LocalKey:
     """Makes a random key and its file, which only its owner can read. Raises InvalidArgumentError when it is there."""
     text = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n"
     try:
-        file = os.open(Path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        create_private(Path(path), text)
     except FileExistsError:
         raise InvalidArgumentError(
             f"{os.fspath(path)}: is there already; a key that is lost opens nothing any more, so it is not overwritten"
         ) from None
-    with os.fdopen(file, "w") as out:
-        out.write(text)
     return LocalKey.from_text(text, os.fspath(path))

@@ -74,9 +74,9 @@ class Call(Usage):
             raise self._insufficient(verb)
 
     def _insufficient(self, scope: str, param: str | None = None) -> HttpError:
-        who = f"the key {self.principal.name!r} may not do this: it needs the scope {scope}"
         if self.principal is ANYONE:
-            who = f"this needs a key of the scope {scope}: start the server with --require-keys"
+            return no_keys(scope)
+        who = f"the key {self.principal.name!r} may not do this: it needs the scope {scope}"
         return HttpError(403, who, code="insufficient_scope", param=param)
 
     def withdraw(self) -> None:
@@ -281,6 +281,22 @@ def current_call() -> Call | None:
     """The request that the running task serves; None where no access stands before the routes."""
     usage = current_usage.get()
     return usage if isinstance(usage, Call) else None
+
+
+def managing_call(scope: str) -> Call:
+    """The request under way, for what is only done for keys. HttpError 403 where nothing asks for any."""
+    call = current_call()
+    if call is None:
+        raise no_keys(scope)
+    return call
+
+
+def no_keys(scope: str) -> HttpError:
+    return HttpError(
+        403,
+        f"this needs a key of the scope {scope}: start the server with --require-keys",
+        code="insufficient_scope",
+    )
 
 
 def writing_terms(samplings: Sequence[Sampling], timeout: float | None = None) -> Terms:

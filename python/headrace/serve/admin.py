@@ -18,7 +18,7 @@ from ..errors import InvalidArgumentError, ModelNotFoundError
 from ..key_command import described
 from ..repository import versions_in
 from ..security.scopes import Limits
-from .access import Call, current_call
+from .access import Call, current_call, managing_call
 from .answer import Answer
 from .errors import HttpError, invalid
 from .model_control import loadable
@@ -69,12 +69,7 @@ def _answer(value: Any, status: int = 200) -> Response:
 
 def _admitted(service: Service) -> tuple[Call, KeyRing]:
     """The call of someone who may have to do with keys, and where they are. HttpError 403, 404."""
-    call = current_call()
-    if call is None:
-        raise HttpError(
-            403, "this needs a key of the scope admin: start the server with --require-keys",
-            code="insufficient_scope",
-        )  # fmt: skip
+    call = managing_call("admin")
     call.need("admin")
     ring = None if service.access is None else service.access.ring
     if ring is None:

@@ -122,8 +122,9 @@ def _counted(info: ModelInfo, stats: dict[str, Any]) -> dict[str, Any]:
 
 def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
     """Every model that is served, is being loaded, or could not be."""
-    rows = [{"name": info.name, "version": info.version, "state": "READY"} for info in service.models()]
-    for info in service.models():
+    infos = service.models()
+    rows = [{"name": info.name, "version": info.version, "state": "READY"} for info in infos]
+    for info in infos:
         candidate = service.engine.candidate(info.name)
         if candidate is not None:
             reason = f"on trial, with {candidate.share:.1%} of the requests"

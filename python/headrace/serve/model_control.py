@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from ..errors import CorruptFileError, Error, InvalidArgumentError, ModelNotFoundError, UnsupportedError
 from ..repository import MODEL_NAME, models_in, resolve
-from .access import current_call
+from .access import managing_call
 from .answer import Answer
 from .errors import HttpError, invalid
 from .requests import read_body
@@ -28,13 +28,7 @@ _IGNORED = ("unload_dependents",)  # of Triton's clients: there are none
 
 
 def _check(service: Service, name: str) -> None:
-    call = current_call()
-    if call is None:
-        raise HttpError(
-            403, "models are managed with a key of the scope manage: start the server with --require-keys",
-            code="insufficient_scope",
-        )  # fmt: skip
-    call.use("manage", name)
+    managing_call("manage").use("manage", name)
     if not MODEL_NAME.fullmatch(name):
         raise invalid(f"{name[:128]!r} is not a model's name", param="name")
 
