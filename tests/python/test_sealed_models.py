@@ -277,6 +277,8 @@ def test_nothing_is_written_to_disk(tmp_path: Path, key: LocalKey) -> None:
     assert list(scratch.iterdir()) == []
     assert tree(path) == before
     for held in [*maps, *files]:
+        if held.startswith(sys.prefix + "/"):
+            continue  # an extension module: the environment itself may lie below /tmp
         assert not held.startswith((str(tmp_path), "/tmp/", "/dev/shm", "/memfd")), held
         assert "(deleted)" not in held
 
