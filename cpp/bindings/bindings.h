@@ -6,9 +6,11 @@
 namespace headrace {
 
 class Error;
+struct ModelMetrics;
 
 // The Python exception of its kind, made but not raised.
 pybind11::object exception_of(const Error& error);
+pybind11::dict metrics_dict(const ModelMetrics& metrics);
 
 void register_errors(pybind11::module_& module);
 void register_info(pybind11::module_& module);
@@ -19,6 +21,7 @@ void register_encoding(pybind11::module_& module);
 void register_padded(pybind11::module_& module);
 void register_tokenizer(pybind11::module_& module);
 void register_engine(pybind11::module_& module);
+void register_call_queue(pybind11::module_& module);
 void register_vector_json(pybind11::module_& module);
 void register_plain_post(pybind11::module_& module);
 void register_scores(pybind11::module_& module);

@@ -113,8 +113,9 @@ py::dict histogram(const Histogram& h) {
   return dict;
 }
 
-py::dict metrics(const Engine& engine, const std::string& name) {
-  const ModelMetrics m = engine.metrics(name);
+}  // namespace
+
+py::dict metrics_dict(const ModelMetrics& m) {
   py::dict dict;
   dict["requests"] = m.requests;
   dict["sequences"] = m.sequences;
@@ -133,6 +134,8 @@ py::dict metrics(const Engine& engine, const std::string& name) {
   dict["batch_sequences"] = histogram(m.batch_sequences);
   return dict;
 }
+
+namespace {
 
 py::dict info(const Engine& engine, const std::string& name) {
   const ModelInfo i = engine.info(name);
@@ -244,7 +247,10 @@ void register_engine(py::module_& module) {
       .def("names", &Engine::names)
       .def("info", &info, py::arg("name"))
       .def("tokenizer", &Engine::tokenizer, py::arg("name"))
-      .def("metrics", &metrics, py::arg("name"))
+      .def(
+          "metrics",
+          [](const Engine& engine, const std::string& name) { return metrics_dict(engine.metrics(name)); },
+          py::arg("name"))
       .def_property_readonly("threads", &Engine::threads)
       .def(
           "submit_texts",

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_padded(module);
   headrace::register_tokenizer(module);
   headrace::register_engine(module);  // hands out tokenizers
+  headrace::register_call_queue(module);
   headrace::register_safetensors(module);
   headrace::register_vector_json(module);
   headrace::register_plain_post(module);

@@ -155,7 +155,6 @@ class Engine {
   std::map<std::string, std::shared_ptr<Served>, std::less<>> served_;
   std::string last_served_;  // whose turn it was
   std::vector<std::shared_ptr<CompletionQueue>> to_wake_;
-  uint64_t next_ticket_ = 1;
   bool closing_ = false;  // no new requests
   bool stop_ = false;     // the loop ends
   bool running_ = false;  // a batch is out

@@ -3,15 +3,12 @@
 #include <cmath>
 
 #include "engine/served.h"
+#include "engine/speed.h"
 
 namespace headrace {
 namespace {
 
 double seconds(int64_t us) { return static_cast<double>(us) * 1e-6; }
-
-int64_t queue_tokens(double tokens_per_second, int64_t budget_us) {
-  return std::max<int64_t>(1, static_cast<int64_t>(tokens_per_second * seconds(budget_us)));
-}
 
 // Damaged weights, or numbers too large for the precision, end here and not as scores.
 bool all_finite(const float* x, int64_t count) {
@@ -132,17 +129,8 @@ void Engine::finish_batch(Served& served, RunningBatch& running) {
   } else {
     metrics.sequences += static_cast<int64_t>(running.batch.slots.size());
     metrics.tokens += running.batch.tokens;
-    // Weighted by tokens: small batches are slow a token and say little about the speed under load.
-    const double speed = static_cast<double>(running.batch.tokens) / elapsed;
-    const double weight =
-        std::min(0.25, static_cast<double>(running.batch.tokens) /
-                           (4.0 * static_cast<double>(served.scheduler.limits().max_batch_tokens)));
-    metrics.tokens_per_second =
-        metrics.tokens_per_second == 0
-            ? speed
-            : metrics.tokens_per_second + weight * (speed - metrics.tokens_per_second);
-    served.scheduler.set_tokens_per_second(metrics.tokens_per_second);
-    served.max_queue_tokens = queue_tokens(metrics.tokens_per_second, options_.queue_budget_us);
+    served.max_queue_tokens =
+        observe_speed(running.batch.tokens, elapsed, options_.queue_budget_us, metrics, served.scheduler);
   }
   for (const size_t i : running.damaged) fail_damaged(served, running.batch.slots[i]);
   served.scheduler.finish(running.batch, running.completed);

@@ -195,7 +195,7 @@ std::shared_ptr<Ticket> Engine::enqueue(Served& served, std::shared_ptr<Ticket> 
     if (closing_ || served.removed)
       throw Error(ErrorKind::kCancelled, closing_ ? std::string("the engine is closed; make a new one")
                                                   : concat("the model '", served.name, "' was removed"));
-    ticket->id_ = next_ticket_++;
+    ticket->id_ = next_ticket_id();
     ticket->arrival_us_ = now_us();
     limit_queue(served);
     std::optional<Error> full = served.scheduler.submit({

@@ -8,6 +8,11 @@
 
 namespace headrace {
 
+uint64_t next_ticket_id() {
+  static std::atomic<uint64_t> next{1};
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
+
 CompletionQueue::CompletionQueue() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   if (fd_ < 0)
     throw Error(ErrorKind::kInternal,

@@ -16,6 +16,9 @@ namespace headrace {
 
 class Ticket;
 
+// Unique in the process: an event loop hears of the requests of several engines through one queue.
+uint64_t next_ticket_id();
+
 // Finished tickets on their way to one event loop. The engine pushes all that a batch finished and then
 // writes to the eventfd once, so a loop wakes once per batch and not once per request.
 class CompletionQueue {

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .client import AsyncClient, Client
     from .engine import Engine, LanguageOptions, info, isa, load
     from .generation import Generation, Piece, Sampling, TokenScore
-    from .model import Embeddings, Model, ModelInfo
+    from .loaded_model import Embeddings, Model, ModelInfo
+    from .predict.function import model
+    from .predict.signature import TensorSpec
     from .results import Answer, Candidate, Entity, Label, Ranked, Span
     from .search import Neighbours, VectorIndex, similarity
 
@@ -62,6 +64,7 @@ __all__ = [
     "Ranked",
     "Sampling",
     "Span",
+    "TensorSpec",
     "TokenScore",
     "Tokenizer",
     "UnsupportedError",
@@ -70,6 +73,7 @@ __all__ = [
     "info",
     "isa",
     "load",
+    "model",
     "similarity",
 ]
 
@@ -85,7 +89,7 @@ _LAZY = {
     "AsyncClient": "client",
     "ChatTemplate": "chat",
     "Client": "client",
-    "Embeddings": "model",
+    "Embeddings": "loaded_model",
     "Encoding": "_core",
     "Engine": "engine",
     "Generation": "generation",
@@ -93,8 +97,8 @@ _LAZY = {
     "Piece": "generation",
     "Sampling": "generation",
     "TokenScore": "generation",
-    "Model": "model",
-    "ModelInfo": "model",
+    "Model": "loaded_model",
+    "ModelInfo": "loaded_model",
     "Padded": "_core",
     "Ragged": "_core",
     "Tokenizer": "_core",
@@ -104,6 +108,8 @@ _LAZY = {
     "similarity": "search",
     "isa": "engine",
     "load": "engine",
+    "model": "predict.function",
+    "TensorSpec": "predict.signature",
 }
 
 

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
+__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -403,6 +403,65 @@ class Engine:
         """
     @property
     def threads(self) -> int:
+        ...
+class Call:
+    """
+    One submitted request of a CallQueue.
+    """
+    @property
+    def done(self) -> bool:
+        ...
+    @property
+    def error(self) -> typing.Any | None:
+        """
+        The exception that it failed with; else None.
+        """
+    @property
+    def id(self) -> int:
+        ...
+    @property
+    def items(self) -> int:
+        ...
+    @property
+    def payload(self) -> typing.Any:
+        ...
+class CallBatch:
+    """
+    Items that run together.
+    """
+    @property
+    def parts(self) -> list:
+        """
+        A tuple (payload, start, stop) for each run of neighbouring items of one call, in order.
+        """
+class CallQueue:
+    """
+    The queue in front of a model that runs outside the core.
+    """
+    def __init__(self, *, max_batch: typing.SupportsInt | typing.SupportsIndex, max_wait_us: typing.SupportsInt | typing.SupportsIndex, queue_budget_us: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def cancel(self, call: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def close(self, drain: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def finish(self, batch: CallBatch, failures: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, str, str, str]]) -> None:
+        """
+        failures: (part, kind, message, code) of parts that failed, which ends their calls.
+        """
+    def metrics(self) -> dict:
+        ...
+    def next(self, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> CallBatch | None:
+        """
+        The next batch; None when none came in time, and once it is closed.
+        """
+    def submit(self, items: typing.SupportsInt | typing.SupportsIndex, payload: typing.Any, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Call:
+        ...
+    def wait(self, call: Call, timeout_us: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        """
+        Waits for a call; True when it is finished.
+        """
+    @property
+    def closed(self) -> bool:
         ...
 class VectorIndex:
     """

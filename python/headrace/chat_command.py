@@ -14,7 +14,7 @@ from . import inputs
 from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .loaded_model import Model
 
 _HELP = """\
 examples:

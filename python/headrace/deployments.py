@@ -19,7 +19,7 @@ from .errors import InvalidArgumentError, ModelNotFoundError
 
 if TYPE_CHECKING:
     from . import _core
-    from .model import Model
+    from .loaded_model import Model
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,8 @@ class Deployments:
             free = partial(model._language().remove_adapter, model._core_name)
         elif model._generator is not None:
             free = model._generator.close
+        elif model._calls is not None:
+            free = partial(model._calls.close, True)
         else:
             free = self._remover(model._core_name)
         # In a thread, since it waits for the batch that runs, and the last holder may be an event loop.

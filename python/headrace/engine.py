@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import _core, golden, inputs, render, repository
 from .deployments import Deployments
 from .errors import InvalidArgumentError
+from .loaded_model import Model, ModelInfo
 from .manifest import read_manifest
-from .model import Model, ModelInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -89,13 +89,15 @@ class Engine(Deployments):
     def add(
         self,
         name: str,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Callable[..., Any],
         *,
         task: str | None = None,
         precision: str = "auto",
         device: str = "auto",
     ) -> Model:
         """Loads the model in directory `path` (or `demo:minilm`), sealed or not, and serves it as `name`.
+
+        A function that takes a batch is a model too (see `headrace.model`), itself or as `file.py:name`.
 
         Its task is what its files say; `task="embed"` takes any model's encoder without its head.
 
@@ -116,12 +118,16 @@ class Engine(Deployments):
         self,
         name: str,
         core_name: str,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Callable[..., Any],
         task: str | None,
         precision: str,
         device: str,
     ) -> Model:
+        if callable(path):
+            return self._load_function(name, path)
         inputs.check_precision(precision, device)
+        if repository.is_function(path):
+            return self._load_function(name, path)
         directory = repository.resolve(path)
         manifest = read_manifest(directory)
         task = task or manifest.task
@@ -141,6 +147,10 @@ class Engine(Deployments):
         return model
 
     def _read(self, name: str, core_name: str, directory: Path, task: str | None, precision: str) -> Model:
+        if (manifest := read_manifest(directory)).runtime is not None:
+            from .predict.loading import load_directory
+
+            return load_directory(self, name, directory, manifest)
         # Nothing here may hold the files once the core has them: it gives their memory back when it has packed them.
         files = repository.memory_files(directory)
         if repository.generates_text(directory, files):
@@ -152,6 +162,17 @@ class Engine(Deployments):
             name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(core_name)
         )
         return Model(self, info, core_name=core_name)
+
+    def _load_function(self, name: str, source: str | os.PathLike[str] | Callable[..., Any]) -> Model:
+        from .predict.function import as_function
+        from .predict.loading import load_function, named_function, read_function
+
+        function = as_function(source) if callable(source) else None
+        if function is not None:
+            return load_function(self, name, function)
+        found = named_function(os.fspath(cast("str", source)))
+        assert found is not None
+        return load_function(self, name, read_function(*found), os.fspath(cast("str", source)))
 
     def _load_language_model(
         self,
@@ -177,6 +198,14 @@ class Engine(Deployments):
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
         return Model(self, info, generator)
 
+    def predict(self, name: str, *item: Any, timeout: float | None = None, **tensors: Any) -> Any:
+        """`Model.predict` of the model of that name."""
+        return self.model(name).predict(*item, timeout=timeout, **tensors)
+
+    async def apredict(self, name: str, *item: Any, timeout: float | None = None, **tensors: Any) -> Any:
+        """`Model.apredict` of the model of that name."""
+        return await self.model(name).apredict(*item, timeout=timeout, **tensors)
+
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""
         model = self._models.get(name)
@@ -185,6 +214,8 @@ class Engine(Deployments):
             self._retire(model)
         elif model is not None and model._generator is not None:
             model._generator.close()
+        elif model is not None and model._calls is not None:
+            model._calls.close()
         else:
             self._core.remove(name if model is None else model._core_name)
 
@@ -201,7 +232,7 @@ class Engine(Deployments):
         ]
         return {
             "models": {
-                name: self._core.metrics(model._core_name)
+                name: self._core.metrics(model._core_name) if model._calls is None else model._calls.metrics()
                 for name, model in models
                 if model._generator is None
             },
@@ -218,6 +249,8 @@ class Engine(Deployments):
         for model in [*self._models.values(), *candidates]:
             if model._generator is not None:
                 model._generator.close()
+            if model._calls is not None:
+                model._calls.close(drain)
         self._core.close(drain)
 
     def _release(self, model: Model) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .errors import CorruptFileError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from .loaded_model import Model
     from .manifest import Gate
-    from .model import Model
 
 TASKS = ("embed", "classify", "tag", "generate")
 _MAX_BYTES = 64 << 20

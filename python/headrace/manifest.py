@@ -4,6 +4,15 @@ task = "embed"              # the model's encoder without its head
 precision = "int8"          # unless the command line says otherwise
 aliases = ["prod"]          # other names that it answers to
 
+runtime = "python"          # what runs it, where it is not one of headrace's own
+function = "model.py:Model" # of python: a file of this folder, and a function or class in it
+trusted = true              # of runtimes whose files are code: that you know where this is from
+
+[batch]                     # of those: how it wants its batches
+max_batch = 32
+max_wait = 0.002
+workers = 2
+
 [gate]                      # what a version must show before it gets any request
 golden = "golden.json"      # made by `headrace golden`
 min_cosine = 0.995          # of each vector with the one that is expected; for embed
@@ -17,9 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CorruptFileError, InvalidArgumentError
+from .predict.function import BatchOptions
 from .settings import read_toml
 
 NAME = "headrace.toml"
+_KNOWN: dict[str, type] = {
+    "task": str, "precision": str, "aliases": list, "gate": dict,
+    "runtime": str, "function": str, "trusted": bool, "batch": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,10 @@ class Manifest:
     precision: str | None = None
     aliases: tuple[str, ...] = field(default=())
     gate: Gate | None = None
+    runtime: str | None = None
+    function: str | None = None
+    trusted: bool = False
+    batch: BatchOptions | None = None
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -56,7 +74,7 @@ def read_manifest(directory: Path) -> Manifest:
         given = read_toml(path)
     except InvalidArgumentError as error:
         raise CorruptFileError(str(error)) from None
-    values = _checked(path, given, {"task": str, "precision": str, "aliases": list, "gate": dict})
+    values = _checked(path, given, _KNOWN)
     aliases = values.pop("aliases", [])
     if not all(isinstance(alias, str) for alias in aliases):
         raise CorruptFileError(f"{path}: aliases must be a list of names")
@@ -72,7 +90,21 @@ def read_manifest(directory: Path) -> Manifest:
         if path.parent.resolve() not in golden.parents:
             raise CorruptFileError(f"{path}: gate.golden must lie in the manifest's own folder")
         gate = Gate(golden, **limits)
+    if (batch := values.pop("batch", None)) is not None:
+        values["batch"] = _batch(path, batch)
     return Manifest(**values, aliases=tuple(aliases), gate=gate)
+
+
+def _batch(path: Path, given: dict[str, Any]) -> BatchOptions:
+    values = _checked(
+        path,
+        given,
+        {"max_batch": int, "max_wait": float, "concurrency": int, "workers": int, "time_limit": float},
+    )
+    try:
+        return BatchOptions(**values)
+    except InvalidArgumentError as error:
+        raise CorruptFileError(f"{path}: batch: {error}") from None
 
 
 def _checked(path: Path, given: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .model import ModelInfo
+    from .loaded_model import ModelInfo
 
 
 def _millions(count: int) -> str:

@@ -49,7 +49,7 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def _is_model(path: Path) -> bool:
-    return any((path / name).is_file() for name in _MARKS) or any(path.glob("*.gguf"))
+    return any((path / name).is_file() for name in _MARKS) or any(path.glob("*.gguf")) or has_runtime(path)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -122,6 +122,20 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     if spec is None or spec.origin is None:
         raise ModelNotFoundError(f"{text}: its weights are not installed; run: {command}")
     return Path(spec.origin).parent / folder
+
+
+def is_function(model: str | os.PathLike[str]) -> bool:
+    """Whether it names a Python function, as `file.py:name`."""
+    return re.fullmatch(r".+\.py:[A-Za-z_][\w.]*", os.fspath(model)) is not None
+
+
+def has_runtime(path: Path) -> bool:
+    """Whether the folder's headrace.toml says what runs it."""
+    manifest = path / "headrace.toml"
+    return (
+        manifest.is_file()
+        and re.search(rb"(?m)^\s*runtime\s*=", manifest.read_bytes()[:_MAX_CONFIG]) is not None
+    )
 
 
 def is_sealed(model: Path) -> bool:
@@ -201,6 +215,8 @@ def default_name(model: str | os.PathLike[str]) -> str:
     text = os.fspath(model)
     if text.startswith("demo:"):
         return text.removeprefix("demo:")
+    if is_function(text):
+        return text.rpartition(":")[2].replace(".", "-")[:128]
     path = Path(text).expanduser().resolve()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem if path.suffix == ".gguf" else path.name).lstrip("._-")
     return name[:128] or "model"

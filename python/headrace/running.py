@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._core import CompletionQueue, Ticket
     from ._core import Engine as CoreEngine
     from .engine import Engine
-    from .model import Model, ModelInfo
+    from .loaded_model import Model, ModelInfo
     from .tasks.job import Job, Terms
 
 T = TypeVar("T")

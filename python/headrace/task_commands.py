@@ -16,7 +16,7 @@ from .errors import InvalidArgumentError
 from .inputs import AGGREGATIONS
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .loaded_model import Model
     from .results import Entity
 
 _CLASSIFY_HELP = """\

@@ -19,7 +19,7 @@ from .service import Service
 
 if TYPE_CHECKING:
     from .._core import CompletionQueue, Ticket
-    from ..model import Embeddings, Model
+    from ..loaded_model import Embeddings, Model
 
 ROUTE = "/v1/embeddings"
 # Writing this many numbers takes about 5 ms; beyond it a thread writes, so that the event loop goes on.

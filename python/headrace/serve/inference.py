@@ -19,7 +19,7 @@ from .requests import decode, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..loaded_model import Model
 
 _HEADER = "inference-header-content-length"
 _decoder = msgspec.json.Decoder(InferRequest)

@@ -18,7 +18,7 @@ from .masking import mask_texts
 from .service import Service
 
 if TYPE_CHECKING:
-    from ..model import Model, ModelInfo
+    from ..loaded_model import Model, ModelInfo
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]
 

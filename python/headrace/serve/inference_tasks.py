@@ -23,7 +23,7 @@ from .inference_tensors import Output, Spec
 from .masking import mask_output
 
 if TYPE_CHECKING:
-    from ..model import Model, ModelInfo
+    from ..loaded_model import Model, ModelInfo
 
 Texts = dict[str, list[str]]
 Parameters = dict[str, Any]

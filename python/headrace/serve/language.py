@@ -31,7 +31,7 @@ from .tool_calls import Call, ToolStream, read_tools
 if TYPE_CHECKING:
     from .._core import Stream, Tokenizer
     from ..generate_methods import Prompt
-    from ..model import Model
+    from ..loaded_model import Model
 
 CHAT_ROUTE = "/v1/chat/completions"
 COMPLETIONS_ROUTE = "/v1/completions"

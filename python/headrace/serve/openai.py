@@ -16,7 +16,7 @@ from .requests import read_body
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
-    from ..model import ModelInfo
+    from ..loaded_model import ModelInfo
 
 
 def embeddings_endpoint(service: Service) -> Endpoint:

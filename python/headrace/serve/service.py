@@ -24,7 +24,7 @@ from .errors import ErrorBody, HttpError, error_response, openai_body
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from ..model import ModelInfo
+    from ..loaded_model import ModelInfo
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
 _ids = random.Random()  # unique is enough: nobody is trusted for an id

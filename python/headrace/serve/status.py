@@ -23,7 +23,7 @@ from .tasks import ROUTES as TASKS
 from .tei import ROUTES as TEI
 
 if TYPE_CHECKING:
-    from ..model import ModelInfo
+    from ..loaded_model import ModelInfo
 
 ROUTE = "/v1/status"
 NO_STORE = ((b"cache-control", b"no-store"),)

@@ -26,7 +26,7 @@ from .requests import MAX_INPUTS, Name, decode, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..loaded_model import Model
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Texts = Annotated[list[_Text], msgspec.Meta(min_length=1, max_length=MAX_INPUTS)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .. import _core
-    from ..model import Model
+    from ..loaded_model import Model
 
 MAX_TOP_K = 100
 MAX_ANSWER_TOKENS = 512

@@ -13,7 +13,7 @@ from .scores import scores_of
 
 if TYPE_CHECKING:
     from .. import _core
-    from ..model import Model
+    from ..loaded_model import Model
 
 MAX_TOP_K = 1 << 16  # as many labels as a model may have
 

@@ -12,7 +12,7 @@ from .job import Job, Terms, check_count, one_text
 
 if TYPE_CHECKING:
     from .. import _core
-    from ..model import Model
+    from ..loaded_model import Model
 
 MAX_TOP_K = 1000
 

@@ -15,7 +15,7 @@ from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from .. import _core
-    from ..model import Model
+    from ..loaded_model import Model
 
 T = TypeVar("T")
 

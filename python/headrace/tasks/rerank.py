@@ -11,7 +11,7 @@ from .scores import scores_of
 
 if TYPE_CHECKING:
     from .. import _core
-    from ..model import Model
+    from ..loaded_model import Model
 
 MAX_DOCUMENTS = 1 << 20
 

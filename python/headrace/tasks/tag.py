@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .. import _core
-    from ..model import Model
+    from ..loaded_model import Model
 
 Aggregation = Literal["none", "simple", "first", "average", "max"]
 MAX_STRIDE = 1 << 20

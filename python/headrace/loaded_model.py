@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from . import _core, inputs, render
 from .errors import InvalidArgumentError, UnsupportedError
 from .generate_methods import GenerateMethods
+from .predict_methods import PredictMethods
 from .running import PORTION, Admission, Priority, Runner, Stop, make_terms
 from .task_methods import TaskMethods
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .engine import Engine
+    from .predict.runner import Calls
+    from .predict.signature import TensorSpec
     from .search import Metric
 
 
@@ -52,6 +55,9 @@ class ModelInfo:
     similarity: str = ""
     normalized: bool = False
     base: str | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    streams: bool = False
 
     @property
     def version(self) -> str:
@@ -70,7 +76,7 @@ class Embeddings:
     truncated: int
 
 
-class Model(TaskMethods, GenerateMethods, Runner):
+class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
     """A loaded model. Made by `headrace.load` or `Engine.add`; safe to use from any number of threads and tasks."""
 
     def __init__(
@@ -80,6 +86,7 @@ class Model(TaskMethods, GenerateMethods, Runner):
         generator: _core.Generator | None = None,
         core_name: str | None = None,
         base: Model | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._engine = engine
         self._core = engine._core
@@ -87,6 +94,7 @@ class Model(TaskMethods, GenerateMethods, Runner):
         self.info = info
         # In the core a model that took the place of another has a name of its own: both are there for a while.
         self._core_name = core_name or info.name
+        self._calls = calls  # of a model that runs outside the core
         self._base = base  # of an adapter: what it adapts, which stays as long
 
     @property

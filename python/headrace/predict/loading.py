@@ -1,0 +1,126 @@
+"""From a function, `file.py:name` or a folder whose headrace.toml names a runtime, to a model that an engine serves."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import _core
+from ..errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError
+from .function import Function, as_function
+from .runner import Calls
+from .target import Target, in_process
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..loaded_model import Model
+    from ..manifest import Manifest
+
+_AT = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+_ASYNC_CONCURRENCY = 8
+
+
+def named_function(text: str) -> tuple[str, str] | None:
+    """File and name of `file.py:name`; None for other texts."""
+    found = _AT.fullmatch(text)
+    return None if found is None else (found[1], found[2])
+
+
+def read_function(file: str | os.PathLike[str], name: str) -> Function:
+    """Runs a Python file and takes the function of that name.
+
+    Raises ModelNotFoundError where there is no such file or name, InvalidArgumentError where it is no function.
+    """
+    from .worker import load_file
+
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise ModelNotFoundError(f"{file}: no such file; a function is named as file.py:name")
+    found: Any = load_file(os.fspath(path), f"headrace_model_{re.sub(r'[^A-Za-z0-9]', '_', os.fspath(path))}")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    function = as_function(found)
+    if function is None:
+        raise ModelNotFoundError(f"{file}: it has no function or class {name!r}")
+    return function
+
+
+def load_function(engine: Engine, name: str, function: Function, path: str = "") -> Model:
+    """Begins to serve a function; in workers where it asks for them, which are started first."""
+    targets: list[Target] = []
+    options = function.options
+    if function.streams and function.signature is not None:
+        raise InvalidArgumentError(
+            f"{name}: a function that yields takes items: leave out inputs and outputs"
+        )
+    try:
+        if options.workers:
+            from .pool import WorkerTarget
+
+            for _ in range(options.workers):
+                targets.append(WorkerTarget(function))
+        else:
+            usual = _ASYNC_CONCURRENCY if function.kind.startswith("async") else 1
+            targets = [in_process(function)] * (options.concurrency or usual)
+    except BaseException:
+        for target in targets:
+            target.close()
+        raise
+    calls = Calls(
+        name,
+        targets,
+        options,
+        queue_budget=engine.queue_budget,
+        signature=function.signature,
+        streams=function.streams,
+    )
+    return made_model(engine, name, calls, path=path, architecture="python")
+
+
+def made_model(engine: Engine, name: str, calls: Calls, *, path: str, architecture: str) -> Model:
+    from ..loaded_model import Model, ModelInfo
+
+    info = ModelInfo(
+        name=name, task="predict", architecture=architecture, path=path, created=int(time.time()),
+        dimensions=0, max_tokens=0, vocabulary=0, parameters=0, weight_bytes=0, precision="", isa=_core.isa(),
+        inputs=() if calls.signature is None else calls.signature.inputs,
+        outputs=() if calls.signature is None else calls.signature.outputs,
+        streams=calls.streams,
+    )  # fmt: skip
+    return Model(engine, info, calls=calls)
+
+
+def load_directory(engine: Engine, name: str, directory: Path, manifest: Manifest) -> Model:
+    """A folder whose headrace.toml names a runtime.
+
+    Raises UnsupportedError for a runtime that is not known, and for code that the operator has not said to trust.
+    """
+    assert manifest.runtime is not None
+    if manifest.runtime != "python":
+        raise UnsupportedError(f"{directory}: runtime {manifest.runtime!r}: known is python")
+    check_trusted(directory, manifest, "Python code")
+    file, colon, function_name = (manifest.function or "").partition(":")
+    path = (directory / file).resolve()
+    if not colon or directory.resolve() not in path.parents:
+        raise InvalidArgumentError(
+            f"{directory}: function = {manifest.function!r}: must be a file of this folder and a name in it, such as "
+            "'model.py:classify'"
+        )
+    function = read_function(path, function_name)
+    if manifest.batch is not None:
+        function = Function(function.made_of, manifest.batch, function.signature)
+    return load_function(engine, name, function, os.fspath(directory))
+
+
+def check_trusted(directory: Path, manifest: Manifest, what: str) -> None:
+    """UnsupportedError unless the operator's manifest says that the folder's code may run."""
+    if not manifest.trusted:
+        error = UnsupportedError(
+            f"{directory}: it holds {what}, which can do anything on this machine; if you know where it is from, say "
+            "trusted = true in its headrace.toml"
+        )
+        error.code = "not_trusted"
+        raise error
