@@ -31,12 +31,26 @@ py::bytes embedding_objects_json(const py::array_t<float, 0>& vectors, bool base
   return py::bytes(out);
 }
 
+py::bytes tensor_json(const py::array_t<float, py::array::c_style>& tensor) {
+  const std::vector<int64_t> shape(tensor.shape(), tensor.shape() + tensor.ndim());
+  const std::span<const float> values(tensor.data(), static_cast<size_t>(tensor.size()));
+  std::string out;
+  {
+    const py::gil_scoped_release release;
+    append_tensor(values, shape, out);
+  }
+  return py::bytes(out);
+}
+
 }  // namespace
 
 void register_vector_json(py::module_& module) {
   module.def("embedding_objects_json", &embedding_objects_json, py::arg("vectors").noconvert(),
              py::arg("base64"),
              "The JSON array of embedding objects for float32 vectors [n, columns], as bytes.");
+  module.def("tensor_json", &tensor_json, py::arg("tensor").noconvert(),
+             "A C-contiguous float32 array of any shape as nested JSON arrays, as bytes; NaN and infinity are "
+             "null.");
 }
 
 }  // namespace headrace

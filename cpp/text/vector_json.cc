@@ -64,7 +64,36 @@ char* write_base64(char* to, std::span<const float> row) {
   return to;
 }
 
+// `values` is taken from as it is written.
+char* write_nested(char* to, const float*& values, std::span<const int64_t> shape) {
+  if (shape.empty()) {
+    const float value = *values++;
+    return std::isfinite(value) ? std::to_chars(to, to + kDecimalChars, value).ptr : write(to, "null");
+  }
+  *to++ = '[';
+  for (int64_t i = 0; i < shape[0]; ++i) {
+    if (i > 0) *to++ = ',';
+    to = write_nested(to, values, shape.subspan(1));
+  }
+  *to++ = ']';
+  return to;
+}
+
 }  // namespace
+
+void append_tensor(std::span<const float> values, std::span<const int64_t> shape, std::string& out) {
+  // Two brackets and a comma for each row of each axis, however empty the rows are.
+  size_t room = 3 + values.size() * kDecimalChars, rows = 1;
+  for (const int64_t size : shape) {
+    rows *= static_cast<size_t>(size);
+    room += 3 * rows + 3;
+  }
+  const size_t before = out.size();
+  out.resize(before + room);
+  const float* from = values.data();
+  const char* end = write_nested(out.data() + before, from, shape);
+  out.resize(static_cast<size_t>(end - out.data()));
+}
 
 void append_embedding_objects(std::span<const float> values, int64_t columns, VectorEncoding encoding,
                               std::string& out) {

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'time_kernel', 'time_reading']
+__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'tensor_json', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -678,6 +678,10 @@ def runnable_isas() -> list[str]:
 def softmax_top_k(logits: numpy.typing.NDArray[numpy.float32], top_k: typing.SupportsInt | typing.SupportsIndex) -> tuple:
     """
     (int32 [rows, top_k], float32 [rows, top_k]): the columns with the largest logits, best first, of equal ones the first, and their share in the softmax of the whole row.
+    """
+def tensor_json(tensor: numpy.typing.NDArray[numpy.float32]) -> bytes:
+    """
+    A C-contiguous float32 array of any shape as nested JSON arrays, as bytes; NaN and infinity are null.
     """
 def time_kernel(isa: str, kernel: str, *, precision: str = 'f32', rows: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, k: typing.SupportsInt | typing.SupportsIndex = 1, gelu: bool = False, residual: bool = False, threads: typing.SupportsInt | typing.SupportsIndex = 1, seconds: typing.SupportsFloat | typing.SupportsIndex = 0.1) -> KernelTimes:
     """

@@ -72,6 +72,14 @@ class PredictMethods:
         await self._acall(work, timeout, priority, admission)
         return _answer(work, is_one)
 
+    async def _apredict_tensors(
+        self, tensors: dict[str, Any], timeout: float | None, priority: Priority, admission: Admission
+    ) -> Tensors:
+        """Of tensors whose names may be anything."""
+        work = self._tensor_work(tensors)
+        await self._acall(work, timeout, priority, admission)
+        return work.tensors()
+
     def predict_many(self, items: Iterable[Any], *, timeout: float | None = None) -> list[Any]:
         """The answers to many items, in order; long lists go in portions, a few of them ahead."""
         every = list(items)
@@ -193,7 +201,7 @@ class PredictMethods:
         if item is _MISSING:
             if signature is None:
                 raise InvalidArgumentError("predict: give an item; this model names no tensors")
-            return self.tensor_work(tensors), False
+            return self._tensor_work(tensors), False
         if tensors:
             raise InvalidArgumentError("predict: an item and tensors are given: give one of them")
         return self._many([item]), True
@@ -216,9 +224,9 @@ class PredictMethods:
                 raise InvalidArgumentError(
                     f"item {i} and item 0 differ in {min(unlike)!r}: must have the same inputs"
                 )
-        return self.tensor_work({name: [item[name] for item in items] for name in items[0]})
+        return self._tensor_work({name: [item[name] for item in items] for name in items[0]})
 
-    def tensor_work(self, tensors: dict[str, Any]) -> Work:
+    def _tensor_work(self, tensors: dict[str, Any]) -> Work:
         """A request of checked tensors. InvalidArgumentError for unfit ones."""
         from .predict.work import Work
 

@@ -19,6 +19,7 @@ from .guard import Guard
 from .inference import inference_endpoints
 from .language import LANGUAGE_ENDPOINTS
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
+from .predict import PREDICT_ROUTE, predict_endpoint
 from .service import DEFAULT_MAX_BODY_BYTES, Endpoint, Service, request_id
 from .tasks import ROUTES, task_endpoint
 from .tei import tei_endpoints
@@ -61,6 +62,7 @@ def _router(service: Service) -> APIRouter:
     for path in ROUTES:
         name = path.removeprefix("/v1/").replace("-", "_")
         add(path, task_endpoint(service, path), "POST", openapi_tasks.TASKS[path], name, "Tasks")
+    add(PREDICT_ROUTE, predict_endpoint(service), "POST", openapi_tasks.PREDICT, "predict", "Tasks")
     for path, endpoint in LANGUAGE_ENDPOINTS.items():
         name = "create_" + path.removeprefix("/v1/").rstrip("s").replace("/", "_")
         add(path, endpoint(service), "POST", openapi_language.ROUTES[path], name)
@@ -107,6 +109,7 @@ def create_app(
     plain = {"/v1/embeddings": embeddings_endpoint(service)}
     plain |= {path: task_endpoint(service, path) for path in ROUTES}
     plain |= {path: endpoint(service) for path, endpoint in LANGUAGE_ENDPOINTS.items()}
+    plain[PREDICT_ROUTE] = predict_endpoint(service)
     for endpoints in _protocols(service).values():
         plain |= {path: answer for (method, path), (answer, _) in endpoints.items() if method == "POST"}
     app.router.routes[:0] = [

@@ -65,11 +65,23 @@ def read_request(request: Any) -> tuple[InferRequest, memoryview]:
     return wanted, memoryview(raw[0] if len(raw) == 1 else b"".join(raw))
 
 
+# Where typed contents lie. Those of FP16 are raw alone.
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"), "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"), "UINT64": "uint64_contents",
+    "FP32": "fp32_contents", "FP64": "fp64_contents",
+}  # fmt: skip
+
+
 def _tensor(tensor: Any, raw: bytes | None) -> Tensor:
     parameters = _parameters(tensor.parameters, "inputs")
     if raw is not None:
         parameters["binary_data_size"] = len(raw)
         return Tensor(tensor.name, list(tensor.shape), tensor.datatype, parameters)
+    if tensor.datatype in _CONTENTS:
+        numbers = list(getattr(tensor.contents, _CONTENTS[tensor.datatype]))
+        return Tensor(tensor.name, list(tensor.shape), tensor.datatype, parameters, numbers)
     try:
         texts = [content.decode() for content in tensor.contents.bytes_contents]
     except UnicodeDecodeError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from google.protobuf import json_format
@@ -21,14 +21,17 @@ from . import inference_models as models
 from .access import Call, unaudited, writing_terms
 from .errors import HttpError, explain, invalid
 from .grpc_messages import SERVICE, message, read_request, write_response
-from .inference_tasks import split_parameters
-from .inference_tensors import read_texts
+from .inference_tasks import piece_json, read_item, split_parameters
+from .inference_tensors import read_inputs
 from .masking import OutputStream, mask_texts
 from .model_control import load, unload
 from .service import Service, request_id
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+    from ..loaded_model import Model
+    from .inference_tensors import InferRequest
 
 # What tells whether the server lives needs no key.
 OPEN_METHODS = frozenset(
@@ -86,7 +89,7 @@ class Servicer:
         model = models.found(self.service, request.name, request.version)
         config = {
             **models.config(model),
-            "model_transaction_policy": {"decoupled": model.info.task == "generate"},
+            "model_transaction_policy": {"decoupled": model.info.task == "generate" or model.info.streams},
         }
         return _parsed("ModelConfigResponse", {"config": config})
 
@@ -116,13 +119,17 @@ class Servicer:
     async def stream(self, request: Any, context: Context) -> AsyncIterator[Message]:
         """The answers to one request of ModelStreamInfer: of a language model a piece of text each."""
         model = models.found(self.service, request.model_name, request.model_version)
-        if model.info.task != "generate":
+        if model.info.task != "generate" and not model.info.streams:
             yield await self.ModelInfer(request, context)
             return
         wanted, raw = read_request(request)
         tensors = models.tensors_of(model.info)
+        if model.info.streams:
+            async for answer in self._pieces(model, wanted, raw):
+                yield answer
+            return
         own, timeout = split_parameters(tensors, wanted.parameters)
-        [prompt] = mask_texts(read_texts(wanted, raw, tensors.inputs)["text_input"])
+        [prompt] = mask_texts(cast("list[str]", read_inputs(wanted, raw, tensors.inputs)["text_input"]))
         sampling = Sampling(**own)
         stream = await model.abegin(prompt, sampling, writing_terms([sampling], timeout))
         [spec] = tensors.outputs(model.info)
@@ -133,6 +140,27 @@ class Servicer:
             is_last: Any = answer
             is_last.parameters["triton_final_response"].bool_param = piece.finish_reason is not None
             yield answer
+
+    async def _pieces(self, model: Model, wanted: InferRequest, raw: memoryview) -> AsyncIterator[Message]:
+        """A function that yields: a message for each piece, and an empty one that says it is the last."""
+        tensors = models.tensors_of(model.info)
+        _, timeout = split_parameters(tensors, wanted.parameters)
+        texts = mask_texts(cast("list[str]", read_inputs(wanted, raw, tensors.inputs)["input"]))
+        if len(texts) != 1:
+            raise invalid(f"inputs['input'] holds {len(texts)} items: a stream is of one", param="inputs")
+        [spec] = tensors.outputs(model.info)
+
+        def answer(pieces: list[str], is_last: bool) -> Message:
+            made: Any = write_response(model.name, model.info.version, wanted, {spec.name: (spec, pieces)})
+            made.parameters["triton_final_response"].bool_param = is_last
+            return cast("Message", made)
+
+        item = read_item(texts[0])
+        async for piece in model.apredict_stream(
+            item, timeout=timeout, priority="interactive", admission="refuse"
+        ):
+            yield answer([piece_json(piece)], is_last=False)
+        yield answer([], is_last=True)
 
 
 def _settings(request: Any) -> dict[str, Any]:

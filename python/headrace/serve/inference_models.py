@@ -13,7 +13,7 @@ from .. import _core
 from .embeddings import find_model
 from .errors import HttpError
 from .inference_tasks import TASKS, TaskTensors, split_parameters
-from .inference_tensors import InferRequest, Output, Spec, read_texts
+from .inference_tensors import InferRequest, Output, Spec, read_inputs
 from .masking import mask_texts
 from .service import Service
 
@@ -47,7 +47,7 @@ def metadata(model: Model) -> dict[str, Any]:
         "name": info.name,
         "versions": [info.version],
         "platform": f"headrace_{info.task}",
-        "inputs": [spec.described() for spec in tensors.inputs],
+        "inputs": [spec.described() for spec in tensors.inputs_of(info)],
         "outputs": [spec.described() for spec in tensors.outputs(info)],
     }
 
@@ -65,7 +65,7 @@ def config(model: Model) -> dict[str, Any]:
         "platform": f"headrace_{info.task}",
         "backend": "headrace",
         "max_batch_size": 0,  # the first dimension is written out, and batches are the engine's own affair
-        "input": [described(spec) for spec in tensors.inputs],
+        "input": [described(spec) for spec in tensors.inputs_of(info)],
         "output": [described(spec) for spec in tensors.outputs(info)],
         "version_policy": {"specific": {"versions": [int(info.version)]}},
         "parameters": {
@@ -154,7 +154,10 @@ async def infer(
     """
     tensors = tensors_of(model.info)
     own, asked = split_parameters(tensors, request.parameters)
-    texts = {name: mask_texts(given) for name, given in read_texts(request, raw, tensors.inputs).items()}
+    texts = {
+        name: mask_texts(given) if isinstance(given, list) else given
+        for name, given in read_inputs(request, raw, tensors.inputs_of(model.info)).items()
+    }
     limits = [limit for limit in (timeout, asked) if limit is not None]
     values = await tensors.run(model, texts, own, min(limits, default=None))
     return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}

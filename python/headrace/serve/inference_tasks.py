@@ -20,15 +20,18 @@ from ..tasks.tag import TagJob
 from .access import writing_terms
 from .errors import invalid
 from .inference_tensors import Output, Spec
-from .masking import mask_output
+from .masking import mask_output, mask_values
+from .predict import json_default
 
 if TYPE_CHECKING:
     from ..loaded_model import Model, ModelInfo
+    from ..predict.signature import TensorSpec
 
-Texts = dict[str, list[str]]
+Texts = dict[str, Any]  # by input: texts, or of models of tensors arrays
 Parameters = dict[str, Any]
 Outputs = dict[str, tuple[Spec, Output]]
 _json = msgspec.json.Encoder().encode
+_json_of_any = msgspec.json.Encoder(enc_hook=json_default).encode
 _NUMBER = (int, float)
 
 
@@ -37,6 +40,10 @@ class TaskTensors(ABC):
 
     inputs: ClassVar[tuple[Spec, ...]]
     parameters: ClassVar[dict[str, type | tuple[type, ...]]]
+
+    def inputs_of(self, info: ModelInfo) -> tuple[Spec, ...]:
+        """The tensors that a model of this task takes."""
+        return self.inputs
 
     @abstractmethod
     def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
@@ -54,7 +61,8 @@ def _texts(*names: str, count: int = -1) -> tuple[Spec, ...]:
 def _one(texts: Texts, name: str) -> str:
     if len(texts[name]) != 1:
         raise invalid(f"inputs[{name!r}] holds {len(texts[name])} texts: must be one", param="inputs")
-    return texts[name][0]
+    found: str = texts[name][0]
+    return found
 
 
 class _Embed(TaskTensors):
@@ -159,7 +167,53 @@ class _Generate(TaskTensors):
         return [[mask_output("".join([piece.text async for piece in model.apieces(stream)]))]]
 
 
+class _Predict(TaskTensors):
+    """Of a function that names no tensors: items and answers, each as a text of JSON."""
+
+    inputs = _texts("input")
+    parameters: ClassVar = {}
+
+    def inputs_of(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return _specs(info.inputs) or self.inputs
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return _specs(info.outputs) or _texts("output")
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        if model.info.inputs:
+            found = await model._apredict_tensors(texts, timeout, "interactive", "refuse")
+            return [found[spec.name] for spec in model.info.outputs]
+        items = [read_item(text) for text in texts["input"]]
+        results = await model.apredict_many(
+            items, timeout=timeout, priority="interactive", admission="refuse"
+        )
+        return [[piece_json(result) for result in results]]
+
+
+def read_item(text: str) -> Any:
+    """The item that a text of JSON is. HttpError 400 for other texts."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise invalid(
+            f"inputs['input'] is not JSON: {error}; each text is one item", param="inputs"
+        ) from None
+
+
+def piece_json(value: Any) -> str:
+    """An answer, or a piece of one, as JSON."""
+    return _json_of_any(mask_values(value)).decode()
+
+
+def _specs(tensors: tuple[TensorSpec, ...]) -> tuple[Spec, ...]:
+    sizes = [tuple(-1 if size is None else size for size in spec.shape) for spec in tensors]
+    return tuple(
+        Spec(spec.name, spec.datatype, (-1, *shape)) for spec, shape in zip(tensors, sizes, strict=True)
+    )
+
+
 TASKS: dict[str, TaskTensors] = {
+    "predict": _Predict(),
     "embed": _Embed(),
     "classify": _Classify(),
     "rerank": _Rerank(),

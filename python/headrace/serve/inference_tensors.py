@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
+from ..predict.signature import numpy_dtype_of
 from .errors import invalid
 
-# What outputs have, and what of numpy they are.
-_TYPES: dict[str, Any] = {"FP32": np.float32, "INT32": np.int32}
 _MAX_TEXTS = 2048
+_MAX_NUMBERS = 1 << 28
 _encode = msgspec.json.Encoder().encode
 
 
@@ -57,45 +58,90 @@ class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
     outputs: list[RequestedOutput] | None = None
 
 
-def read_texts(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...]) -> dict[str, list[str]]:
-    """The texts of each input by its name; HttpError 400 for anything but what `specs` say.
+# What a request gives for one input: texts, or numbers in the shape that it says.
+Input = list[str] | NDArray[Any]
+
+
+def read_inputs(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...]) -> dict[str, Input]:
+    """What a request gives for each input, by its name; HttpError 400 for anything but what `specs` say.
 
     Args:
         raw: what stands behind the JSON: the inputs with binary_data_size, one after the other.
     """
     wanted = {spec.name: spec for spec in specs}
-    texts: dict[str, list[str]] = {}
+    found: dict[str, Input] = {}
     for tensor in request.inputs:
         where = f"inputs[{tensor.name[:64]!r}]"
-        if tensor.name not in wanted or tensor.name in texts:
+        if tensor.name not in wanted or tensor.name in found:
             names = ", ".join(wanted)
             raise invalid(f"{where}: this model has the inputs {names}, each once", param="inputs")
-        if tensor.datatype != "BYTES":
-            raise invalid(f"{where} has the datatype {tensor.datatype[:16]}: must be BYTES", param="inputs")
-        count = _count(where, tensor.shape)
-        size = tensor.parameters.get("binary_data_size")
-        if size is None:
-            texts[tensor.name] = _json_texts(where, tensor.data, count)
-            continue
-        if (
-            not isinstance(size, int)
-            or isinstance(size, bool)
-            or not 0 <= size <= len(raw)
-            or tensor.data is not None
-        ):
+        datatype = wanted[tensor.name].datatype
+        if tensor.datatype != datatype:
             raise invalid(
-                f"{where} has a binary_data_size of {size}: {len(raw)} bytes are left, and no data may stand beside",
-                param="inputs",
+                f"{where} has the datatype {tensor.datatype[:16]}: must be {datatype}", param="inputs"
             )
-        texts[tensor.name] = _binary_texts(where, raw[:size], count)
-        raw = raw[size:]
-    if missing := [name for name in wanted if name not in texts]:
+        size = tensor.parameters.get("binary_data_size")
+        part = None
+        if size is not None:
+            if (
+                not isinstance(size, int)
+                or isinstance(size, bool)
+                or not 0 <= size <= len(raw)
+                or tensor.data is not None
+            ):
+                raise invalid(
+                    f"{where} has a binary_data_size of {size}: {len(raw)} bytes are left, and no data may stand "
+                    "beside",
+                    param="inputs",
+                )
+            part, raw = raw[:size], raw[size:]
+        if datatype != "BYTES":
+            found[tensor.name] = _numbers(where, tensor, part)
+            continue
+        count = _count(where, tensor.shape)
+        found[tensor.name] = (
+            _json_texts(where, tensor.data, count) if part is None else _binary_texts(where, part, count)
+        )
+    if missing := [name for name in wanted if name not in found]:
         raise invalid(f"inputs: {missing[0]!r} is missing", param="inputs")
     if len(raw):
         raise invalid(
             f"{len(raw)} bytes behind the last tensor: give each its binary_data_size", param="inputs"
         )
-    return texts
+    return found
+
+
+def _numbers(where: str, tensor: Tensor, raw: memoryview | None) -> NDArray[Any]:
+    """In the shape that is given; whether the model takes that is not looked at here."""
+    dtype = numpy_dtype_of(tensor.datatype)
+    count = 1
+    for size in tensor.shape:
+        if size < 0 or (count := count * size) > _MAX_NUMBERS:
+            raise invalid(
+                f"{where} has the shape {tensor.shape[:8]}: sizes are at least 0, and it must not hold more than "
+                f"{_MAX_NUMBERS} numbers",
+                param="inputs",
+            )
+    if raw is not None:
+        if len(raw) != count * dtype.itemsize:
+            raise invalid(
+                f"{where} has {len(raw)} bytes: its shape {tensor.shape[:8]} of {tensor.datatype} takes "
+                f"{count * dtype.itemsize}",
+                param="inputs",
+            )
+        return (
+            np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(tensor.shape)
+        )
+    try:
+        array = np.asarray(tensor.data)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.size != count or (count and array.dtype.kind not in "buif"):
+        raise invalid(
+            f"{where}.data must be a list of as many numbers as its shape {tensor.shape[:8]} says: {count}",
+            param="inputs",
+        )
+    return array.reshape(tensor.shape)
 
 
 def _count(where: str, shape: list[int]) -> int:
@@ -173,7 +219,7 @@ def write_outputs(
             raw.append(to_bytes(spec, values))
             tensor["parameters"] = {"binary_data_size": len(raw[-1])}
         else:
-            tensor["data"] = values if isinstance(values, list) else values.ravel().tolist()
+            tensor["data"] = _json_data(values)
         described.append(tensor)
     body = _encode({**head, "outputs": described})
     return b"".join([body, *raw]), len(body) if raw else None
@@ -181,7 +227,20 @@ def write_outputs(
 
 def to_bytes(spec: Spec, values: Output) -> bytes:
     """Little-endian numbers, or texts each behind its length in four bytes."""
-    if isinstance(values, list):
-        encoded = [text.encode() for text in values]
+    if isinstance(values, list) or values.dtype == object:
+        texts = values if isinstance(values, list) else values.ravel().tolist()
+        encoded = [text if isinstance(text, bytes) else text.encode() for text in texts]
         return b"".join(part for text in encoded for part in (struct.pack("<I", len(text)), text))
-    return np.ascontiguousarray(values, dtype=np.dtype(_TYPES[spec.datatype]).newbyteorder("<")).tobytes()
+    return np.ascontiguousarray(values, dtype=numpy_dtype_of(spec.datatype).newbyteorder("<")).tobytes()
+
+
+def _json_data(values: Output) -> Any:
+    """Flat, as the protocol has it."""
+    if isinstance(values, list):
+        return values
+    if values.dtype == np.float32:
+        return msgspec.Raw(_core.tensor_json(np.ascontiguousarray(values).ravel()))
+    # JSON has no bytes: what is no UTF-8 has to be asked for as binary data.
+    return [
+        item.decode(errors="replace") if isinstance(item, bytes) else item for item in values.ravel().tolist()
+    ]

@@ -75,6 +75,12 @@ def mask_output(text: str) -> str:
     return text if masker is None else masker.mask(text).text
 
 
+def mask_values(value: Any) -> Any:
+    """What a model answered, with every str in its lists and dicts masked. Pieces of a stream are masked one by one."""
+    masker = current_masker()
+    return value if masker is None else _walk(value, masker, is_text=True)
+
+
 class OutputStream:
     """A text that a model writes piece by piece."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..predict.signature import DATATYPES
 from .openapi import GUARDED
 
 _STRING = {"type": "string"}
@@ -13,8 +14,8 @@ _TENSOR = {
     "required": ["name", "shape", "datatype"],
     "properties": {
         "name": _STRING,
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
-        "datatype": {"enum": ["BYTES"]},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 8},
+        "datatype": {"enum": sorted(set(DATATYPES.values()))},
         "parameters": _PARAMETERS,
         "data": {"type": "array"},
     },

@@ -244,3 +244,38 @@ TASKS: dict[str, dict[str, Any]] = {
         {"one place": {"model": "toy-fill-mask", "input": "The [MASK] turns the wheel.", "top_k": 3}},
     ),
 }
+
+_ANY: dict[str, Any] = {"description": "Any JSON value; of a model of tensors an object with its inputs."}
+PREDICT: dict[str, Any] = _route(
+    "Run a function or a model of tensors",
+    "Of one item (`input`) or several (`inputs`). With `stream`, server-sent events: one for each piece that the "
+    "function yields.",
+    {},
+    {
+        "input": _ANY,
+        "inputs": {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": _ANY},
+        "stream": {"type": "boolean", "default": False},
+    },
+    {"object": "prediction", "output": _ANY},
+    {
+        "one item": {"model": "double", "input": 21},
+        "several": {"model": "double", "inputs": [1, 2, 3]},
+    },
+)
+PREDICT["requestBody"]["content"]["application/json"]["schema"]["oneOf"] = [
+    {"required": ["input"]},
+    {"required": ["inputs"]},
+]
+_content = PREDICT["responses"]["200"]["content"]
+_content["application/json"]["schema"] = {
+    "type": "object",
+    "required": ["object", "model", "usage"],
+    "properties": {
+        "object": {"enum": ["prediction", "list"]},
+        "output": _ANY,
+        "data": _items("prediction", output=_ANY),
+        "model": {"type": "string"},
+        "usage": _properties(items=_INDEX),
+    },
+}
+_content["text/event-stream"] = {"schema": {"type": "string"}}

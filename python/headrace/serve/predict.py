@@ -1,0 +1,127 @@
+"""POST /v1/predict: a model that is a function or runs in another runtime, asked in JSON.
+
+One item (`input`) or several (`inputs`); of a model of tensors an item is an object with its inputs. A function that
+yields may be streamed: server-sent events, one for each piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from .. import _core
+from ..errors import InternalError
+from .answer import Answer
+from .embeddings import find_model
+from .errors import error_response, invalid
+from .masking import mask_values
+from .requests import MAX_INPUTS, Name, decode, read_body
+from .service import DisconnectWatch, Endpoint, Service, request_id
+
+if TYPE_CHECKING:
+    from ..loaded_model import Model
+
+PREDICT_ROUTE = "/v1/predict"
+
+
+class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body: `input` or `inputs`."""
+
+    model: Name
+    input: Any = msgspec.UNSET
+    inputs: Annotated[list[Any], msgspec.Meta(min_length=1, max_length=MAX_INPUTS)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    stream: bool = False
+    user: str | None = None
+
+
+_decoder = msgspec.json.Decoder(PredictRequest)
+
+
+def json_default(value: Any) -> Any:
+    """What JSON makes of numpy's things. InternalError for what it can make nothing of."""
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.float32:
+            return msgspec.Raw(_core.tensor_json(np.ascontiguousarray(value)))
+        return value.tolist()
+    if isinstance(value, np.float32):
+        return msgspec.Raw(_core.tensor_json(np.asarray(value)))
+    if isinstance(value, np.generic):
+        return value.item()
+    error = InternalError(
+        f"the model answered with a value of type {type(value).__name__}, which JSON does not have: it must give None, "
+        "numbers, str, bytes, lists, dicts or numpy arrays"
+    )
+    error.code = "model_error"
+    raise error
+
+
+_encode = msgspec.json.Encoder(enc_hook=json_default).encode
+
+
+def predict_endpoint(service: Service) -> Endpoint:
+    """The endpoint of /v1/predict."""
+
+    @service.endpoint(PREDICT_ROUTE)
+    async def predict(request: Request) -> Response:
+        wanted = decode(_decoder, await read_body(request, service.max_body_bytes))
+        if (wanted.input is msgspec.UNSET) == (wanted.inputs is msgspec.UNSET):
+            raise invalid("give input, one item, or inputs, a list of them", param="input")
+        model = find_model(service, wanted.model)
+        if wanted.stream:
+            return await _streamed(model, wanted)
+        items = [wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs
+        with DisconnectWatch(request):
+            outputs = await model.apredict_many(items, priority="interactive", admission="refuse")
+        outputs = mask_values(outputs)
+        usage = {"items": len(items)}
+        if wanted.inputs is msgspec.UNSET:
+            body = {"object": "prediction", "output": outputs[0], "model": wanted.model, "usage": usage}
+        else:
+            data = [
+                {"object": "prediction", "index": i, "output": output} for i, output in enumerate(outputs)
+            ]
+            body = {"object": "list", "data": data, "model": wanted.model, "usage": usage}
+        return Answer(_encode(body))
+
+    return predict
+
+
+async def _streamed(model: Model, wanted: PredictRequest) -> Response:
+    if wanted.input is msgspec.UNSET:
+        raise invalid("stream: give input, one item", param="inputs")
+    pieces = model.apredict_stream(wanted.input, priority="interactive", admission="refuse")
+    # What is wrong with the request is to have a status of its own, so the answer begins with the first piece.
+    first = await anext(pieces, msgspec.UNSET)
+    return StreamingResponse(
+        _events(wanted.model, first, pieces),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+async def _events(name: str, first: Any, pieces: Any) -> AsyncIterator[bytes]:
+    """Server-sent events, then [DONE]; an error after the first byte is an event with the body that it would have."""
+
+    def event(piece: Any) -> bytes:
+        body = {"object": "prediction.chunk", "output": mask_values(piece), "model": name}
+        return b"data: " + _encode(body) + b"\n\n"
+
+    try:
+        async with aclosing(pieces):
+            if first is not msgspec.UNSET:
+                yield event(first)
+            async for piece in pieces:
+                yield event(piece)
+    except Exception as error:
+        yield b"data: " + bytes(error_response(error, request_id(None)).body) + b"\n\n"
+        return
+    yield b"data: [DONE]\n\n"
