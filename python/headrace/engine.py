@@ -15,6 +15,7 @@ from .deployments import Deployments
 from .errors import InvalidArgumentError
 from .loaded_model import Model, ModelInfo
 from .manifest import read_manifest
+from .predict_methods import MISSING
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -198,13 +199,17 @@ class Engine(Deployments):
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
         return Model(self, info, generator)
 
-    def predict(self, name: str, *item: Any, timeout: float | None = None, **tensors: Any) -> Any:
+    def predict(
+        self, name: str, item: Any = MISSING, /, *, timeout: float | None = None, **tensors: Any
+    ) -> Any:
         """`Model.predict` of the model of that name."""
-        return self.model(name).predict(*item, timeout=timeout, **tensors)
+        return self.model(name).predict(item, timeout=timeout, **tensors)
 
-    async def apredict(self, name: str, *item: Any, timeout: float | None = None, **tensors: Any) -> Any:
+    async def apredict(
+        self, name: str, item: Any = MISSING, /, *, timeout: float | None = None, **tensors: Any
+    ) -> Any:
         """`Model.apredict` of the model of that name."""
-        return await self.model(name).apredict(*item, timeout=timeout, **tensors)
+        return await self.model(name).apredict(item, timeout=timeout, **tensors)
 
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .running import Runner
 
 _SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
-_MISSING: Any = object()
+MISSING: Any = object()
 
 
 class PredictMethods:
@@ -25,7 +25,7 @@ class PredictMethods:
 
     _calls: Calls | None
 
-    def predict(self, item: Any = _MISSING, /, *, timeout: float | None = None, **tensors: Any) -> Any:
+    def predict(self, item: Any = MISSING, /, *, timeout: float | None = None, **tensors: Any) -> Any:
         """The answer of a model that is a function or runs in another runtime.
 
         Args:
@@ -56,7 +56,7 @@ class PredictMethods:
 
     async def apredict(
         self,
-        item: Any = _MISSING,
+        item: Any = MISSING,
         /,
         *,
         timeout: float | None = None,
@@ -198,7 +198,7 @@ class PredictMethods:
     def _work(self, item: Any, tensors: dict[str, Any]) -> tuple[Work, bool]:
         """The request for `predict`, and whether it is for one item."""
         signature = self._callable().signature
-        if item is _MISSING:
+        if item is MISSING:
             if signature is None:
                 raise InvalidArgumentError("predict: give an item; this model names no tensors")
             return self._tensor_work(tensors), False

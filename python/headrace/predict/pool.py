@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _FIRST_BYTES = 1 << 20
 _START_SECONDS = 600.0  # weights may be large
+_STARTS = 5  # in a row, before it is given up for now
 _OTHERS_BLAME = 0.5  # of a death by SIGKILL, which may come from anywhere
 _KNOWN = {
     name: kind for name, kind in vars(errors).items()
@@ -85,7 +86,14 @@ class WorkerTarget(Target):
         self._where = describe(function)
         self._time_limit = function.options.time_limit
         self._process: subprocess.Popen[bytes] | None = None
-        self._start()
+        try:
+            self._start()
+        except WorkerDiedError as death:
+            self.close()
+            raise InvalidArgumentError(f"a worker died while it made its function: {death.reason}") from None
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int | None:
@@ -93,7 +101,7 @@ class WorkerTarget(Target):
 
     def run(self, values: Values, emit: Emit) -> Any:
         if self._process is None or self._process.poll() is not None:
-            self._start()
+            self._restart()
         limit = None if self._time_limit is None else time.monotonic() + self._time_limit
         self._requests.write(values)
         self._send(RUN)
@@ -119,6 +127,21 @@ class WorkerTarget(Target):
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def _restart(self) -> None:
+        """InternalError when it does not work; a worker that is killed meanwhile is no batch's fault."""
+        reason = ""
+        for _ in range(_STARTS):
+            try:
+                self._start()
+                return
+            except WorkerDiedError as death:
+                reason = death.reason
+            except InvalidArgumentError as failed:
+                reason = str(failed).rpartition("\n")[2]
+        error = InternalError(f"the model's worker could not be started again: {reason}")
+        error.code = "worker_died"
+        raise error
 
     def _start(self) -> None:
         """InvalidArgumentError with the worker's words where it cannot make its function."""

@@ -21,8 +21,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..errors import InvalidArgumentError
 from . import wire
 from .function import Function, as_function
+from .signature import WrongAnswerError
 from .target import call
 
 MESSAGE = struct.Struct("<IQ")  # kind, bytes of memory in use
@@ -186,7 +188,11 @@ class _Worker:
             self._send(RAISED, _told(error))
 
     def _send(self, kind: int, value: Any) -> None:
-        self._connection.sendall(MESSAGE.pack(kind, self._answers.write(value)))
+        try:
+            size = self._answers.write(value)
+        except InvalidArgumentError as error:  # no fault of who asked
+            raise WrongAnswerError(str(error)) from None
+        self._connection.sendall(MESSAGE.pack(kind, size))
 
 
 async def _awaited(made: Callable[..., Any], values: Any) -> Any:
