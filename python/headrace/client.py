@@ -11,13 +11,14 @@ import base64
 import json
 import random
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import errors
 from .client_generate import AsyncGenerateCalls, GenerateCalls
+from .client_predict import AsyncPredictCalls, PredictCalls
 from .client_tasks import AsyncTaskCalls, TaskCalls
 from .inputs import as_texts
 from .render import progress_bar
@@ -210,7 +211,7 @@ def _pause(reply: _Reply, attempt: int) -> float:
     return float(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1.0))
 
 
-class Client(TaskCalls, GenerateCalls, _Protocol):
+class Client(TaskCalls, GenerateCalls, PredictCalls, _Protocol):
     """A headrace server as a local object.
 
     with headrace.Client("http://127.0.0.1:8000") as client:
@@ -262,6 +263,16 @@ class Client(TaskCalls, GenerateCalls, _Protocol):
         except self._library.TransportError as error:
             return _Reply(0, {}, b"", error)
 
+    def _lines(self, send: _Send) -> Iterator[str]:
+        """An answer line by line, as it comes; it is not asked for again."""
+        try:
+            with self._http.stream(send.method, send.path, content=send.content) as answer:
+                if answer.status_code != 200:
+                    raise self._error(_Reply(answer.status_code, answer.headers, answer.read()))
+                yield from answer.iter_lines()
+        except self._library.TransportError as error:
+            raise self._error(_Reply(0, {}, b"", error)) from None
+
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
@@ -275,7 +286,7 @@ class Client(TaskCalls, GenerateCalls, _Protocol):
         self.close()
 
 
-class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, _Protocol):
+class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, AsyncPredictCalls, _Protocol):
     """The same, awaited.
 
     async with headrace.AsyncClient("http://127.0.0.1:8000") as client:
@@ -322,6 +333,16 @@ class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, _Protocol):
             return _Reply(answer.status_code, answer.headers, answer.content)
         except self._library.TransportError as error:
             return _Reply(0, {}, b"", error)
+
+    async def _lines(self, send: _Send) -> AsyncIterator[str]:
+        try:
+            async with self._http.stream(send.method, send.path, content=send.content) as answer:
+                if answer.status_code != 200:
+                    raise self._error(_Reply(answer.status_code, answer.headers, await answer.aread()))
+                async for line in answer.aiter_lines():
+                    yield line
+        except self._library.TransportError as error:
+            raise self._error(_Reply(0, {}, b"", error)) from None
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -103,8 +103,7 @@ class GenerateCalls(GenerateSteps):
     if TYPE_CHECKING:
 
         def _run(self, steps: _Steps) -> Any: ...
-
-        _http: Any
+        def _lines(self, send: _Send) -> Iterator[str]: ...
 
     def generate(self, prompt: Prompt, *, model: str, **settings: Unpack[GenerateArguments]) -> Generation:
         """The text that `model` writes after a text, token ids or messages."""
@@ -112,19 +111,10 @@ class GenerateCalls(GenerateSteps):
 
     def stream(self, prompt: Prompt, *, model: str, **settings: Unpack[GenerateArguments]) -> Iterator[Piece]:
         """The same, piece by piece as it is written. Leaving the loop ends the work."""
-        from .client import _Reply
-
-        request = self._generation_request(prompt, model, settings, True)
-        try:
-            with self._http.stream(request.method, request.path, content=request.content) as answer:
-                if answer.status_code != 200:
-                    raise self._error(_Reply(answer.status_code, answer.headers, answer.read()))
-                for line in answer.iter_lines():
-                    piece = self._piece(line)
-                    if piece is not None:
-                        yield piece
-        except self._library.TransportError as error:
-            raise self._error(_Reply(0, {}, b"", error)) from None
+        for line in self._lines(self._generation_request(prompt, model, settings, True)):
+            piece = self._piece(line)
+            if piece is not None:
+                yield piece
 
 
 class AsyncGenerateCalls(GenerateSteps):
@@ -133,8 +123,7 @@ class AsyncGenerateCalls(GenerateSteps):
     if TYPE_CHECKING:
 
         async def _run(self, steps: _Steps) -> Any: ...
-
-        _http: Any
+        def _lines(self, send: _Send) -> AsyncIterator[str]: ...
 
     async def generate(
         self, prompt: Prompt, *, model: str, **settings: Unpack[GenerateArguments]
@@ -146,16 +135,7 @@ class AsyncGenerateCalls(GenerateSteps):
         self, prompt: Prompt, *, model: str, **settings: Unpack[GenerateArguments]
     ) -> AsyncIterator[Piece]:
         """As Client.stream."""
-        from .client import _Reply
-
-        request = self._generation_request(prompt, model, settings, True)
-        try:
-            async with self._http.stream(request.method, request.path, content=request.content) as answer:
-                if answer.status_code != 200:
-                    raise self._error(_Reply(answer.status_code, answer.headers, await answer.aread()))
-                async for line in answer.aiter_lines():
-                    piece = self._piece(line)
-                    if piece is not None:
-                        yield piece
-        except self._library.TransportError as error:
-            raise self._error(_Reply(0, {}, b"", error)) from None
+        async for line in self._lines(self._generation_request(prompt, model, settings, True)):
+            piece = self._piece(line)
+            if piece is not None:
+                yield piece

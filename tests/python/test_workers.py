@@ -67,9 +67,7 @@ def test_values_go_and_come_as_they_are(engine: headrace.Engine) -> None:
         found = model.predict([array, {"deep": array}])
         np.testing.assert_array_equal(found[0], array)
         np.testing.assert_array_equal(found[1]["deep"], array)
-    big = np.random.default_rng(0).standard_normal(
-        (5, 1000, 1000)
-    )  # more than there is room for at first
+    big = np.random.default_rng(0).standard_normal((5, 1000, 1000))  # more than there is room for at first
     np.testing.assert_array_equal(model.predict(big), big)
     with pytest.raises(InvalidArgumentError, match="cannot go to a worker"):
         model.predict(object())

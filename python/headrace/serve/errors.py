@@ -47,6 +47,8 @@ _CODES = {
     501: "unsupported",
     504: "deadline_exceeded",
 }
+# Failures of a model that is somebody's own code, told without its words (predict/runner.py).
+MODEL_ERRORS = frozenset({"model_error", "worker_died", "poisoned_request"})
 _encode = msgspec.json.Encoder().encode
 _MAX_MESSAGE = 1000  # a message may quote the request, which may be megabytes
 # The core's messages begin with the argument that is wrong: "input[3] has ...", "dimensions=0: ...".
@@ -102,6 +104,8 @@ def explain(error: BaseException, request_id: str) -> Explained:
         return Explained(error.status, _shown(error), error.code, error.param, headers)
     kind = type(error)
     status = STATUS.get(kind) or next((STATUS[base] for base in kind.__mro__ if base in STATUS), 500)
+    if status == 500 and getattr(error, "code", None) in MODEL_ERRORS:
+        return Explained(500, _shown(error), getattr(error, "code", None))  # logged where the model ran
     if status == 500:
         logger.error("request %s failed", request_id, exc_info=error)
         return Explained(500, f"internal error; the server's log has it under request {request_id}")

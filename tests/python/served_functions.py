@@ -1,0 +1,51 @@
+"""Functions for `headrace serve tests/python/served_functions.py:NAME`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import headrace
+
+
+@headrace.model(max_batch=16)
+def double(batch: list[Any]) -> list[Any]:
+    return [2 * item for item in batch]
+
+
+@headrace.model
+def spell(batch: list[str]) -> Iterator[list[str | None]]:
+    for i in range(max(map(len, batch))):
+        yield [word[i] if i < len(word) else None for word in batch]
+
+
+@headrace.model
+def endless(batch: list[Any]) -> Iterator[list[int]]:
+    for i in range(100_000):
+        time.sleep(0.001)
+        yield [i] * len(batch)
+
+
+@headrace.model(
+    inputs={"x": "float32[4]", "id": headrace.TensorSpec("id", "int64", low=0, high=99)},
+    outputs={"y": "float32[2]", "id": "int64", "name": "str"},
+)
+class Dense:
+    def __init__(self) -> None:
+        self.weights = np.arange(8, dtype=np.float32).reshape(4, 2) / 7
+
+    def __call__(self, x: Any, id: Any) -> dict[str, Any]:
+        return {"y": x @ self.weights, "id": id + 1, "name": [f"n{each}" for each in id]}
+
+
+@headrace.model
+def secretive(batch: list[str]) -> list[str]:
+    return [f"call +49 30 1234567 or {text}" for text in batch]
+
+
+@headrace.model
+def failing(batch: list[Any]) -> list[Any]:
+    raise KeyError(batch[0])
