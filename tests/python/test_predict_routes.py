@@ -236,9 +236,9 @@ def test_a_folder_with_code_needs_trust(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     canary = tmp_path / "ran"
-    (folder / "model.py").write_text(
-        f"open({str(canary)!r}, 'w')\ndef answer(batch):\n    return [len(x) for x in batch]\n"
-    )
+    code = f"import pathlib\npathlib.Path({str(canary)!r}).touch()\n"
+    code += "def answer(batch):\n    return [len(x) for x in batch]\n"
+    (folder / "model.py").write_text(code)
     manifest = folder / "headrace.toml"
     manifest.write_text('runtime = "python"\nfunction = "model.py:answer"\n[batch]\nmax_batch = 4\n')
     with headrace.Engine(threads=1) as engine:
