@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
 import threading
 import time
 import weakref
-from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import repository
 from .errors import InvalidArgumentError, ModelNotFoundError
+from .manifest import read_manifest
+from .residency import ROOM_SECONDS, Residency, Source
 
 if TYPE_CHECKING:
-    from . import _core
     from .model import Model
 
 
@@ -28,49 +29,57 @@ class Candidate:
 
     model: Model
     share: float
+    source: Source
 
 
-class Deployments:
+class Deployments(Residency):
     """What an Engine does with models of one name."""
 
-    _core: _core.Engine
-    _models: dict[str, Model]
-
-    def __init__(self) -> None:
+    def __init__(self, memory_budget: int | None = None) -> None:
+        Residency.__init__(self, memory_budget)
         self._candidates: dict[str, Candidate] = {}
         self._aliases: dict[str, str] = {}
-        self._replacements = 0
-
-    @abstractmethod
-    def _load(
-        self,
-        name: str,
-        core_name: str,
-        path: str | os.PathLike[str],
-        task: str | None,
-        precision: str,
-        device: str,
-    ) -> Model: ...
 
     def model(self, name: str) -> Model:
         """The model of that name or alias; now and then the candidate beside it, where there is one.
 
-        Raises ModelNotFoundError, which lists the names there are.
+        One that is not in memory is loaded first, which takes its time: on an event loop, await `amodel`.
+
+        Raises ModelNotFoundError, which lists the names there are; what `add` raises where it has to be loaded, and
+        OverloadedError (code "memory_busy") where models in use leave no room for it.
         """
-        found = self._of(self.resolve(name))
+        found = self.loaded(name)
+        return self._chosen(self._fetch(self.resolve(name)).result()) if found is None else found
+
+    async def amodel(self, name: str) -> Model:
+        """`model` for asyncio; whoever stops waiting leaves the load to the others."""
+        found = self.loaded(name)
+        if found is not None:
+            return found
+        flight = self._fetch(self.resolve(name))
+        loop, landed = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(landed.set)
+
+        flight.add_done_callback(lambda _: tell())
+        await landed.wait()
+        return self._chosen(flight.result())
+
+    def loaded(self, name: str) -> Model | None:
+        """`model`, if it is in memory; None where it is served and has to be loaded first."""
+        found = self._found(self.resolve(name))
+        return None if found is None else self._chosen(found)
+
+    def _chosen(self, found: Model) -> Model:
         candidate = self._candidates.get(found.name)
         if candidate is not None and random.random() < candidate.share:
             return candidate.model
         return found
 
-    def _of(self, name: str) -> Model:
-        found = self._models.get(name)
-        if found is None:
-            known = ", ".join(self._models) or "none"
-            error = ModelNotFoundError(f"no model is named {name!r}; there is: {known}")
-            error.code = "model_not_found"
-            raise error
-        return found
+    def _is_kept(self, name: str) -> bool:
+        return name in self._candidates
 
     def replace(
         self,
@@ -91,25 +100,32 @@ class Deployments:
         ...     engine.model("minilm") is new, old.embed("still there").shape
         (True, (1, 384))
         """
-        new = self._load_beside(name, path, task, precision, device)
-        self._put_in_place(name, new)
+        source = Source(path, task, precision, device)
+        new = self._load_beside(name, source)
+        self._put_in_place(name, new, source)
         return new
 
-    def _load_beside(
-        self, name: str, path: str | os.PathLike[str], task: str | None, precision: str, device: str
-    ) -> Model:
+    def _load_beside(self, name: str, source: Source) -> Model:
         """A model of a name that is served already."""
-        self._of(name)
-        self._replacements += 1
-        new = self._load(name, f"{name[:100]}.{self._replacements}", path, task, precision, device)
-        if name not in self._models:
+        self._check_served(name)
+        if name not in self._known:
+            raise InvalidArgumentError(f"{name!r} is an adapter: remove it, and add the other one")
+        aliases = self._checked_aliases(name, source)
+        new = self._load(name, self._new_core_name(name), source)
+        if name not in self._known:
             self._retire(new)
-            self._of(name)  # removed meanwhile
+            raise self._unknown(name)  # removed meanwhile
+        self._aliases |= dict.fromkeys(aliases, name)
         return new
 
-    def _put_in_place(self, name: str, new: Model) -> None:
-        old, self._models[name] = self._models[name], new
-        self._retire(old)
+    def _put_in_place(self, name: str, new: Model, source: Source) -> None:
+        with self._lock:
+            known = self._known[name]
+            known.source = source
+            old = self._models.get(name)
+            self._place(known, new)
+        if old is not None:
+            self._retire(old)
         self.drop_candidate(name)
 
     def try_candidate(
@@ -138,9 +154,10 @@ class Deployments:
             raise InvalidArgumentError(
                 f"share={share}: must be above 0 and below 1; replace() gives all of it"
             )
-        new = self._load_beside(name, path, task, precision, device)
+        source = Source(path, task, precision, device)
+        new = self._load_beside(name, source)
         self.drop_candidate(name)
-        self._candidates[name] = Candidate(new, share)
+        self._candidates[name] = Candidate(new, share, source)
         return new
 
     def candidate(self, name: str) -> Candidate | None:
@@ -152,8 +169,8 @@ class Deployments:
         candidate = self._candidates.pop(name, None)
         if candidate is None:
             raise ModelNotFoundError(f"there is no candidate beside {name!r}")
-        self._of(name)
-        self._put_in_place(name, candidate.model)
+        self._check_served(name)
+        self._put_in_place(name, candidate.model, candidate.source)
         return candidate.model
 
     def drop_candidate(self, name: str) -> None:
@@ -167,7 +184,7 @@ class Deployments:
 
         InvalidArgumentError where a model has that very name, ModelNotFoundError where there is no model `name`.
         """
-        self._of(name)
+        self._check_served(name)
         self._check_alias(alias, name)
         self._aliases[alias] = name
 
@@ -190,26 +207,37 @@ class Deployments:
             InvalidArgumentError: `name` is taken, or `model` writes no text or has other layers.
             CorruptFileError, UnsupportedError: the files are damaged, or ask for what is not supported.
         """
-        base = self._of(self.resolve(model))
+        name_of_base = self.resolve(model)
+        base = self._found(name_of_base) or self._fetch(name_of_base).result()
         base._check_task("generate")
         if base._base is not None:
             raise InvalidArgumentError(f"model={model!r} is an adapter itself: name the model that it adapts")
         self._check_new(name)
-        self._replacements += 1
-        core_name = f"{name}#{self._replacements}"
-        base._language().add_adapter(core_name, os.fspath(path))
+        core_name = f"{self._new_core_name(name)}#"
+        weights = Path(path) / "adapter_model.safetensors"
+        size = weights.stat().st_size if weights.is_file() else 0
+        self._budget.take(core_name, size, name, lambda: self._make_room(name_of_base), ROOM_SECONDS)
+        try:
+            base._language().add_adapter(core_name, os.fspath(path))
+        except BaseException:
+            self._budget.give_back(core_name)
+            raise
         info = replace(base.info, name=name, path=os.fspath(path), created=int(time.time()), base=base.name)
         adapter = self._models[name] = type(base)(base._engine, info, base._generator, core_name, base)
         return adapter
 
     def retire(self, name: str) -> None:
         """Stops serving `name`; what is under way is finished, and then its memory given back."""
-        self._retire(self._of(name))
+        found = self._found(name)
+        if found is not None:
+            self._retire(found)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
         """That there was a model of that name."""
-        self._models.pop(name, None)
+        with self._lock:
+            self._known.pop(name, None)
+            self._models.pop(name, None)
         self.drop_candidate(name)
         for adapter in [adapter for adapter in list(self._models.values()) if adapter.info.base == name]:
             self._retire(adapter)
@@ -217,37 +245,50 @@ class Deployments:
         for alias in [alias for alias, model in self._aliases.items() if model == name]:
             del self._aliases[alias]
 
-    def _retire(self, model: Model) -> None:
+    def _retire(self, model: Model) -> weakref.finalize[..., Model]:
         """Frees a model once nobody holds it: whoever is in the middle of a request does."""
-        free: Callable[[], None]
-        if model._base is not None:
-            free = partial(model._language().remove_adapter, model._core_name)
-        elif model._generator is not None:
-            free = model._generator.close
-        else:
-            free = self._remover(model._core_name)
+        free = self._freer(model)
         # In a thread, since it waits for the batch that runs, and the last holder may be an event loop.
         finalizer = weakref.finalize(model, lambda: threading.Thread(target=free, daemon=True).start())
         finalizer.atexit = False
+        return finalizer
 
-    def _remover(self, core_name: str) -> Callable[[], None]:
-        core = self._core
+    def _freer(self, model: Model) -> Callable[[], None]:
+        """What frees it, and does not keep it."""
+        core, budget, name = self._core, self._budget, model._core_name
+        is_adapter = model._base is not None
+        generators = [model._generator]
 
-        def remove() -> None:
-            with contextlib.suppress(ModelNotFoundError):  # the engine was closed meanwhile
-                core.remove(core_name)
+        def free() -> None:
+            generator = generators.pop()  # the memory of a language model goes with the last who has it
+            if generator is None:
+                with contextlib.suppress(ModelNotFoundError):  # the engine was closed meanwhile
+                    core.remove(name)
+            elif is_adapter:
+                generator.remove_adapter(name)
+            else:
+                generator.close()
+            del generator
+            budget.give_back(name)
 
-        return remove
+        return free
+
+    def _checked_aliases(self, name: str, source: Source) -> Iterable[str]:
+        """Those that the model's manifest gives it. InvalidArgumentError where one cannot be had."""
+        aliases = read_manifest(Path(repository.resolve(source.path))).aliases
+        for alias in aliases:
+            self._check_alias(alias, name)
+        return aliases
 
     def _check_alias(self, alias: str, name: str) -> None:
-        if alias in self._models or alias == name or not repository.MODEL_NAME.fullmatch(alias):
+        if alias in self._names() or alias == name or not repository.MODEL_NAME.fullmatch(alias):
             raise InvalidArgumentError(
                 f"alias={alias!r}: must be no model's name, and at most 128 of letters, digits and '._-'"
             )
 
     def _check_new(self, name: str) -> None:
         """InvalidArgumentError for what cannot be the name of another model."""
-        if name in self._models or not repository.MODEL_NAME.fullmatch(name):
+        if name in self._names() or not repository.MODEL_NAME.fullmatch(name):
             raise InvalidArgumentError(
                 f"model name {name!r}: must not be taken, and be at most 128 of letters, digits and '._-'"
             )

@@ -14,7 +14,9 @@ from . import _core, golden, inputs, render, repository
 from .deployments import Deployments
 from .errors import InvalidArgumentError
 from .manifest import read_manifest
+from .memory import estimate_bytes
 from .model import Model, ModelInfo
+from .residency import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,6 +56,9 @@ class Engine(Deployments):
         queue_budget: seconds; work that would have to wait longer is refused with OverloadedError.
         max_batch_tokens: tokens that run together at most; more gains little and makes the next request wait longer.
         language: how language models run: the longest text, memory, texts at a time.
+        memory_budget: bytes that the weights and caches of all models may take. Those used longest ago are unloaded
+            when another needs the room, and loaded again when they are asked for; never one in use, nor one whose
+            headrace.toml has `pinned = true`. None: every model stays.
 
     >>> import headrace
     >>> with headrace.Engine() as engine:
@@ -69,6 +74,7 @@ class Engine(Deployments):
         queue_budget: float = 0.5,
         max_batch_tokens: int | None = None,
         language: LanguageOptions | None = None,
+        memory_budget: int | None = None,
     ) -> None:
         options: dict[str, int] = {} if max_batch_tokens is None else {"max_batch_tokens": max_batch_tokens}
         if threads is not None and threads < 1:
@@ -77,8 +83,9 @@ class Engine(Deployments):
             raise InvalidArgumentError(f"queue_budget={queue_budget}: must be between 0.001 and 3600 seconds")
         self._core = _core.Engine(threads=threads or 0, queue_budget_us=int(queue_budget * 1e6), **options)
         self._models: dict[str, Model] = {}
-        Deployments.__init__(self)
+        Deployments.__init__(self, memory_budget)
         self._owned_by_model = False
+        self._sizes: dict[tuple[str, str], int] = {}
         self.language = language or LanguageOptions()
         self.queue_budget = queue_budget
 
@@ -109,42 +116,98 @@ class Engine(Deployments):
                 or the files have no head for the task.
         """
         self._check_new(name)
-        model = self._models[name] = self._load(name, name, path, task, precision, device)
+        source = Source(path, task, precision, device)
+        aliases = self._checked_aliases(name, source)
+        begin = time.perf_counter()
+        model = self._load(name, self._first_core_name(name), source)
+        seconds = time.perf_counter() - begin
+        known = self._know(name, source, model, read_manifest(Path(model.info.path)).pinned)
+        known.load_seconds = seconds
+        self._aliases |= dict.fromkeys(aliases, name)
         return model
 
-    def _load(
+    def register(
         self,
         name: str,
-        core_name: str,
         path: str | os.PathLike[str],
-        task: str | None,
-        precision: str,
-        device: str,
-    ) -> Model:
+        *,
+        task: str | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        """Serves the model as `add` does, but loads it only when it is asked for: by `model`, `amodel` or a request.
+
+        Raises what `add` raises about names, aliases and headrace.toml, and ModelNotFoundError where there is no such
+        directory; what is wrong with the files is found when they are loaded.
+
+        >>> import headrace
+        >>> with headrace.Engine(memory_budget=200_000_000) as engine:
+        ...     engine.register("minilm", "demo:minilm")
+        ...     print(engine.memory_used, engine.model("minilm").embed("hello").shape)
+        0 (1, 384)
+        """
+        self._check_new(name)
         inputs.check_precision(precision, device)
-        directory = repository.resolve(path)
+        source = Source(path, task, precision, device)
+        aliases = self._checked_aliases(name, source)
+        self._know(name, source, None, read_manifest(repository.resolve(path)).pinned)
+        self._aliases |= dict.fromkeys(aliases, name)
+
+    def _load(self, name: str, core_name: str, source: Source) -> Model:
+        inputs.check_precision(source.precision, source.device)
+        directory = repository.resolve(source.path)
         manifest = read_manifest(directory)
-        task = task or manifest.task
+        task, precision = source.task or manifest.task, source.precision
         if precision == "auto" and manifest.precision is not None:
             precision = manifest.precision
-            inputs.check_precision(precision, device)
-        model = self._read(name, core_name, directory, task, precision)
+            inputs.check_precision(precision, source.device)
+        # Nothing here may hold the files once the core has them: it gives their memory back when it has packed them.
+        held = [repository.memory_files(directory)]
+        generates = repository.generates_text(directory, held[0])
+        size = self._expected_bytes(directory, held[0], precision, generates)
+
+        def read() -> Model:
+            if generates:
+                return self._load_language_model(name, core_name, directory, task, precision, held.pop())
+            return self._read(name, core_name, directory, task, precision, held.pop())
+
+        model = self._take_memory(name, core_name, size, read)
+        self._sizes[os.fspath(directory), precision] = model.info.bytes
         try:
             if manifest.gate is not None:
                 golden.check(model, manifest.gate)
-            for alias in manifest.aliases:
-                self._check_alias(alias, name)
         except BaseException:
             self._retire(model)
+            del model
             raise
-        self._aliases |= dict.fromkeys(manifest.aliases, name)
         return model
 
-    def _read(self, name: str, core_name: str, directory: Path, task: str | None, precision: str) -> Model:
-        # Nothing here may hold the files once the core has them: it gives their memory back when it has packed them.
-        files = repository.memory_files(directory)
-        if repository.generates_text(directory, files):
-            return self._load_language_model(name, directory, task, precision, files)
+    def _expected_bytes(
+        self, directory: Path, files: dict[str, _core.MemoryFile] | None, precision: str, generates: bool
+    ) -> int:
+        """What it took the last time, else what its files promise; 0 where nothing asks."""
+        if self.memory_budget is None:
+            return 0
+        known = self._sizes.get((os.fspath(directory), precision))
+        if known is not None:
+            return known
+        return estimate_bytes(
+            directory, files, precision, generates=generates, cache_tokens=self.language.cache_tokens
+        )
+
+    def _first_core_name(self, name: str) -> str:
+        """The model's own name, unless one that is on its way out still has it."""
+        return name if name not in self._core.names() else self._new_core_name(name)
+
+    def _read(
+        self,
+        name: str,
+        core_name: str,
+        directory: Path,
+        task: str | None,
+        precision: str,
+        files: dict[str, _core.MemoryFile] | None,
+    ) -> Model:
         self._core.add(
             core_name, os.fspath(directory), task=inputs.task_name(task), precision=precision, files=files
         )
@@ -156,6 +219,7 @@ class Engine(Deployments):
     def _load_language_model(
         self,
         name: str,
+        core_name: str,
         path: Path,
         task: str | None,
         precision: str,
@@ -175,26 +239,38 @@ class Engine(Deployments):
             files=files,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
-        return Model(self, info, generator)
+        return Model(self, info, generator, core_name)
 
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""
-        model = self._models.get(name)
+        model = self._found(name)
         self._forget(name)
-        if model is not None and model._base is not None:
+        if model is None:
+            return  # nothing of it is in memory
+        if model._base is not None:
             self._retire(model)
-        elif model is not None and model._generator is not None:
+        elif model._generator is not None:
             model._generator.close()
+            self._retire(model)
         else:
-            self._core.remove(name if model is None else model._core_name)
+            self._core.remove(model._core_name)
+            self._budget.give_back(model._core_name)
 
     def models(self) -> list[ModelInfo]:
-        """What is served, in the order it was added."""
-        return [model.info for model in list(self._models.values())]  # a thread may add one meanwhile
+        """What is served, in the order it was added; of one that was never in memory nothing is known yet, and
+        `residences` lists it."""
+        found = []
+        with self._lock:
+            for name in self._names():
+                model = self._models.get(name)
+                info = self._known[name].info if model is None else model.info
+                if info is not None:
+                    found.append(info)
+        return found
 
     def stats(self) -> dict[str, Any]:
         """Counters and histograms since each model was added: `{"models": {name: {...}}, "language_models": {...}}`."""
-        models = list(self._models.items())
+        models = list(self._models.items())  # a thread may add one meanwhile
         # One on trial is counted apart: it is there to be compared.
         models += [
             (f"{name}@{one.model.info.version}", one.model) for name, one in list(self._candidates.items())
@@ -214,6 +290,7 @@ class Engine(Deployments):
 
     def close(self, drain: bool = True) -> None:
         """Refuses new work, finishes what is queued (or, without drain, fails it) and ends the threads."""
+        self._is_closed = True
         candidates = [candidate.model for candidate in self._candidates.values()]
         for model in [*self._models.values(), *candidates]:
             if model._generator is not None:
@@ -236,7 +313,7 @@ class Engine(Deployments):
         self.close(drain=False)
 
     def __repr__(self) -> str:
-        return f"Engine(threads={self.threads}, models=[{', '.join(self._models)}])"
+        return f"Engine(threads={self.threads}, models=[{', '.join(self._names())}])"
 
     def _repr_html_(self) -> str:
         return render.engine_html(self.threads, self.models())

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Error, InvalidArgumentError, ModelNotFoundError
-from .repository import MODEL_NAME, default_name, models_in
+from .manifest import read_manifest
+from .repository import MODEL_NAME, default_name, models_in, resolve
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -93,7 +94,8 @@ def parse_adapter(argument: str, models: Mapping[str, object]) -> WantedAdapter:
 
 
 class ModelLoader(threading.Thread):
-    """Adds models to the engine, one after another, while its starter imports a web framework.
+    """Adds models to the engine, one after another, while its starter imports a web framework. Where the engine has a
+    memory budget, those of a folder of models wait to be asked for, unless they are pinned.
 
     `waiting` holds the names not there yet, `failed` those that could not be loaded and were not required; `on_failure`
     hears of each of these at once. `sources` says where each model is, `folders` what may come to hold more of them.
@@ -146,9 +148,16 @@ class ModelLoader(threading.Thread):
 
     def _load(self, name: str, model: Wanted) -> None:
         try:
-            self._engine.add(name, model.path, precision=self.precision)
+            if self._engine.memory_budget is not None and not model.required and not _is_pinned(model.path):
+                self._engine.register(name, model.path, precision=self.precision)
+            else:
+                self._engine.add(name, model.path, precision=self.precision)
         except (Error, OSError, MemoryError) as error:
             if model.required:
                 raise
             self.failed.add(name)
             self._on_failure(name, error)
+
+
+def _is_pinned(path: str) -> bool:
+    return read_manifest(resolve(path)).pinned

@@ -3,6 +3,7 @@
 task = "embed"              # the model's encoder without its head
 precision = "int8"          # unless the command line says otherwise
 aliases = ["prod"]          # other names that it answers to
+pinned = true               # stays in memory, whatever the engine's memory budget
 
 [gate]                      # what a version must show before it gets any request
 golden = "golden.json"      # made by `headrace golden`
@@ -39,6 +40,7 @@ class Manifest:
     precision: str | None = None
     aliases: tuple[str, ...] = field(default=())
     gate: Gate | None = None
+    pinned: bool = False
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -56,7 +58,9 @@ def read_manifest(directory: Path) -> Manifest:
         given = read_toml(path)
     except InvalidArgumentError as error:
         raise CorruptFileError(str(error)) from None
-    values = _checked(path, given, {"task": str, "precision": str, "aliases": list, "gate": dict})
+    values = _checked(
+        path, given, {"task": str, "precision": str, "aliases": list, "gate": dict, "pinned": bool}
+    )
     aliases = values.pop("aliases", [])
     if not all(isinstance(alias, str) for alias in aliases):
         raise CorruptFileError(f"{path}: aliases must be a list of names")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ModelInfo:
     """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens. `base` is
-    what an adapter adapts.
+    what an adapter adapts, `cache_bytes` what the cache of keys and values of a language model takes.
 
     `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers. Of
     models that embed: `prompts` what may stand before a text, by name, and `default_prompt` the name of the one that
@@ -52,6 +52,12 @@ class ModelInfo:
     similarity: str = ""
     normalized: bool = False
     base: str | None = None
+    cache_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes: weights, and of one that writes text the cache of keys and values."""
+        return self.weight_bytes + self.cache_bytes
 
     @property
     def version(self) -> str:

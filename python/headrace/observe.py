@@ -76,6 +76,15 @@ _GENERATION_GAUGES = {
 }
 
 
+# Of residence in memory: headrace_model_<name>.
+_RESIDENCE_COUNTERS = {
+    "loads": "Times the model was loaded",
+    "unloads": "Times it was taken out of memory to make room",
+    "load_seconds": "Seconds spent in loading it",
+}
+_RESIDENCE_GAUGES = {"bytes": "Bytes it takes in memory, 0 while it is not there"}
+
+
 class EngineCollector:
     """Reads `engine.stats()` when Prometheus asks; costs nothing in between."""
 
@@ -83,7 +92,14 @@ class EngineCollector:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
-        from prometheus_client.metrics_core import HistogramMetricFamily
+        from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily
+
+        residences = {each.name: vars(each) for each in self._engine.residences()}
+        yield from _numbers("headrace_model_", residences, _RESIDENCE_COUNTERS, _RESIDENCE_GAUGES)
+        used, budget = self._engine.memory_used, self._engine.memory_budget
+        yield GaugeMetricFamily("headrace_memory_bytes", "Bytes that models take", used)
+        if budget is not None:
+            yield GaugeMetricFamily("headrace_memory_budget_bytes", "Bytes that models may take", budget)
 
         stats = self._engine.stats()
         models: dict[str, dict[str, Any]] = stats["models"]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import inputs
+from . import fleet_options, inputs
 from .errors import InvalidArgumentError
 from .loading import ModelLoader, parse_models
 from .repository import models_in
@@ -99,6 +99,7 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     inputs.add_speculation(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
                        help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
+    fleet_options.add(serve)
     serve.add_argument(
         "--max-body-mb", type=float, default=10, help="largest request, in MB (default %(default)s)"
     )
@@ -207,11 +208,16 @@ def _serve(given: argparse.Namespace) -> int:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
             if importlib.util.find_spec(package) is None:
                 raise InvalidArgumentError("--grpc-port needs gRPC: run: pip install 'headrace[grpc]'")
-    from .engine import Engine, LanguageOptions
+    from .engine import Engine, LanguageOptions, isa
 
     access = _access(options, is_loopback)
-    language = LanguageOptions(speculation=options.speculation)
-    engine = Engine(threads=options.threads, queue_budget=options.queue_budget, language=language)
+    language = LanguageOptions(speculation=options.speculation, cache_tokens=options.cache_tokens)
+    engine = Engine(
+        threads=options.threads,
+        queue_budget=options.queue_budget,
+        language=language,
+        memory_budget=options.memory_budget,
+    )
     loader = ModelLoader(
         engine,
         models,
@@ -225,30 +231,31 @@ def _serve(given: argparse.Namespace) -> int:
 
     def on_ready(url: str, app: FastAPI) -> None:
         seconds = time.perf_counter() - start
-        infos = engine.models()
-        isa = infos[0].isa
+        infos, served = engine.models(), [each.name for each in engine.residences()]
+        served += [info.name for info in infos if info.name not in served]  # adapters
         grpc_port = app.state.headrace.grpc_port
         if options.json:
             line = {
                 "url": url,
-                "models": [info.name for info in infos],
+                "models": served,
                 "failed": sorted(loader.failed),
-                "isa": isa,
+                "isa": isa(),
                 "seconds": round(seconds, 3),
             }
             if grpc_port is not None:
                 line["grpc_port"] = grpc_port
             print(json.dumps(line), flush=True)
             return
-        names = ", ".join(info.name for info in infos)
+        names = ", ".join(served)
         if loader.failed:
             names += f" (without {', '.join(sorted(loader.failed))})"
-        route, fields = _EXAMPLES[infos[0].task]
-        body = {"model": infos[0].name, **fields}
+        name, task = (infos[0].name, infos[0].task) if infos else (served[0], "embed")
+        route, fields = _EXAMPLES[task]
+        body = {"model": name, **fields}
         key = ' -H "authorization: Bearer $KEY"' if access.asks else ""
         also = "" if grpc_port is None else f"; gRPC on port {grpc_port}"
         print(
-            f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs{also})\n"
+            f"headrace serves {names} at {url} ({isa()}, ready after {seconds:.2f} s; docs at {url}/docs{also})\n"
             f"try: curl {url}{route} -H 'content-type: application/json'{key} -d '{json.dumps(body)}'",
             flush=True,
         )

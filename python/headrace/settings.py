@@ -68,6 +68,8 @@ def _converted(action: argparse.Action, value: Any, name: str) -> Any:
         raise wrong("a text or a number")
     try:
         found = action.type(str(value)) if callable(action.type) else str(value)
+    except argparse.ArgumentTypeError as error:
+        raise InvalidArgumentError(f"{name}: {error}") from None
     except ValueError:
         raise wrong(f"a {getattr(action.type, '__name__', 'value')}") from None
     if action.choices is not None and found not in action.choices:

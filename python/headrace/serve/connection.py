@@ -146,7 +146,7 @@ class Connection(HttpToolsProtocol):
         token = current_usage.set(request.admitted)
         try:
             call = EmbeddingsCall(self._service, data[body:end])
-            if call.writes_inline:
+            if call.is_loaded and call.writes_inline:
                 ticket = call.submit(self._completions.queue)
             error: BaseException | None = ticket.error if ticket is not None else None
         except Exception as raised:

@@ -48,6 +48,7 @@ STATUS = {
     501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _STREAMED_AT_A_TIME = 32  # requests of one stream under way
 
@@ -72,35 +73,35 @@ class Servicer:
         return _made("ServerReadyResponse", ready=True)
 
     async def ModelReady(self, request: Any, context: Context) -> Message:
-        models.found(self.service, request.name, request.version)
+        models.check_served(self.service, request.name, request.version)
         return _made("ModelReadyResponse", ready=True)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Message:
         return _parsed("ServerMetadataResponse", models.server_metadata())
 
     async def ModelMetadata(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.name, request.version)
-        return _parsed("ModelMetadataResponse", models.metadata(model))
+        info = await models.described(self.service, request.name, request.version)
+        return _parsed("ModelMetadataResponse", models.metadata(info))
 
     async def ModelConfig(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.name, request.version)
+        info = await models.described(self.service, request.name, request.version)
         config = {
-            **models.config(model),
-            "model_transaction_policy": {"decoupled": model.info.task == "generate"},
+            **models.config(info),
+            "model_transaction_policy": {"decoupled": info.task == "generate"},
         }
         return _parsed("ModelConfigResponse", {"config": config})
 
     async def ModelStatistics(self, request: Any, context: Context) -> Message:
         infos = self.service.models()
         if request.name:
-            infos = [models.found(self.service, request.name, request.version).info]
+            infos = [await models.described(self.service, request.name, request.version)]
         return _parsed("ModelStatisticsResponse", models.statistics(self.service, infos))
 
     async def RepositoryIndex(self, request: Any, context: Context) -> Message:
         return _parsed("RepositoryIndexResponse", {"models": models.index(self.service, request.ready)})
 
     async def ModelInfer(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.model_name, request.model_version)
+        model = await models.found(self.service, request.model_name, request.model_version)
         wanted, raw = read_request(request)
         outputs = await models.infer(model, wanted, raw, context.time_remaining())
         return write_response(model.name, model.info.version, wanted, outputs)
@@ -115,7 +116,7 @@ class Servicer:
 
     async def stream(self, request: Any, context: Context) -> AsyncIterator[Message]:
         """The answers to one request of ModelStreamInfer: of a language model a piece of text each."""
-        model = models.found(self.service, request.model_name, request.model_version)
+        model = await models.found(self.service, request.model_name, request.model_version)
         if model.info.task != "generate":
             yield await self.ModelInfer(request, context)
             return

@@ -44,7 +44,7 @@ def chat_endpoint(service: Service) -> Endpoint:
     @service.endpoint(CHAT_ROUTE)
     async def create_chat_completion(request: Request) -> Response:
         body = decode_chat(await read_body(request, service.max_body_bytes))
-        model = find_model(service, body.model)
+        model = await find_model(service, body.model)
         call = _ChatCall(model, body, "chatcmpl")
         prompt: Prompt = body.messages
         if call.tools is not None:
@@ -60,7 +60,7 @@ def completions_endpoint(service: Service) -> Endpoint:
     @service.endpoint(COMPLETIONS_ROUTE)
     async def create_completion(request: Request) -> Response:
         body = decode_completion(await read_body(request, service.max_body_bytes))
-        model = find_model(service, body.model)
+        model = await find_model(service, body.model)
         return await _answer(request, _CompletionCall(model, body, "cmpl"), body.prompts())
 
     return create_completion

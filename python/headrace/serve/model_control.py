@@ -81,7 +81,7 @@ async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
         raise HttpError(409, f"model {name!r} is being loaded already", code="model_loading")
     path = _source(service, name, settings.get("version"))
     engine = service.engine
-    is_there = any(info.name == name for info in engine.models())
+    is_there = any(each.name == name for each in engine.residences())
     if share is not None and not is_there:
         raise HttpError(
             409, f"model {name!r} is not served, so nothing can be on trial beside it", code="no_model"
@@ -95,6 +95,8 @@ async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
     try:
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
     except (CorruptFileError, ModelNotFoundError, InvalidArgumentError, UnsupportedError) as error:
+        if error.code == "model_too_large":
+            raise
         # Not the client's fault, and not ours to hide from who manages models; paths stay in the log.
         raise HttpError(
             422, f"model {name!r} cannot be loaded: {_without_path(error, path)}", code="model_unusable"

@@ -42,7 +42,7 @@ _KEY = {
 _MODEL = _fields(
     {
         "id": _STRING,
-        "state": {"enum": ["ready", "trial", "loading", "failed"]},
+        "state": {"enum": ["ready", "trial", "loading", "unloaded", "failed"]},
         "may": {
             "type": "array",
             "items": {"enum": ["infer", "manage"]},
@@ -56,6 +56,11 @@ _MODEL = _fields(
             **_NUMBER,
             "description": "Of the requests, of a version on trial; its id is MODEL@VERSION.",
         },
+        "bytes": {**_COUNT, "description": "In memory now."},
+        "pinned": {**_BOOLEAN, "description": "Whether it stays in memory."},
+        "last_used": _or_null({**_NUMBER, "description": "Seconds since 1970."}),
+        "loads": _COUNT,
+        "unloads": _COUNT,
         "requests": {**_COUNT, "description": "Since the model was loaded, as the following."},
         "tokens": {**_COUNT, "description": "Read and written."},
         "queued_tokens": {**_COUNT, "description": "Now."},
@@ -85,6 +90,7 @@ _STATUS: dict[str, Any] = {
                 "key": _or_null(
                     _fields({"id": _STRING, "name": _STRING, "tenant": _STRING, "scopes": _STRINGS})
                 ),
+                "memory": _fields({"budget": _or_null(_COUNT), "used": _COUNT}),
                 "http": _fields({"requests": _COUNT, "failed": _COUNT, "latency_seconds": _LATENCY}),
                 "models": {"type": "array", "items": _MODEL},
             },

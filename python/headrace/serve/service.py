@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,11 +29,24 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BODY_BYTES = 10_000_000
 _ids = random.Random()  # unique is enough: nobody is trusted for an id
 os.register_at_fork(after_in_child=_ids.seed)
+_STARTED = int(time.time())
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 STOPPED = HttpError(503, "the server stopped before this was answered: send it again", code="draining")
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class Listed(NamedTuple):
+    """A model that is served; `info` is None while it was never in memory."""
+
+    name: str
+    is_loaded: bool
+    info: ModelInfo | None
+
+    @property
+    def created(self) -> int:
+        return _STARTED if self.info is None else self.info.created
 
 
 class Service:
@@ -70,6 +83,15 @@ class Service:
         call = current_call()
         models = self.engine.models()
         return models if call is None else [info for info in models if call.principal.may_see(info.name)]
+
+    def listed(self) -> list[Listed]:
+        """The same, with those of which nothing is known because they were never in memory."""
+        call = current_call()
+        loaded = {info.name: info for info in self.engine.models()}
+        rows = [Listed(each.name, each.state == "ready", each.info) for each in self.engine.residences()]
+        there = {row.name for row in rows}
+        rows += [Listed(name, True, info) for name, info in loaded.items() if name not in there]  # adapters
+        return [row for row in rows if call is None or call.principal.may_see(row.name)]
 
     def visible(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that the request under way may see, sorted."""

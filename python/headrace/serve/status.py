@@ -24,6 +24,7 @@ from .tei import ROUTES as TEI
 
 if TYPE_CHECKING:
     from ..model import ModelInfo
+    from ..residency import Residence
 
 ROUTE = "/v1/status"
 NO_STORE = ((b"cache-control", b"no-store"),)
@@ -53,14 +54,19 @@ def status_endpoint(service: Service) -> Endpoint:
 
 def _status(service: Service, call: Call | None) -> dict[str, Any]:
     stats = service.engine.stats()
-    rows = []
-    for info in service.engine.models():
-        rows.append(_served(info.name, info, stats, call))
-        candidate = service.engine.candidate(info.name)
+    rows: list[dict[str, Any]] = []
+    residences = {each.name: each for each in service.engine.residences()}
+    adapters = [info for info in service.engine.models() if info.name not in residences]
+    listed = [*((each.name, each.info) for each in residences.values()), *((i.name, i) for i in adapters)]
+    for name, info in listed:
+        residence = residences.get(name)
+        row = {"id": name, "may": _may(name, call)} if info is None else _served(name, info, stats, call)
+        rows.append({**row, **({"state": "ready"} if residence is None else _memory(residence))})
+        candidate = service.engine.candidate(name)
         if candidate is not None:
             trial = candidate.model.info
-            row = _served(f"{info.name}@{trial.version}", trial, stats, call)
-            rows.append({**row, "state": "trial", "share": candidate.share, "may": _may(info.name, call)})
+            row = _served(f"{name}@{trial.version}", trial, stats, call)
+            rows.append({**row, "state": "trial", "share": candidate.share, "may": _may(name, call)})
     for state, names in (("loading", service.loading), ("failed", service.failed)):
         rows += [{"id": name, "state": state, "may": _may(name, call)} for name in sorted(names)]
     access = service.access
@@ -75,6 +81,7 @@ def _status(service: Service, call: Call | None) -> dict[str, Any]:
             "kept": access is not None and access.ring is not None,
         },
         "key": _asking(call),
+        "memory": {"budget": service.engine.memory_budget, "used": service.engine.memory_used},
         "http": service.metrics.totals(_WORK),
         "models": rows,
     }
@@ -103,7 +110,6 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
     read = _sum(language, ("prompt_tokens", "generated_tokens"))
     return {
         "id": name,
-        "state": "ready",
         "version": info.version,
         "task": info.task,
         "architecture": info.architecture,
@@ -116,6 +122,17 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
         "tokens": encoder.get("tokens", read),
         "queued_tokens": found.get("queued_tokens", 0),
         "not_answered": _sum(found, ("refused", "expired", "cancelled", "failed")),
+    }
+
+
+def _memory(residence: Residence) -> dict[str, Any]:
+    return {
+        "state": residence.state,
+        "bytes": residence.bytes,
+        "pinned": residence.pinned,
+        "last_used": residence.last_used,
+        "loads": residence.loads,
+        "unloads": residence.unloads,
     }
 
 
