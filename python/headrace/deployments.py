@@ -18,6 +18,7 @@ from . import repository
 from .errors import InvalidArgumentError, ModelNotFoundError
 from .manifest import read_manifest
 from .residency import ROOM_SECONDS, Residency, Source
+from .shadow import PromotionGate, Shadow, ShadowStats
 
 if TYPE_CHECKING:
     from .model import Model
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model on trial, and its share of the requests."""
+    """A model on trial, and its share of the requests; with a `shadow` it gets copies of them instead."""
 
     model: Model
     share: float
     source: Source
+    shadow: Shadow | None = None
 
 
 class Deployments(Residency):
@@ -74,7 +76,7 @@ class Deployments(Residency):
 
     def _chosen(self, found: Model) -> Model:
         candidate = self._candidates.get(found.name)
-        if candidate is not None and random.random() < candidate.share:
+        if candidate is not None and candidate.shadow is None and random.random() < candidate.share:
             return candidate.model
         return found
 
@@ -160,24 +162,80 @@ class Deployments(Residency):
         self._candidates[name] = Candidate(new, share, source)
         return new
 
+    def shadow(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        share: float = 1.0,
+        task: str | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> Model:
+        """Loads a model that gets copies of a random `share` (above 0, at most 1) of the requests for `name`, in the
+        place of an earlier candidate. Its answers are compared and thrown away: `candidate(name).shadow.stats` has
+        the counts. It runs at batch priority, after the request itself, and copies that it cannot keep up with are
+        dropped, so no client waits for it. `promote` or `drop_candidate` end it.
+
+        >>> import headrace
+        >>> with headrace.Engine() as engine:
+        ...     model = engine.add("minilm", "demo:minilm", precision="f32")
+        ...     _ = engine.shadow("minilm", "demo:minilm", precision="int8")
+        ...     _ = model.embed(["a mill wheel", "a water turbine"])
+        ...     while (stats := engine.candidate("minilm").shadow.stats).copies == 0:
+        ...         pass
+        ...     stats.compared, stats.min_cosine > 0.98
+        (2, True)
+        """
+        if not 0 < share <= 1:
+            raise InvalidArgumentError(f"share={share}: must be above 0 and at most 1")
+        source = Source(path, task, precision, device)
+        served = self._found(name) or self._fetch(name).result()  # held, so that it stays in memory
+        new = self._load_beside(name, source)
+        if new.info.task != served.info.task:
+            self._retire(new)
+            raise InvalidArgumentError(
+                f"the shadow's task is {new.info.task}, and that of {name!r} is {served.info.task}: they must be one"
+            )
+        self.drop_candidate(name)
+        shadow = Shadow(new, share)
+        with self._lock:
+            self._candidates[name] = Candidate(new, share, source, shadow)
+            self._models[name]._shadow = shadow
+        return new
+
     def candidate(self, name: str) -> Candidate | None:
-        """The model on trial beside `name`, with its share of the requests."""
+        """The model on trial or the shadow beside `name`, with its share of the requests."""
         return self._candidates.get(name)
 
-    def promote(self, name: str) -> Model:
-        """The candidate gets all requests. ModelNotFoundError where there is none."""
-        candidate = self._candidates.pop(name, None)
+    def promote(self, name: str, *, gate: PromotionGate | None = None) -> Model:
+        """The candidate, or the shadow, gets all requests. ModelNotFoundError where there is none; InvalidArgumentError
+        (code "gate_refused") for a shadow that has not shown what the `gate` asks."""
+        candidate = self._candidates.get(name)
         if candidate is None:
             raise ModelNotFoundError(f"there is no candidate beside {name!r}")
+        if gate is not None:
+            gate.check(name, ShadowStats() if candidate.shadow is None else candidate.shadow.stats)
         self._check_served(name)
+        self._end_trial(name)
         self._put_in_place(name, candidate.model, candidate.source)
         return candidate.model
 
     def drop_candidate(self, name: str) -> None:
         """Ends a trial, if there is one; what the candidate has begun it finishes."""
-        candidate = self._candidates.pop(name, None)
+        candidate = self._end_trial(name)
         if candidate is not None:
             self._retire(candidate.model)
+
+    def _end_trial(self, name: str) -> Candidate | None:
+        with self._lock:
+            candidate = self._candidates.pop(name, None)
+            served = self._models.get(name)
+            if served is not None:
+                served._shadow = None
+        if candidate is not None and candidate.shadow is not None:
+            candidate.shadow.close()
+        return candidate
 
     def alias(self, alias: str, name: str) -> None:
         """Lets `alias` be another name of the model `name`, instead of what it was an alias of.

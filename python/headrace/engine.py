@@ -286,11 +286,19 @@ class Engine(Deployments):
                 for name, model in models
                 if model._generator is not None and model._base is None
             },
+            "shadows": {
+                name: {**vars(one.shadow.stats), "mean_cosine": one.shadow.stats.mean_cosine}
+                for name, one in list(self._candidates.items())
+                if one.shadow is not None
+            },
         }
 
     def close(self, drain: bool = True) -> None:
         """Refuses new work, finishes what is queued (or, without drain, fails it) and ends the threads."""
         self._is_closed = True
+        for candidate in self._candidates.values():
+            if candidate.shadow is not None:
+                candidate.shadow.close()
         candidates = [candidate.model for candidate in self._candidates.values()]
         for model in [*self._models.values(), *candidates]:
             if model._generator is not None:

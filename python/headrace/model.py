@@ -232,6 +232,7 @@ class Model(TaskMethods, GenerateMethods, Runner):
 
     def _result_of(self, ticket: _core.Ticket, dimensions: int | None) -> Embeddings:
         """The second half, once the ticket is finished; raises what it failed with."""
+        self._ended(ticket)
         return Embeddings(self._shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
 
     def similarity(self, a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -317,8 +318,14 @@ class Model(TaskMethods, GenerateMethods, Runner):
         terms = make_terms(timeout, priority, admission, queue)
         rest = (truncate, terms.priority, terms.wait, terms.timeout_us, terms.queue)
         if items and not isinstance(items[0], str):
-            return self._core.submit_ids(self._core_name, items, *rest)
-        return self._core.submit_texts(self._core_name, items, *rest, prompt)
+            ticket = self._core.submit_ids(self._core_name, items, *rest)
+        else:
+            ticket = self._core.submit_texts(self._core_name, items, *rest, prompt)
+        if self._shadow is not None:
+            from .shadow import copy_of_texts
+
+            self._offer(ticket, lambda: copy_of_texts(self, items, truncate, prompt))
+        return ticket
 
     def _embed_long(
         self,

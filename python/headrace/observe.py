@@ -85,6 +85,20 @@ _RESIDENCE_COUNTERS = {
 _RESIDENCE_GAUGES = {"bytes": "Bytes it takes in memory, 0 while it is not there"}
 
 
+# Of shadows: headrace_shadow_<name>; a mean is the quotient of two sums.
+_SHADOW_COUNTERS = {
+    "copies": "Requests copied to the shadow and answered by it",
+    "compared": "Answers compared",
+    "agreed": "Compared answers that agree",
+    "dropped": "Copies not run, since the shadow did not keep up",
+    "failed": "Copies that failed",
+    "cosines": "Vectors compared",
+    "cosine_sum": "Sum of the cosines of the vectors compared",
+    "served_seconds": "Seconds that the copied requests took",
+    "shadow_seconds": "Seconds that their copies took",
+}
+
+
 class EngineCollector:
     """Reads `engine.stats()` when Prometheus asks; costs nothing in between."""
 
@@ -104,6 +118,7 @@ class EngineCollector:
         stats = self._engine.stats()
         models: dict[str, dict[str, Any]] = stats["models"]
         yield from _numbers("headrace_", models, _COUNTERS, _GAUGES)
+        yield from _numbers("headrace_shadow_", stats["shadows"], _SHADOW_COUNTERS, {})
         for name, text in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(f"headrace_{name}", text, labels=["model"])
             for model, values in models.items():
@@ -127,7 +142,8 @@ def _numbers(
             family = kind(f"{prefix}{name}", text, labels=["model"])
             for model, values in models.items():
                 family.add_metric([model], values[name])
-            yield family
+            if family.samples or prefix != "headrace_shadow_":
+                yield family
 
 
 class HttpMetrics:

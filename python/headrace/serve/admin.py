@@ -18,6 +18,7 @@ from ..errors import InvalidArgumentError, ModelNotFoundError
 from ..key_command import described
 from ..repository import versions_in
 from ..security.scopes import Limits
+from ..shadow import PromotionGate
 from .access import Call, current_call, managing_call
 from .answer import Answer
 from .errors import HttpError, invalid
@@ -34,6 +35,7 @@ T = TypeVar("T")
 KEYS_ROUTE = "/v1/admin/keys"
 KEY_ROUTE = "/v1/admin/keys/{id}"
 MODELS_ROUTE = "/v1/admin/models"
+PROMOTE_ROUTE = "/v1/admin/models/{name}/promote"
 MAX_SCOPES = 100
 _MAX_BODY_BYTES = 65_536
 _encode = msgspec.json.Encoder().encode
@@ -195,6 +197,39 @@ def loadable_models_endpoint(service: Service) -> Endpoint:
     return list_loadable
 
 
+class PromoteRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /v1/admin/models/{name}/promote: what the shadow must have shown."""
+
+    min_compared: Annotated[int, msgspec.Meta(ge=0)] = 0
+    min_agreement: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    min_cosine: Annotated[float, msgspec.Meta(ge=-1, le=1)] = -1.0
+
+
+_promote_decoder = msgspec.json.Decoder(PromoteRequest)
+
+
+def promote_endpoint(service: Service) -> Endpoint:
+    """POST /v1/admin/models/{name}/promote."""
+
+    @service.endpoint(PROMOTE_ROUTE)
+    async def promote(request: Request) -> Response:
+        name = request.path_params["name"]
+        managing_call("manage").use("manage", name)
+        wanted = decode(
+            _promote_decoder, await read_body(request, min(service.max_body_bytes, _MAX_BODY_BYTES)) or b"{}"
+        )
+        gate = PromotionGate(wanted.min_compared, wanted.min_agreement, wanted.min_cosine)
+        try:
+            model = service.engine.promote(name, gate=gate)
+        except InvalidArgumentError as error:
+            raise HttpError(409, str(error), code=error.code) from None
+        except ModelNotFoundError as error:
+            raise HttpError(404, str(error), code=error.code or "no_candidate") from None
+        return _answer({"object": "promoted_model", "id": name, "version": model.info.version})
+
+    return promote
+
+
 def admin_endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
     """(method, path) -> endpoint, of what is told and changed of the server itself."""
     return {
@@ -203,4 +238,5 @@ def admin_endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
         ("POST", KEYS_ROUTE): create_key_endpoint(service),
         ("DELETE", KEY_ROUTE): revoke_key_endpoint(service),
         ("GET", MODELS_ROUTE): loadable_models_endpoint(service),
+        ("POST", PROMOTE_ROUTE): promote_endpoint(service),
     }

@@ -168,7 +168,8 @@ def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
     for each in listed:
         candidate = service.engine.candidate(each.name)
         if candidate is not None:
-            reason = f"on trial, with {candidate.share:.1%} of the requests"
+            what = "the requests" if candidate.shadow is None else "copies of the requests"
+            reason = f"on trial, with {candidate.share:.1%} of {what}"
             row = {
                 "name": each.name,
                 "version": candidate.model.info.version,

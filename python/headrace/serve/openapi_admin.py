@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..security.keys import MAX_LIFETIME, MAX_LIMIT
-from .admin import KEY_ROUTE, KEYS_ROUTE, MAX_SCOPES, MODELS_ROUTE
+from .admin import KEY_ROUTE, KEYS_ROUTE, MAX_SCOPES, MODELS_ROUTE, PROMOTE_ROUTE
 from .openapi import _object, _responses
 from .status import ROUTE as STATUS_ROUTE
 
@@ -42,7 +42,7 @@ _KEY = {
 _MODEL = _fields(
     {
         "id": _STRING,
-        "state": {"enum": ["ready", "trial", "loading", "unloaded", "failed"]},
+        "state": {"enum": ["ready", "trial", "shadow", "loading", "unloaded", "failed"]},
         "may": {
             "type": "array",
             "items": {"enum": ["infer", "manage"]},
@@ -56,6 +56,14 @@ _MODEL = _fields(
             **_NUMBER,
             "description": "Of the requests, of a version on trial; its id is MODEL@VERSION.",
         },
+        "compared": _fields(
+            {
+                **dict.fromkeys(("copies", "compared", "agreed", "dropped", "failed"), _COUNT),
+                **dict.fromkeys(("mean_cosine", "min_cosine"), _or_null(_NUMBER)),
+                "served_seconds": {**_NUMBER, "description": "Of a copied request, on average."},
+                "shadow_seconds": {**_NUMBER, "description": "Of its copy."},
+            }
+        ),
         "bytes": {**_COUNT, "description": "In memory now."},
         "pinned": {**_BOOLEAN, "description": "Whether it stays in memory."},
         "last_used": _or_null({**_NUMBER, "description": "Seconds since 1970."}),
@@ -203,10 +211,51 @@ CONSOLE: dict[str, Any] = {
     }
 }
 # (method, path) -> its description.
+_PROMOTE: dict[str, Any] = {
+    "summary": "Give the version on trial, or the shadow, all requests",
+    "description": "A shadow may be held to what its comparisons have shown (scope manage, for the model). The audit "
+    "log has the request.",
+    "parameters": [{"name": "name", "in": "path", "required": True, "schema": _STRING}],
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {
+                    **_fields(
+                        {},
+                        {
+                            "min_compared": {**_COUNT, "description": "Answers compared."},
+                            "min_agreement": {**_NUMBER, "minimum": 0, "maximum": 1},
+                            "min_cosine": {
+                                **_NUMBER,
+                                "minimum": -1,
+                                "maximum": 1,
+                                "description": "The mean.",
+                            },
+                        },
+                    ),
+                    "additionalProperties": False,
+                },
+                "examples": {"a gate": {"value": {"min_compared": 1000, "min_agreement": 0.99}}},
+            }
+        },
+    },
+    "responses": _responses(
+        _object("promoted_model", {"id": _STRING, "version": _STRING}),
+        {
+            400: "The request is wrong",
+            401: _UNKNOWN,
+            403: f"{_NO_SCOPE} manage, for this model",
+            404: "There is nothing beside the model",
+            409: "The gate is not passed",
+        },
+    ),
+}
 ADMIN: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", STATUS_ROUTE): _STATUS,
     ("GET", KEYS_ROUTE): _LIST,
     ("POST", KEYS_ROUTE): _CREATE,
     ("DELETE", KEY_ROUTE): _REVOKE,
     ("GET", MODELS_ROUTE): _LOADABLE,
+    ("POST", PROMOTE_ROUTE): _PROMOTE,
 }

@@ -66,7 +66,10 @@ def _status(service: Service, call: Call | None) -> dict[str, Any]:
         if candidate is not None:
             trial = candidate.model.info
             row = _served(f"{name}@{trial.version}", trial, stats, call)
-            rows.append({**row, "state": "trial", "share": candidate.share, "may": _may(name, call)})
+            told = {"state": "trial", "share": candidate.share, "may": _may(name, call)}
+            if candidate.shadow is not None:
+                told |= {"state": "shadow", "compared": _compared(stats["shadows"][name])}
+            rows.append({**row, **told})
     for state, names in (("loading", service.loading), ("failed", service.failed)):
         rows += [{"id": name, "state": state, "may": _may(name, call)} for name in sorted(names)]
     access = service.access
@@ -122,6 +125,19 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
         "tokens": encoder.get("tokens", read),
         "queued_tokens": found.get("queued_tokens", 0),
         "not_answered": _sum(found, ("refused", "expired", "cancelled", "failed")),
+    }
+
+
+def _compared(stats: dict[str, Any]) -> dict[str, Any]:
+    """A shadow's answers beside those that clients got."""
+    counts = {name: stats[name] for name in ("copies", "compared", "agreed", "dropped", "failed")}
+    of_each = max(1, stats["copies"])
+    return {
+        **counts,
+        "mean_cosine": stats["mean_cosine"],
+        "min_cosine": stats["min_cosine"],
+        "served_seconds": stats["served_seconds"] / of_each,
+        "shadow_seconds": stats["shadow_seconds"] / of_each,
     }
 
 

@@ -2,7 +2,7 @@
 const en = {
   otherLanguage: "中文", switchLanguage: "Switch to Chinese", skip: "Skip to content", sections: "Sections",
   live: "Live", liveSpan: "last 5 minutes", models: "Models", try: "Try it", keys: "Keys and limits", reference: "API",
-  ready: "ready", loading: "loading", trial: "on trial, {share}", draining: "draining", failed: "failed", unloaded: "not loaded", unreachable: "unreachable",
+  ready: "ready", loading: "loading", trial: "on trial, {share}", shadow: "shadow, {share}", draining: "draining", failed: "failed", unloaded: "not loaded", unreachable: "unreachable",
   version: "headrace {version}", asKey: "key {name}", noKey: "no keys required",
   noMetrics: "This key does not have the scope metrics, so there are no figures here.",
   reload: "Sign in again",
@@ -50,7 +50,7 @@ const en = {
 const zh = {
   otherLanguage: "English", switchLanguage: "切换到英文", skip: "跳到正文", sections: "栏目",
   live: "实时", liveSpan: "最近 5 分钟", models: "模型", try: "试用", keys: "密钥与限额", reference: "接口文档",
-  ready: "就绪", loading: "加载中", trial: "试运行 {share}", draining: "即将停止", failed: "失败", unloaded: "未加载", unreachable: "无法连接",
+  ready: "就绪", loading: "加载中", trial: "试运行 {share}", shadow: "影子 {share}", draining: "即将停止", failed: "失败", unloaded: "未加载", unreachable: "无法连接",
   version: "headrace {version}", asKey: "密钥 {name}", noKey: "无需密钥",
   noMetrics: "此密钥没有 metrics 权限，因此不显示统计数据。",
   reload: "重新登录",
