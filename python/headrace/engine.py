@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core, golden, inputs, render, repository
-from .deployments import Deployments
 from .errors import InvalidArgumentError
 from .manifest import read_manifest
 from .memory import estimate_bytes
 from .model import Model, ModelInfo
+from .pipelines import Pipelines
 from .residency import Source
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LanguageOptions:
         inputs.proposed_tokens(self.speculation)
 
 
-class Engine(Deployments):
+class Engine(Pipelines):
     """Any number of models on one set of threads, with a bounded queue for each.
 
     Args:
@@ -83,7 +83,7 @@ class Engine(Deployments):
             raise InvalidArgumentError(f"queue_budget={queue_budget}: must be between 0.001 and 3600 seconds")
         self._core = _core.Engine(threads=threads or 0, queue_budget_us=int(queue_budget * 1e6), **options)
         self._models: dict[str, Model] = {}
-        Deployments.__init__(self, memory_budget)
+        Pipelines.__init__(self, memory_budget)
         self._owned_by_model = False
         self._sizes: dict[tuple[str, str], int] = {}
         self.language = language or LanguageOptions()
@@ -263,7 +263,8 @@ class Engine(Deployments):
         with self._lock:
             for name in self._names():
                 model = self._models.get(name)
-                info = self._known[name].info if model is None else model.info
+                known = self._known.get(name)
+                info = model.info if model is not None else None if known is None else known.info
                 if info is not None:
                     found.append(info)
         return found
@@ -285,6 +286,10 @@ class Engine(Deployments):
                 name: model._generator.metrics()
                 for name, model in models
                 if model._generator is not None and model._base is None
+            },
+            "pipelines": {
+                name: {"requests": one.requests, "failed": one.failed, "seconds": one.seconds}
+                for name, one in list(self._pipelines.items())
             },
             "shadows": {
                 name: {**vars(one.shadow.stats), "mean_cosine": one.shadow.stats.mean_cosine}

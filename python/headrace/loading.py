@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Error, InvalidArgumentError, ModelNotFoundError
 from .manifest import read_manifest
-from .repository import MODEL_NAME, default_name, models_in, resolve
+from .pipeline import in_order, names_in
+from .repository import MODEL_NAME, default_name, is_pipeline, models_in, resolve
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -126,8 +128,13 @@ class ModelLoader(threading.Thread):
 
     def run(self) -> None:
         try:
-            for name, model in self._models.items():
-                self._load(name, model)
+            pipelines = {
+                name: names_in(Path(model.path).expanduser())
+                for name, model in self._models.items()
+                if is_pipeline(model.path)
+            }
+            for name in [name for name in self._models if name not in pipelines] + in_order(pipelines):
+                self._load(name, self._models[name])
                 self.waiting.discard(name)
             for adapter in self._adapters:
                 self._engine.add_adapter(
@@ -148,7 +155,9 @@ class ModelLoader(threading.Thread):
 
     def _load(self, name: str, model: Wanted) -> None:
         try:
-            if self._engine.memory_budget is not None and not model.required and not _is_pinned(model.path):
+            if is_pipeline(model.path):
+                self._engine.add_pipeline(name, model.path)
+            elif self._engine.memory_budget is not None and not model.required and not _is_pinned(model.path):
                 self._engine.register(name, model.path, precision=self.precision)
             else:
                 self._engine.add(name, model.path, precision=self.precision)

@@ -99,6 +99,14 @@ _SHADOW_COUNTERS = {
 }
 
 
+# Of pipelines: headrace_pipeline_<name>.
+_PIPELINE_COUNTERS = {
+    "requests": "Texts that went through all steps",
+    "failed": "Texts of which a step failed",
+    "seconds": "Seconds from the first step to the last",
+}
+
+
 class EngineCollector:
     """Reads `engine.stats()` when Prometheus asks; costs nothing in between."""
 
@@ -119,6 +127,7 @@ class EngineCollector:
         models: dict[str, dict[str, Any]] = stats["models"]
         yield from _numbers("headrace_", models, _COUNTERS, _GAUGES)
         yield from _numbers("headrace_shadow_", stats["shadows"], _SHADOW_COUNTERS, {})
+        yield from _numbers("headrace_pipeline_", stats["pipelines"], _PIPELINE_COUNTERS, {})
         for name, text in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(f"headrace_{name}", text, labels=["model"])
             for model, values in models.items():
@@ -142,8 +151,7 @@ def _numbers(
             family = kind(f"{prefix}{name}", text, labels=["model"])
             for model, values in models.items():
                 family.add_metric([model], values[name])
-            if family.samples or prefix != "headrace_shadow_":
-                yield family
+            yield family
 
 
 class HttpMetrics:

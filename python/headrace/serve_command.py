@@ -233,6 +233,7 @@ def _serve(given: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         infos, served = engine.models(), [each.name for each in engine.residences()]
         served += [info.name for info in infos if info.name not in served]  # adapters
+        served += engine.pipelines
         grpc_port = app.state.headrace.grpc_port
         if options.json:
             line = {

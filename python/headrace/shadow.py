@@ -7,7 +7,6 @@ because the copy is taken where a Model hands work to the core.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import random
 import threading
@@ -173,7 +172,8 @@ class Shadow:
             else:
                 self._count(outcome, served, seconds)
             # Until the next one comes nothing of it is to be held: who holds a model keeps it in memory.
-            item = copy = request = answer = None
+            del item, copy, request
+            answer = None
         self._pending.clear()
         del self.candidate  # it may be on its way out
 
@@ -253,8 +253,7 @@ def copy_of_prompt(model: Model, ids: Any, sampling: Sampling, terms: Terms) -> 
 
     def run(other: Model) -> Any:
         own_terms = replace(terms, timeout=COPY_SECONDS, priority="batch")
-        with contextlib.closing(other._pieces(other._begin(ids, sampling, own_terms))) as pieces:
-            for _ in pieces:
-                pass
+        for _ in other._pieces(other._begin(ids, sampling, own_terms)):
+            pass
 
     return Copy(model, run, lambda *_: Outcome(0, 0))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .._core import embedding_objects_json
-from ..errors import Error
+from ..errors import Error, InvalidArgumentError
 from .access import current_call
 from .errors import HttpError
 from .masking import check_ids
@@ -112,9 +112,19 @@ def loaded_model(service: Service, name: str) -> Model | None:
     """The model of that name, if it is in memory; None where it has to be loaded first, by `find_model`.
 
     HttpError 503 while the server starts to serve it, 500 when that failed, 403 where the key may not use it;
-    ModelNotFoundError when there is none.
+    ModelNotFoundError when there is none; InvalidArgumentError for a pipeline, which is no model.
     """
     name = service.engine.resolve(name)
+    check_access(service, name)
+    if name in service.engine.pipelines:
+        error = InvalidArgumentError(f"{name!r} is a pipeline: run it by POST /v1/pipelines/{name}")
+        error.code = "wrong_task"
+        raise error
+    return service.engine.loaded(name)
+
+
+def check_access(service: Service, name: str) -> None:
+    """HttpError as `loaded_model`, of what is served or is to be served as `name`."""
     call = current_call()
     if call is not None:
         call.use("infer", name)
@@ -131,7 +141,6 @@ def loaded_model(service: Service, name: str) -> Model | None:
             code="model_failed",
             param="model",
         )
-    return service.engine.loaded(name)
 
 
 async def find_model(service: Service, name: str) -> Model:

@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from ..generation import Sampling
+from ..pipeline import Pipeline
 from ..usage import current_usage
 from . import inference_models as models
 from .access import Call, unaudited, writing_terms
@@ -117,7 +118,7 @@ class Servicer:
     async def stream(self, request: Any, context: Context) -> AsyncIterator[Message]:
         """The answers to one request of ModelStreamInfer: of a language model a piece of text each."""
         model = await models.found(self.service, request.model_name, request.model_version)
-        if model.info.task != "generate":
+        if isinstance(model, Pipeline) or model.info.task != "generate":
             yield await self.ModelInfer(request, context)
             return
         wanted, raw = read_request(request)

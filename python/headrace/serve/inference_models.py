@@ -7,7 +7,7 @@ Every task is served as tensors (inference_tasks.py); docs/protocols.md lists th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import _core
 from .embeddings import find_model, loaded_model
@@ -15,10 +15,12 @@ from .errors import HttpError
 from .inference_tasks import TASKS, TaskTensors, split_parameters
 from .inference_tensors import InferRequest, Output, Spec, read_texts
 from .masking import mask_texts
+from .pipelines import find_pipeline
 from .service import Service
 
 if TYPE_CHECKING:
     from ..model import Model, ModelInfo
+    from ..pipeline import Pipeline
 
 _REASONS = {
     "loading": "",
@@ -28,16 +30,16 @@ _REASONS = {
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]
 
 
-async def found(service: Service, name: str, version: str) -> Model:
-    """The model of that name, in the one version that there is; an empty version is any."""
-    model = await find_model(service, name)
+async def found(service: Service, name: str, version: str) -> Model | Pipeline:
+    """The model or pipeline of that name, in the one version that there is; an empty version is any."""
+    model = find_pipeline(service, name) or await find_model(service, name)
     _check_version(model.info, version)
     return model
 
 
 async def described(service: Service, name: str, version: str) -> ModelInfo:
     """What a model is, which is known without loading it once it was in memory."""
-    loaded = loaded_model(service, name)
+    loaded = find_pipeline(service, name) or loaded_model(service, name)
     info = _remembered(service, name) if loaded is None else loaded.info
     if info is None:
         info = (await find_model(service, name)).info
@@ -47,7 +49,7 @@ async def described(service: Service, name: str, version: str) -> ModelInfo:
 
 def check_served(service: Service, name: str, version: str) -> None:
     """Raises what `found` raises, but for what only loading tells: a model that is not in memory can be asked."""
-    loaded = loaded_model(service, name)
+    loaded = find_pipeline(service, name) or loaded_model(service, name)
     info = _remembered(service, name) if loaded is None else loaded.info
     if info is not None:
         _check_version(info, version)
@@ -186,7 +188,7 @@ def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
 
 
 async def infer(
-    model: Model, request: InferRequest, raw: memoryview, timeout: float | None = None
+    model: Model | Pipeline, request: InferRequest, raw: memoryview, timeout: float | None = None
 ) -> dict[str, tuple[Spec, Output]]:
     """Runs a request; the tensors by their names.
 
@@ -198,5 +200,5 @@ async def infer(
     own, asked = split_parameters(tensors, request.parameters)
     texts = {name: mask_texts(given) for name, given in read_texts(request, raw, tensors.inputs).items()}
     limits = [limit for limit in (timeout, asked) if limit is not None]
-    values = await tensors.run(model, texts, own, min(limits, default=None))
+    values = await tensors.run(cast("Model", model), texts, own, min(limits, default=None))
     return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}

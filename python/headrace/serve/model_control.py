@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..errors import CorruptFileError, Error, InvalidArgumentError, ModelNotFoundError, UnsupportedError
-from ..repository import MODEL_NAME, models_in, resolve
+from ..repository import MODEL_NAME, is_pipeline, models_in, resolve
 from .access import managing_call
 from .answer import Answer
 from .errors import HttpError, invalid
@@ -90,6 +90,8 @@ async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
         raise HttpError(409, f"model {name!r} is being loaded already", code="model_loading")
     path = _source(service, name, settings.get("version"))
     engine = service.engine
+    if is_pipeline(path) and (settings.get("share") is not None or settings.get("shadow") is not None):
+        raise invalid("a pipeline cannot be on trial: load it without share and shadow", param="parameters")
     is_there = any(each.name == name for each in engine.residences())
     wanted = share if shadow is None else shadow
     if wanted is not None and not is_there:
@@ -122,6 +124,8 @@ def _work(
     service: Service, name: str, path: Path | str, share: float | None, is_there: bool
 ) -> Callable[[], Any]:
     engine, precision = service.engine, service.precision
+    if is_pipeline(path):
+        return partial(engine.add_pipeline, name, path)
     if share is not None:
         return partial(engine.try_candidate, name, path, share=share, precision=precision)
     candidate = engine.candidate(name)
@@ -143,6 +147,9 @@ async def unload(service: Service, name: str, settings: dict[str, Any]) -> None:
         raise invalid(
             f"the parameter {min(unknown)[:64]!r} is not known here: there is none", param="parameters"
         )
+    if name in service.engine.pipelines:
+        service.engine.remove_pipeline(name)
+        return
     service.engine.retire(service.engine.resolve(name))
 
 

@@ -91,6 +91,7 @@ class Service:
         rows = [Listed(each.name, each.state == "ready", each.info) for each in self.engine.residences()]
         there = {row.name for row in rows}
         rows += [Listed(name, True, info) for name, info in loaded.items() if name not in there]  # adapters
+        rows += [Listed(name, True, pipeline.info) for name, pipeline in self.engine.pipelines.items()]
         return [row for row in rows if call is None or call.principal.may_see(row.name)]
 
     def visible(self, names: Iterable[str]) -> list[str]:

@@ -18,12 +18,14 @@ from .access import Call, current_call
 from .answer import Answer
 from .embeddings import ROUTE as EMBEDDINGS
 from .language import LANGUAGE_ENDPOINTS
+from .pipelines import ROUTE as PIPELINES
 from .service import Endpoint, Service
 from .tasks import ROUTES as TASKS
 from .tei import ROUTES as TEI
 
 if TYPE_CHECKING:
     from ..model import ModelInfo
+    from ..pipeline import Pipeline
     from ..residency import Residence
 
 ROUTE = "/v1/status"
@@ -31,7 +33,7 @@ NO_STORE = ((b"cache-control", b"no-store"),)
 # Routes that run a model: what is asked about the server does not count as work.
 _WORK = frozenset(
     {
-        *(EMBEDDINGS, *TASKS, *LANGUAGE_ENDPOINTS, "/", *TEI),
+        *(EMBEDDINGS, PIPELINES, *TASKS, *LANGUAGE_ENDPOINTS, "/", *TEI),
         *("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"),
         *("inference.GRPCInferenceService/ModelInfer", "inference.GRPCInferenceService/ModelStreamInfer"),
     }
@@ -70,6 +72,7 @@ def _status(service: Service, call: Call | None) -> dict[str, Any]:
             if candidate.shadow is not None:
                 told |= {"state": "shadow", "compared": _compared(stats["shadows"][name])}
             rows.append({**row, **told})
+    rows += [_pipeline(one, call) for one in list(service.engine.pipelines.values())]
     for state, names in (("loading", service.loading), ("failed", service.failed)):
         rows += [{"id": name, "state": state, "may": _may(name, call)} for name in sorted(names)]
     access = service.access
@@ -125,6 +128,20 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
         "tokens": encoder.get("tokens", read),
         "queued_tokens": found.get("queued_tokens", 0),
         "not_answered": _sum(found, ("refused", "expired", "cancelled", "failed")),
+    }
+
+
+def _pipeline(pipeline: Pipeline, call: Call | None) -> dict[str, Any]:
+    return {
+        "id": pipeline.name,
+        "state": "ready",
+        "version": pipeline.info.version,
+        "task": "pipeline",
+        "architecture": pipeline.info.architecture,
+        "bytes": pipeline.info.bytes,
+        "may": _may(pipeline.name, call),
+        "requests": pipeline.requests,
+        "not_answered": pipeline.failed,
     }
 
 
