@@ -202,7 +202,10 @@ def _config(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     start = time.perf_counter()
     options, _ = resolve(given)
+    fleet_options.check(options)
     is_loopback = _check_host(options)
+    if options.admin_port is not None:
+        _check_host(argparse.Namespace(**{**vars(options), "host": options.admin_host}))
     models = parse_models(options.models)
     if options.grpc_port is not None:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
@@ -245,6 +248,8 @@ def _serve(given: argparse.Namespace) -> int:
             }
             if grpc_port is not None:
                 line["grpc_port"] = grpc_port
+            if options.admin_port is not None:
+                line["admin_port"] = app.state.headrace.admin_port
             print(json.dumps(line), flush=True)
             return
         names = ", ".join(served)
@@ -255,6 +260,8 @@ def _serve(given: argparse.Namespace) -> int:
         body = {"model": name, **fields}
         key = ' -H "authorization: Bearer $KEY"' if access.asks else ""
         also = "" if grpc_port is None else f"; gRPC on port {grpc_port}"
+        if options.admin_port is not None:
+            also += f"; admin on port {app.state.headrace.admin_port}"
         print(
             f"headrace serves {names} at {url} ({isa()}, ready after {seconds:.2f} s; docs at {url}/docs{also})\n"
             f"try: curl {url}{route} -H 'content-type: application/json'{key} -d '{json.dumps(body)}'",
@@ -273,6 +280,8 @@ def _serve(given: argparse.Namespace) -> int:
             log_format=options.log_format,
             access_log=options.access_log,
             grpc_port=options.grpc_port,
+            admin_host=options.admin_host,
+            admin_port=options.admin_port,
             redis=options.redis,
             tls_cert=options.tls_cert,
             tls_key=options.tls_key,
@@ -318,7 +327,8 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
 
         key = find_key(folder, create=True)
         assert key is not None
-        audit = AuditLog(folder / "audit", key, strict=options.audit_strict)
+        kept = fleet_options.retention(options)
+        audit = AuditLog(folder / "audit", key, strict=options.audit_strict, retention=kept)
     tracer = None
     if options.otlp is not None:
         from .serve.tracing import Tracer

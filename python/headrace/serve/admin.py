@@ -7,7 +7,8 @@ own in the audit log, besides that of its request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from ..errors import InvalidArgumentError, ModelNotFoundError
 from ..key_command import described
 from ..repository import versions_in
+from ..security.audit_pages import MAX_ROWS, Wanted, read_page
 from ..security.scopes import Limits
 from ..shadow import PromotionGate
 from .access import Call, current_call, managing_call
@@ -35,6 +37,7 @@ T = TypeVar("T")
 KEYS_ROUTE = "/v1/admin/keys"
 KEY_ROUTE = "/v1/admin/keys/{id}"
 MODELS_ROUTE = "/v1/admin/models"
+AUDIT_ROUTE = "/v1/admin/audit"
 PROMOTE_ROUTE = "/v1/admin/models/{name}/promote"
 MAX_SCOPES = 100
 _MAX_BODY_BYTES = 65_536
@@ -59,6 +62,7 @@ class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
     scopes: Annotated[list[str], msgspec.Meta(max_length=MAX_SCOPES)]
     tenant: str | None = None
     lifetime_seconds: float | None = None
+    certificate_name: str | None = None
     limits: LimitsRequest = msgspec.field(default_factory=LimitsRequest)
 
 
@@ -125,6 +129,7 @@ def create_key_endpoint(service: Service) -> Endpoint:
                 tenant=wanted.tenant,
                 lifetime=wanted.lifetime_seconds,
                 limits=wanted.limits.limits(),
+                certificate=wanted.certificate_name,
             )
             return text, described(key)
 
@@ -133,7 +138,7 @@ def create_key_endpoint(service: Service) -> Endpoint:
         except InvalidArgumentError as error:
             raise _named(error) from None
         _record(service, call, "key_created", made)
-        return _answer({**_key_object(made), "key": text}, 201)
+        return _answer({**_key_object(made), "key": text or None}, 201)
 
     return create_key
 
@@ -165,6 +170,7 @@ _FIELDS = {
     "scope": "scopes",
     "scopes": "scopes",
     "lifetime": "lifetime_seconds",
+    "certificate_name": "certificate_name",
 }
 
 
@@ -195,6 +201,45 @@ def loadable_models_endpoint(service: Service) -> Endpoint:
         return _answer({"object": "list", "data": await asyncio.to_thread(work)})
 
     return list_loadable
+
+
+_NUMBERS = {"after": int, "limit": int, "since": float, "until": float}
+_TEXTS = ("event", "key", "tenant", "model", "request", "route", "status")
+
+
+def _wanted(query: Mapping[str, str]) -> Wanted:
+    """Of the query's parameters; HttpError 400 that names one that is wrong."""
+    numbers: dict[str, Any] = {}
+    for name, kind in _NUMBERS.items():
+        if name in query:
+            try:
+                value = kind(query[name][:32])
+            except ValueError:
+                value = math.nan
+            is_right = math.isfinite(value) and value >= (1 if name == "limit" else 0)
+            if not is_right or (name == "limit" and value > MAX_ROWS):
+                raise invalid(f"{name}={query[name][:32]!r}: must be a number within its range", param=name)
+            numbers[name] = value
+    if unknown := set(query) - set(_NUMBERS) - set(_TEXTS):
+        known = ", ".join([*_NUMBERS, *_TEXTS])
+        raise invalid(f"{min(unknown)[:64]!r} is not known here: known are {known}", param=min(unknown)[:64])
+    return Wanted(**numbers, fields={name: query[name] for name in _TEXTS if name in query})
+
+
+def audit_endpoint(service: Service) -> Endpoint:
+    """GET /v1/admin/audit."""
+
+    @service.endpoint(AUDIT_ROUTE)
+    async def read_audit(request: Request) -> Response:
+        managing_call("audit").need("audit")
+        audit = None if service.access is None else service.access.audit
+        if audit is None:
+            raise HttpError(404, "this server keeps no audit log: start it with --audit", code="no_audit")
+        wanted = _wanted(request.query_params)
+        page = await asyncio.to_thread(read_page, audit.folder, wanted)
+        return _answer({"object": "list", "data": page.rows, "next": page.next})
+
+    return read_audit
 
 
 class PromoteRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -238,5 +283,6 @@ def admin_endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
         ("POST", KEYS_ROUTE): create_key_endpoint(service),
         ("DELETE", KEY_ROUTE): revoke_key_endpoint(service),
         ("GET", MODELS_ROUTE): loadable_models_endpoint(service),
+        ("GET", AUDIT_ROUTE): audit_endpoint(service),
         ("POST", PROMOTE_ROUTE): promote_endpoint(service),
     }

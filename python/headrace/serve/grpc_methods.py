@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from ..generation import Sampling
 from ..pipeline import Pipeline
+from ..security.certificates import names_of_call
 from ..usage import current_usage
 from . import inference_models as models
 from .access import Call, unaudited, writing_terms
@@ -108,12 +109,18 @@ class Servicer:
         return write_response(model.name, model.info.version, wanted, outputs)
 
     async def RepositoryModelLoad(self, request: Any, context: Context) -> Message:
+        self._check_port()
         await load(self.service, request.model_name, _settings(request))
         return _made("RepositoryModelLoadResponse")
 
     async def RepositoryModelUnload(self, request: Any, context: Context) -> Message:
+        self._check_port()
         await unload(self.service, request.model_name, _settings(request))
         return _made("RepositoryModelUnloadResponse")
+
+    def _check_port(self) -> None:
+        if self.service.admin_port is not None:
+            raise HttpError(501, "this is not done here: ask by HTTP on the admin port")
 
     async def stream(self, request: Any, context: Context) -> AsyncIterator[Message]:
         """The answers to one request of ModelStreamInfer: of a language model a piece of text each."""
@@ -174,7 +181,7 @@ class _Admission:
     def admit(self) -> None:
         """HttpError where it may not go on."""
         if f"/{self._route}" not in OPEN_METHODS:
-            self._call = admitted(self._service, self._metadata, self.identity, self._size)
+            self._call = admitted(self._service, self._metadata, self.identity, self._size, self._context)
         if self._call is not None:
             self._call.route = self._route
             given = self._metadata.get("traceparent")
@@ -215,12 +222,15 @@ class _Admission:
         self._service.metrics.observe(self._route, self.status, time.perf_counter() - self._start)
 
 
-def admitted(service: Service, metadata: dict[str, Any], identity: str, size: int) -> Call | None:
+def admitted(
+    service: Service, metadata: dict[str, Any], identity: str, size: int, context: Context
+) -> Call | None:
     """The call that may go on; None where the server has nothing that admits."""
     if service.access is None:
         return None
     # Whoever can speak gRPC is no browser led here by a foreign name, so the host is not checked.
-    return service.access.admit(None, authorization(metadata), identity, size)
+    certificate = names_of_call(context.auth_context()) if service.access.takes_certificates else ()
+    return service.access.admit(None, authorization(metadata), identity, size, certificate)
 
 
 def authorization(metadata: dict[str, Any]) -> str | None:

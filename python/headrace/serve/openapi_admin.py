@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..security.audit_pages import MAX_ROWS
 from ..security.keys import MAX_LIFETIME, MAX_LIMIT
-from .admin import KEY_ROUTE, KEYS_ROUTE, MAX_SCOPES, MODELS_ROUTE, PROMOTE_ROUTE
+from .admin import AUDIT_ROUTE, KEY_ROUTE, KEYS_ROUTE, MAX_SCOPES, MODELS_ROUTE, PROMOTE_ROUTE
 from .openapi import _object, _responses
 from .status import ROUTE as STATUS_ROUTE
 
@@ -38,6 +39,7 @@ _KEY = {
     "expires": _or_null(_NUMBER),
     "revoked": _or_null(_NUMBER),
     "limits": _fields({}, _LIMITS),
+    "certificate_name": _or_null(_STRING),
 }
 _MODEL = _fields(
     {
@@ -139,6 +141,9 @@ _CREATE: dict[str, Any] = {
                                        "description": "Whose caches it shares; by default a tenant of its name."},
                             "lifetime_seconds": {"type": ["number", "null"], "exclusiveMinimum": 0,
                                                  "maximum": MAX_LIFETIME, "description": "By default without end."},
+                            "certificate_name": {"type": ["string", "null"], "minLength": 1, "maxLength": 255,
+                                                 "description": "A client certificate's common name or URI, which "
+                                                 "then is the key; `key` in the answer is null."},
                             "limits": {**_fields({}, _LIMITS), "additionalProperties": False},
                         },
                     ),
@@ -211,6 +216,35 @@ CONSOLE: dict[str, Any] = {
     }
 }
 # (method, path) -> its description.
+_AUDIT: dict[str, Any] = {
+    "summary": "Read the audit log",
+    "description": "Events in their order, a page at a time (scope audit). Ask again with `after` set to `next` until "
+    "that is null; a page may be short and have a next one. Other parameters choose events: `since` and `until` in "
+    "seconds since 1970, the others by what their field says.",
+    "parameters": [
+        {"name": "after", "in": "query", "schema": {**_COUNT, "default": 0, "maximum": 10**15}},
+        {
+            "name": "limit",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": 100},
+        },
+        *(
+            {"name": name, "in": "query", "schema": {**_NUMBER, "minimum": 0}, "example": 1.7e9}
+            for name in ("since", "until")
+        ),
+        *({"name": name, "in": "query", "schema": _STRING} for name in ("event", "key", "tenant", "model")),
+        *({"name": name, "in": "query", "schema": _STRING} for name in ("request", "route", "status")),
+    ],
+    "responses": _responses(
+        _object("list", {"data": {"type": "array", "items": {"type": "object"}}, "next": _or_null(_COUNT)}),
+        {
+            400: "A parameter is wrong",
+            401: _UNKNOWN,
+            403: f"{_NO_SCOPE} audit",
+            404: "The server keeps no audit log",
+        },
+    ),
+}
 _PROMOTE: dict[str, Any] = {
     "summary": "Give the version on trial, or the shadow, all requests",
     "description": "A shadow may be held to what its comparisons have shown (scope manage, for the model). The audit "
@@ -257,5 +291,6 @@ ADMIN: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", KEYS_ROUTE): _CREATE,
     ("DELETE", KEY_ROUTE): _REVOKE,
     ("GET", MODELS_ROUTE): _LOADABLE,
+    ("GET", AUDIT_ROUTE): _AUDIT,
     ("POST", PROMOTE_ROUTE): _PROMOTE,
 }

@@ -32,6 +32,10 @@ os.register_at_fork(after_in_child=_ids.seed)
 _STARTED = int(time.time())
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
+# What is for those who look after the server: where it has an admin port, these answer there only.
+_OPERATORS_ROUTES = frozenset({"/metrics", "/v1/status", "GET /"})
+_OPERATORS_PREFIXES = ("/v1/admin/", "/v2/repository/models/", "/console/")
+
 STOPPED = HttpError(503, "the server stopped before this was answered: send it again", code="draining")
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -76,6 +80,7 @@ class Service:
         self._error_bodies: dict[str, ErrorBody] = {}
         self.draining = False
         self.grpc_port: int | None = None  # once it listens
+        self.admin_port: int | None = None  # where operators' routes answer, if not everywhere
         self.registry: CollectorRegistry | None = None  # made by the first /metrics
 
     def models(self) -> list[ModelInfo]:
@@ -113,6 +118,7 @@ class Service:
         """
 
         self._error_bodies[route] = error_body
+        is_operators = route in _OPERATORS_ROUTES or route.startswith(_OPERATORS_PREFIXES)
 
         def wrap(function: Endpoint) -> Endpoint:
             @functools.wraps(function)
@@ -124,6 +130,8 @@ class Service:
                 else:
                     identity, call.route = call.identity, route
                 try:
+                    if is_operators:
+                        self._check_port(request)
                     response = await function(request)
                 except Exception as error:
                     response = error_response(error, identity, error_body)
@@ -137,6 +145,15 @@ class Service:
             return answer
 
         return wrap
+
+    def _check_port(self, request: Request) -> None:
+        """HttpError 404 for an operators' route that is asked for on another port than theirs."""
+        server = request.scope.get("server")
+        if self.admin_port is not None and (server is None or server[1] != self.admin_port):
+            path = request.scope["path"][:200]
+            raise HttpError(
+                404, f"there is no {path!r} here: see /docs for what there is", code="no_such_route"
+            )
 
     def error_body_of(self, path: str) -> ErrorBody:
         """How errors are written where a path leads, whether there is anything or not."""
