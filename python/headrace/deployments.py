@@ -9,14 +9,14 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import repository
-from .errors import InvalidArgumentError, ModelNotFoundError
-from .manifest import read_manifest
+from .errors import Error, InvalidArgumentError, ModelNotFoundError
+from .manifest import Manifest, read_manifest
 from .residency import ROOM_SECONDS, Residency, Source
 from .shadow import PromotionGate, Shadow, ShadowStats
 
@@ -104,7 +104,13 @@ class Deployments(Residency):
         """
         source = Source(path, task, precision, device)
         new = self._load_beside(name, source)
-        self._put_in_place(name, new, source)
+        try:
+            adapters = self._moved_adapters(name, new)
+        except BaseException:
+            self._retire(new)
+            del new  # or the traceback would keep it
+            raise
+        self._put_in_place(name, new, source, adapters)
         return new
 
     def _load_beside(self, name: str, source: Source) -> Model:
@@ -112,7 +118,7 @@ class Deployments(Residency):
         self._check_served(name)
         if name not in self._known:
             raise InvalidArgumentError(f"{name!r} is an adapter: remove it, and add the other one")
-        aliases = self._checked_aliases(name, source)
+        aliases = self._checked_manifest(name, source).aliases
         new = self._load(name, self._new_core_name(name), source)
         if name not in self._known:
             self._retire(new)
@@ -120,15 +126,36 @@ class Deployments(Residency):
         self._aliases |= dict.fromkeys(aliases, name)
         return new
 
-    def _put_in_place(self, name: str, new: Model, source: Source) -> None:
+    def _put_in_place(self, name: str, new: Model, source: Source, adapters: list[Model]) -> None:
         with self._lock:
             known = self._known[name]
             known.source = source
-            old = self._models.get(name)
+            old = [self._models.get(name), *(self._models.get(adapter.name) for adapter in adapters)]
             self._place(known, new)
-        if old is not None:
-            self._retire(old)
+            for adapter in adapters:
+                self._models[adapter.name] = adapter
+        for model in old:
+            if model is not None:
+                self._retire(model)
         self.drop_candidate(name)
+
+    def _moved_adapters(self, name: str, new: Model) -> list[Model]:
+        """The adapters of the model `name` on the one that is to take its place. InvalidArgumentError where one of them
+        does not fit it; then nothing has changed."""
+        moved: list[Model] = []
+        try:
+            for adapter in [each for each in list(self._models.values()) if each.info.base == name]:
+                moved.append(self._adapter_on(new, adapter.name, adapter.info.path))
+        except BaseException as error:
+            while moved:
+                self._retire(moved.pop())
+            del new  # or the traceback would keep it
+            if isinstance(error, Error):
+                raise InvalidArgumentError(
+                    f"model {name!r} is not replaced, since an adapter of it does not fit: {error}"
+                ) from None
+            raise
+        return moved
 
     def try_candidate(
         self,
@@ -217,8 +244,9 @@ class Deployments(Residency):
         if gate is not None:
             gate.check(name, ShadowStats() if candidate.shadow is None else candidate.shadow.stats)
         self._check_served(name)
+        adapters = self._moved_adapters(name, candidate.model)
         self._end_trial(name)
-        self._put_in_place(name, candidate.model, candidate.source)
+        self._put_in_place(name, candidate.model, candidate.source, adapters)
         return candidate.model
 
     def drop_candidate(self, name: str) -> None:
@@ -271,18 +299,28 @@ class Deployments(Residency):
         if base._base is not None:
             raise InvalidArgumentError(f"model={model!r} is an adapter itself: name the model that it adapts")
         self._check_new(name)
+        adapter = self._models[name] = self._adapter_on(base, name, path)
+        return adapter
+
+    def _adapter_on(self, base: Model, name: str, path: str | os.PathLike[str]) -> Model:
         core_name = f"{self._new_core_name(name)}#"
         weights = Path(path) / "adapter_model.safetensors"
         size = weights.stat().st_size if weights.is_file() else 0
-        self._budget.take(core_name, size, name, lambda: self._make_room(name_of_base), ROOM_SECONDS)
+        self._budget.take(core_name, size, name, lambda: self._make_room(base.name), ROOM_SECONDS)
         try:
             base._language().add_adapter(core_name, os.fspath(path))
         except BaseException:
             self._budget.give_back(core_name)
             raise
-        info = replace(base.info, name=name, path=os.fspath(path), created=int(time.time()), base=base.name)
-        adapter = self._models[name] = type(base)(base._engine, info, base._generator, core_name, base)
-        return adapter
+        info = replace(
+            base.info,
+            name=name,
+            path=os.fspath(path),
+            created=int(time.time()),
+            base=base.name,
+            cache_bytes=0,
+        )
+        return type(base)(base._engine, info, base._generator, core_name, base)
 
     def retire(self, name: str) -> None:
         """Stops serving `name`; what is under way is finished, and then its memory given back."""
@@ -331,12 +369,12 @@ class Deployments(Residency):
 
         return free
 
-    def _checked_aliases(self, name: str, source: Source) -> Iterable[str]:
-        """Those that the model's manifest gives it. InvalidArgumentError where one cannot be had."""
-        aliases = read_manifest(Path(repository.resolve(source.path))).aliases
-        for alias in aliases:
+    def _checked_manifest(self, name: str, source: Source) -> Manifest:
+        """The model's headrace.toml. InvalidArgumentError where an alias that it gives cannot be had."""
+        manifest = read_manifest(repository.resolve(source.path))
+        for alias in manifest.aliases:
             self._check_alias(alias, name)
-        return aliases
+        return manifest
 
     def _check_alias(self, alias: str, name: str) -> None:
         if alias in self._names() or alias == name or not repository.MODEL_NAME.fullmatch(alias):

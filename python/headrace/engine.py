@@ -117,13 +117,13 @@ class Engine(Pipelines):
         """
         self._check_new(name)
         source = Source(path, task, precision, device)
-        aliases = self._checked_aliases(name, source)
+        manifest = self._checked_manifest(name, source)
         begin = time.perf_counter()
         model = self._load(name, self._first_core_name(name), source)
         seconds = time.perf_counter() - begin
-        known = self._know(name, source, model, read_manifest(Path(model.info.path)).pinned)
+        known = self._know(name, source, model, manifest.pinned)
         known.load_seconds = seconds
-        self._aliases |= dict.fromkeys(aliases, name)
+        self._aliases |= dict.fromkeys(manifest.aliases, name)
         return model
 
     def register(
@@ -149,9 +149,9 @@ class Engine(Pipelines):
         self._check_new(name)
         inputs.check_precision(precision, device)
         source = Source(path, task, precision, device)
-        aliases = self._checked_aliases(name, source)
-        self._know(name, source, None, read_manifest(repository.resolve(path)).pinned)
-        self._aliases |= dict.fromkeys(aliases, name)
+        manifest = self._checked_manifest(name, source)
+        self._know(name, source, None, manifest.pinned)
+        self._aliases |= dict.fromkeys(manifest.aliases, name)
 
     def _load(self, name: str, core_name: str, source: Source) -> Model:
         inputs.check_precision(source.precision, source.device)

@@ -100,8 +100,14 @@ class GenerateMethods(Runner):
 
         return await asyncio.get_running_loop().run_in_executor(None, begin)
 
-    async def apieces(self, stream: _core.Stream) -> AsyncGenerator[Piece, None]:
-        """The pieces of a stream from `abegin`."""
+    async def apieces(
+        self, stream: _core.Stream, *, counts_prompt: bool = True
+    ) -> AsyncGenerator[Piece, None]:
+        """The pieces of a stream from `abegin`.
+
+        counts_prompt: whether its prompt is counted for the request; of several texts behind one prompt only the first
+        one's is.
+        """
         from .completions import completions_of_running_loop
 
         completions = completions_of_running_loop()
@@ -118,7 +124,7 @@ class GenerateMethods(Runner):
                 if piece.finish_reason is not None:
                     return
         finally:
-            add_usage(stream.prompt_tokens, stream.generated_tokens)
+            add_usage(stream.prompt_tokens if counts_prompt else 0, stream.generated_tokens)
             add_phase("further tokens", begun)
             self._conclude(stream)
 

@@ -147,7 +147,10 @@ def _add_access_options(group: argparse._ArgumentGroup) -> None:
         "--mask", action="store_true", help="mask personal data in what models are given and write"
     )
     group.add_argument(
-        "--mask-kinds", action="append", metavar="KIND", help="only these (default: all; see `headrace mask`)"
+        "--mask-kinds",
+        action="append",
+        metavar="KIND,...",
+        help="only these (default: all; see `headrace mask`)",
     )
     group.add_argument(
         "--mask-mode", choices=["mask", "hash", "drop"], default="mask", help="(default %(default)s)"
@@ -336,6 +339,7 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
         tracer = Tracer(options.otlp)
     masker = None
     if options.mask:
+        from .mask_command import split_kinds
         from .security.masking import Masker
 
         hash_key = None
@@ -345,7 +349,8 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
                 raise InvalidArgumentError(
                     "--mask-mode hash needs a key of at least 16 characters in HEADRACE_MASK_KEY"
                 )
-        masker = Masker(options.mask_kinds, options.mask_mode, hash_key)
+        kinds = split_kinds(options.mask_kinds, "--mask-kinds")
+        masker = Masker(kinds, options.mask_mode, hash_key)
     names = [*_LOOPBACK_NAMES, *(options.allowed_host or [])]
     is_any = "*" in names or not (is_loopback or options.allowed_host)
     return Access(
