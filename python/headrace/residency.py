@@ -7,6 +7,7 @@ so does a program that keeps what `Engine.add` returned. One in use is never unl
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import weakref
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .model import Model, ModelInfo
 
 ROOM_SECONDS = 10.0  # that a load waits for others to be no longer in use
+COLLECT_SECONDS = 1.0
 RETRY_SECONDS = 5.0  # for which a load that failed is not tried again
 
 State = Literal["ready", "loading", "unloaded", "failed"]
@@ -91,6 +93,7 @@ class Residency:
         self._one_load = threading.Lock()
         self._core_names = 0
         self._is_closed = False
+        self._collected_at = 0.0  # time.monotonic()
 
     @abstractmethod
     def _load(self, name: str, core_name: str, source: Source) -> Model: ...
@@ -243,6 +246,16 @@ class Residency:
                     return True
         return False
 
+    def _collect(self) -> bool:
+        """Has the garbage collector look for models that only a circle of objects still holds, such as an exception
+        with its traceback; at most once a second, since it stops every thread. Whether it has."""
+        now = time.monotonic()
+        if now - self._collected_at < COLLECT_SECONDS:
+            return False
+        self._collected_at = now
+        gc.collect()
+        return True
+
     def _unload(self, known: Known) -> bool:
         """`_lock` is held. Lets go of the model; whoever else holds it is using it, and then it is taken back."""
         model = self._models.pop(known.name)
@@ -287,7 +300,7 @@ class Residency:
         """Loads by `read` once there is room for about `size` bytes. Raises what MemoryBudget.take and `read` raise."""
 
         def make_room() -> bool:
-            return self._make_room(keep=name)
+            return self._make_room(keep=name) or (self._collect() and self._make_room(keep=name))
 
         self._budget.take(core_name, size, name, make_room, seconds)
         try:

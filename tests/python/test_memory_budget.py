@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import shutil
@@ -109,6 +110,47 @@ def test_a_hundred_ask_and_it_is_loaded_once(fleet: Path, size: int) -> None:
         asyncio.run(all_at_once())
         assert next(row for row in engine.residences() if row.name == "toy").loads == 1
         assert longest < 1
+
+
+def test_others_go_on_while_one_is_loaded(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with headrace.Engine(memory_budget=1 << 30) as engine:
+        engine.add("other", fleet / "toy00")
+        engine.register("slow", fleet / "toy01")
+        loading = engine._load
+
+        def slowly(*arguments: Any) -> headrace.Model:
+            time.sleep(1)
+            return loading(*arguments)
+
+        monkeypatch.setattr(engine, "_load", slowly)
+
+        async def ask() -> tuple[int, float]:
+            slow = asyncio.ensure_future(engine.amodel("slow"))
+            count, longest = 0, 0.0
+            while not slow.done():
+                begin = time.perf_counter()
+                await (await engine.amodel("other")).aembed(TEXT)
+                longest = max(longest, time.perf_counter() - begin)
+                count += 1
+            return count, longest
+
+        count, longest = asyncio.run(ask())
+        assert count > 20
+        assert longest < 0.7  # none waited for the load
+
+
+def test_a_model_in_a_circle_of_garbage_is_not_in_use(fleet: Path, size: int) -> None:
+    with headrace.Engine(memory_budget=size) as engine:
+        for name in ("a", "b"):
+            engine.register(name, fleet / "toy00", precision="f32")
+        circle: list[Any] = [engine.model("a")]
+        circle.append(circle)
+        del circle
+        gc.disable()
+        try:
+            assert engine.model("b").embed(TEXT).shape == (1, 32)
+        finally:
+            gc.enable()
 
 
 def test_one_in_use_stays_and_one_that_is_pinned_too(fleet: Path, size: int, tmp_path: Path) -> None:

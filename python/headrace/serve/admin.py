@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -264,8 +265,9 @@ def promote_endpoint(service: Service) -> Endpoint:
             _promote_decoder, await read_body(request, min(service.max_body_bytes, _MAX_BODY_BYTES)) or b"{}"
         )
         gate = PromotionGate(wanted.min_compared, wanted.min_agreement, wanted.min_cosine)
+        work = partial(service.engine.promote, name, gate=gate)  # which loads the model's adapters anew
         try:
-            model = service.engine.promote(name, gate=gate)
+            model = await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
         except InvalidArgumentError as error:
             raise HttpError(409, str(error), code=error.code) from None
         except ModelNotFoundError as error:

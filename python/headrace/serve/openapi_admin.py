@@ -53,6 +53,7 @@ _MODEL = _fields(
     },
     {
         **dict.fromkeys(("version", "task", "architecture", "precision"), _STRING),
+        "base": {**_STRING, "description": "Of an adapter: the model that it adapts."},
         **dict.fromkeys(("parameters", "dimensions", "max_tokens"), _COUNT),
         "share": {
             **_NUMBER,

@@ -118,6 +118,7 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
         "id": name,
         "version": info.version,
         "task": info.task,
+        **({} if info.base is None else {"base": info.base}),
         "architecture": info.architecture,
         "precision": info.precision,
         "parameters": info.parameters,
