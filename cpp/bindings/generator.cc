@@ -58,6 +58,7 @@ py::dict info(const Generator& generator) {
   dict["vocabulary"] = i.vocabulary;
   dict["parameters"] = i.parameters;
   dict["weight_bytes"] = i.weight_bytes;
+  dict["cache_bytes"] = generator.cache_bytes();
   dict["precision"] = i.precision;
   dict["isa"] = i.isa;
   return dict;

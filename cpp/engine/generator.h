@@ -60,6 +60,8 @@ class Generator {
   const LanguageConfig& config() const { return model_->config(); }
   std::span<const int32_t> end_ids() const { return model_->config().end_ids; }
   int64_t context() const { return context_; }
+  // What the cache of keys and values takes, used or not.
+  int64_t cache_bytes() const { return model_->cache_bytes(); }
   int threads() const { return pool_.threads(); }
 
   // Queues a prompt. Throws kInvalidArgument (an option out of its range; an empty prompt, an id outside the

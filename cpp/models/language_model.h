@@ -57,6 +57,8 @@ class LanguageModel {
   const LanguageConfig& config() const { return config_; }
   const Kernels& kernels() const { return kernels_; }
   int64_t cache_block_bytes() const;
+  // What the cache takes since reserve().
+  int64_t cache_bytes() const { return limits_.blocks * cache_block_bytes(); }
 
   // Makes room; the only call that allocates.
   void reserve(const StepLimits& limits);

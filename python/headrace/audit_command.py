@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 _HELP = """\
@@ -31,6 +32,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     audit.add_argument(
         "--state", metavar="DIR", help="the server's own folder (default ~/.local/state/headrace)"
     )
+    audit.add_argument("--archive", metavar="DIR", help="also what the server moved there (--audit-archive)")
     audit.add_argument("--lines", type=int, default=10, help="tail: so many (default %(default)s)")
     audit.add_argument(
         "--format", choices=["jsonl", "csv"], default="jsonl", help="export (default %(default)s)"
@@ -44,28 +46,30 @@ def _audit(options: argparse.Namespace) -> int:
 
     state = state_folder(options.state)
     folder = state / "audit"
+    archive = None if options.archive is None else Path(options.archive).expanduser()
     if options.action == "verify":
         key = find_key(state, create=False)
-        report = verify(folder, key)
+        report = verify(folder, key, archive)
         if options.json:
             print(json.dumps({**vars(report), "key_used": key is not None}))
         elif report.problem is None:
-            print(f"the chain holds: {report.lines} lines, {report.checkpoints} checkpoints"
+            removed = f", behind {report.pruned} that the server removed" if report.pruned else ""
+            print(f"the chain holds: {report.lines} lines{removed}, {report.checkpoints} checkpoints"
                   f"{'' if key else ' (their key is not here, so they were not checked)'}")  # fmt: skip
         else:
             print(f"the chain is broken: {report.problem}")
         return 0 if report.problem is None else 1
     if options.action == "tail":
-        rows: Iterable[dict[str, Any]] = deque(read(folder), maxlen=max(1, options.lines))
+        rows: Iterable[dict[str, Any]] = deque(read(folder, archive), maxlen=max(1, options.lines))
         for row in rows:
             print(json.dumps(row) if options.json else _line(row))
         return 0
     if options.format == "csv":
         writer = csv.DictWriter(sys.stdout, _COLUMNS, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(read(folder))
+        writer.writerows(read(folder, archive))
     else:
-        for row in read(folder):
+        for row in read(folder, archive):
             print(json.dumps(row))
     return 0
 

@@ -174,13 +174,13 @@ class _Protocol:
         return list(answer["data"])
 
 
-def _chunks(texts: Sequence[T]) -> Iterator[list[T]]:
+def _chunks(texts: Sequence[T], most: int = _MAX_TEXTS) -> Iterator[list[T]]:
     """Runs of texts, or of pairs, that are within both limits; a text beyond them goes alone."""
     chunk: list[T] = []
     characters = 0
     for text in texts:
         size = _length(text)
-        if chunk and (len(chunk) == _MAX_TEXTS or characters + size > _MAX_CHARACTERS):
+        if chunk and (len(chunk) == most or characters + size > _MAX_CHARACTERS):
             yield chunk
             chunk, characters = [], 0
         chunk.append(text)

@@ -75,6 +75,17 @@ class TaskSteps(_Protocol):
         best = None if told["best"] is None else Span(**told["best"])
         return Answer(best, spans, told["no_answer_score"])
 
+    def _run_pipeline(self, texts: str | Iterable[str], pipeline: str) -> _Steps:
+        from urllib.parse import quote
+
+        from .client import _chunks
+
+        rows: list[Any] = []
+        for chunk in _chunks(as_texts(texts), 64):
+            answer = yield from self._post(f"/v1/pipelines/{quote(pipeline, safe='')}", {"input": chunk})
+            rows += [row["output"] for row in answer["data"]]
+        return rows[0] if isinstance(texts, str) else rows
+
     def _fill_mask(self, text: str, **body: Any) -> _Steps:
         told = yield from self._post("/v1/fill-mask", {"input": text, **body})
         return [[Candidate(**candidate) for candidate in row["candidates"]] for row in told["data"]]
@@ -86,6 +97,10 @@ class TaskCalls(TaskSteps):
     if TYPE_CHECKING:
 
         def _run(self, steps: _Steps) -> Any: ...
+
+    def run_pipeline(self, texts: str | Iterable[str], *, pipeline: str) -> Any:
+        """What the last step of `pipeline` gives, as JSON has it: of one text, or a list with that of each."""
+        return self._run(self._run_pipeline(texts, pipeline))
 
     def classify(
         self, texts: Texts, *, model: str, top_k: int | None = None, truncate: bool = False
@@ -158,6 +173,10 @@ class AsyncTaskCalls(TaskSteps):
     if TYPE_CHECKING:
 
         async def _run(self, steps: _Steps) -> Any: ...
+
+    async def run_pipeline(self, texts: str | Iterable[str], *, pipeline: str) -> Any:
+        """As Client.run_pipeline."""
+        return await self._run(self._run_pipeline(texts, pipeline))
 
     async def classify(
         self, texts: Texts, *, model: str, top_k: int | None = None, truncate: bool = False

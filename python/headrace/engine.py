@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core, golden, inputs, render, repository
-from .deployments import Deployments
 from .errors import InvalidArgumentError
 from .loaded_model import Model, ModelInfo
 from .manifest import read_manifest
-from .predict_methods import MISSING
+from .memory import estimate_bytes
+from .pipelines import Pipelines
+from .predict.loading import load_directory, load_function
+from .predict_methods import EnginePredictMethods
+from .residency import ModelPath, Source
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,7 +50,7 @@ class LanguageOptions:
         inputs.proposed_tokens(self.speculation)
 
 
-class Engine(Deployments):
+class Engine(Pipelines, EnginePredictMethods):
     """Any number of models on one set of threads, with a bounded queue for each.
 
     Args:
@@ -55,6 +58,9 @@ class Engine(Deployments):
         queue_budget: seconds; work that would have to wait longer is refused with OverloadedError.
         max_batch_tokens: tokens that run together at most; more gains little and makes the next request wait longer.
         language: how language models run: the longest text, memory, texts at a time.
+        memory_budget: bytes that the weights and caches of all models may take. Those used longest ago are unloaded
+            when another needs the room, and loaded again when they are asked for; never one in use, nor one whose
+            headrace.toml has `pinned = true`. None: every model stays.
 
     >>> import headrace
     >>> with headrace.Engine() as engine:
@@ -70,6 +76,7 @@ class Engine(Deployments):
         queue_budget: float = 0.5,
         max_batch_tokens: int | None = None,
         language: LanguageOptions | None = None,
+        memory_budget: int | None = None,
     ) -> None:
         options: dict[str, int] = {} if max_batch_tokens is None else {"max_batch_tokens": max_batch_tokens}
         if threads is not None and threads < 1:
@@ -78,8 +85,9 @@ class Engine(Deployments):
             raise InvalidArgumentError(f"queue_budget={queue_budget}: must be between 0.001 and 3600 seconds")
         self._core = _core.Engine(threads=threads or 0, queue_budget_us=int(queue_budget * 1e6), **options)
         self._models: dict[str, Model] = {}
-        Deployments.__init__(self)
+        Pipelines.__init__(self, memory_budget)
         self._owned_by_model = False
+        self._sizes: dict[tuple[str, str], int] = {}
         self.language = language or LanguageOptions()
         self.queue_budget = queue_budget
 
@@ -90,7 +98,7 @@ class Engine(Deployments):
     def add(
         self,
         name: str,
-        path: str | os.PathLike[str] | Callable[..., Any],
+        path: ModelPath,
         *,
         task: str | None = None,
         precision: str = "auto",
@@ -112,50 +120,104 @@ class Engine(Deployments):
                 or the files have no head for the task.
         """
         self._check_new(name)
-        model = self._models[name] = self._load(name, name, path, task, precision, device)
-        return model
-
-    def _load(
-        self,
-        name: str,
-        core_name: str,
-        path: str | os.PathLike[str] | Callable[..., Any],
-        task: str | None,
-        precision: str,
-        device: str,
-    ) -> Model:
-        if callable(path):
-            return self._load_function(name, path)
-        inputs.check_precision(precision, device)
-        if repository.is_function(path):
-            return self._load_function(name, path)
-        directory = repository.resolve(path)
-        manifest = read_manifest(directory)
-        task = task or manifest.task
-        if precision == "auto" and manifest.precision is not None:
-            precision = manifest.precision
-            inputs.check_precision(precision, device)
-        model = self._read(name, core_name, directory, task, precision)
-        try:
-            if manifest.gate is not None:
-                golden.check(model, manifest.gate)
-            for alias in manifest.aliases:
-                self._check_alias(alias, name)
-        except BaseException:
-            self._retire(model)
-            raise
+        source = Source(path, task, precision, device)
+        manifest = self._checked_manifest(name, source)
+        begin = time.perf_counter()
+        model = self._load(name, self._first_core_name(name), source)
+        seconds = time.perf_counter() - begin
+        known = self._know(name, source, model, manifest.pinned or callable(path))
+        known.load_seconds = seconds
         self._aliases |= dict.fromkeys(manifest.aliases, name)
         return model
 
-    def _read(self, name: str, core_name: str, directory: Path, task: str | None, precision: str) -> Model:
-        if (manifest := read_manifest(directory)).runtime is not None:
-            from .predict.loading import load_directory
+    def register(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        task: str | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        """Serves the model as `add` does, but loads it only when it is asked for: by `model`, `amodel` or a request.
 
-            return load_directory(self, name, directory, manifest)
+        Raises what `add` raises about names, aliases and headrace.toml, and ModelNotFoundError where there is no such
+        directory; what is wrong with the files is found when they are loaded.
+
+        >>> import headrace
+        >>> with headrace.Engine(memory_budget=200_000_000) as engine:
+        ...     engine.register("minilm", "demo:minilm")
+        ...     print(engine.memory_used, engine.model("minilm").embed("hello").shape)
+        0 (1, 384)
+        """
+        self._check_new(name)
+        inputs.check_precision(precision, device)
+        source = Source(path, task, precision, device)
+        manifest = self._checked_manifest(name, source)
+        self._know(name, source, None, manifest.pinned)
+        self._aliases |= dict.fromkeys(manifest.aliases, name)
+
+    def _load(self, name: str, core_name: str, source: Source) -> Model:
+        inputs.check_precision(source.precision, source.device)
+        if not isinstance(source.path, (str, os.PathLike)) or repository.is_function(source.path):
+            return self._take_memory(
+                name, core_name, 0, lambda: load_function(self, name, core_name, source.path)
+            )
+        directory = repository.resolve(source.path)
+        manifest = read_manifest(directory)
+        task, precision = source.task or manifest.task, source.precision
+        if precision == "auto" and manifest.precision is not None:
+            precision = manifest.precision
+            inputs.check_precision(precision, source.device)
         # Nothing here may hold the files once the core has them: it gives their memory back when it has packed them.
-        files = repository.memory_files(directory)
-        if repository.generates_text(directory, files):
-            return self._load_language_model(name, directory, task, precision, files)
+        held = [repository.memory_files(directory)]
+        generates = repository.generates_text(directory, held[0])
+        size = self._expected_bytes(directory, held[0], precision, generates)
+
+        def read() -> Model:
+            if manifest.runtime is not None:
+                return load_directory(self, name, core_name, directory, manifest)
+            if generates:
+                return self._load_language_model(name, core_name, directory, task, precision, held.pop())
+            return self._read(name, core_name, directory, task, precision, held.pop())
+
+        model = self._take_memory(name, core_name, size, read)
+        self._sizes[os.fspath(directory), precision] = model.info.bytes
+        try:
+            if manifest.gate is not None:
+                golden.check(model, manifest.gate)
+        except BaseException:
+            self._retire(model)
+            del model
+            raise
+        return model
+
+    def _expected_bytes(
+        self, directory: Path, files: dict[str, _core.MemoryFile] | None, precision: str, generates: bool
+    ) -> int:
+        """What it took the last time, else what its files promise; 0 where nothing asks."""
+        if self.memory_budget is None:
+            return 0
+        known = self._sizes.get((os.fspath(directory), precision))
+        if known is not None:
+            return known
+        return estimate_bytes(
+            directory, files, precision, generates=generates, cache_tokens=self.language.cache_tokens
+        )
+
+    def _first_core_name(self, name: str) -> str:
+        """The model's own name, unless one that is on its way out still has it."""
+        return name if name not in self._core.names() else self._new_core_name(name)
+
+    def _read(
+        self,
+        name: str,
+        core_name: str,
+        directory: Path,
+        task: str | None,
+        precision: str,
+        files: dict[str, _core.MemoryFile] | None,
+    ) -> Model:
         self._core.add(
             core_name, os.fspath(directory), task=inputs.task_name(task), precision=precision, files=files
         )
@@ -164,20 +226,10 @@ class Engine(Deployments):
         )
         return Model(self, info, core_name=core_name)
 
-    def _load_function(self, name: str, source: str | os.PathLike[str] | Callable[..., Any]) -> Model:
-        from .predict.function import as_function
-        from .predict.loading import load_function, named_function, read_function
-
-        function = as_function(source) if callable(source) else None
-        if function is not None:
-            return load_function(self, name, function)
-        found = named_function(os.fspath(cast("str", source)))
-        assert found is not None
-        return load_function(self, name, read_function(*found), os.fspath(cast("str", source)))
-
     def _load_language_model(
         self,
         name: str,
+        core_name: str,
         path: Path,
         task: str | None,
         precision: str,
@@ -197,40 +249,42 @@ class Engine(Deployments):
             files=files,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
-        return Model(self, info, generator)
-
-    def predict(
-        self, name: str, item: Any = MISSING, /, *, timeout: float | None = None, **tensors: Any
-    ) -> Any:
-        """`Model.predict` of the model of that name."""
-        return self.model(name).predict(item, timeout=timeout, **tensors)
-
-    async def apredict(
-        self, name: str, item: Any = MISSING, /, *, timeout: float | None = None, **tensors: Any
-    ) -> Any:
-        """`Model.apredict` of the model of that name."""
-        return await self.model(name).apredict(item, timeout=timeout, **tensors)
+        return Model(self, info, generator, core_name)
 
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""
-        model = self._models.get(name)
+        model = self._found(name)
         self._forget(name)
-        if model is not None and model._base is not None:
+        if model is None:
+            return  # nothing of it is in memory
+        if model._base is not None:
             self._retire(model)
-        elif model is not None and model._generator is not None:
+        elif model._generator is not None:
             model._generator.close()
-        elif model is not None and model._calls is not None:
+            self._retire(model)
+        elif model._calls is not None:
             model._calls.close()
+            self._retire(model)
         else:
-            self._core.remove(name if model is None else model._core_name)
+            self._core.remove(model._core_name)
+            self._budget.give_back(model._core_name)
 
     def models(self) -> list[ModelInfo]:
-        """What is served, in the order it was added."""
-        return [model.info for model in list(self._models.values())]  # a thread may add one meanwhile
+        """What is served, in the order it was added; of one that was never in memory nothing is known yet, and
+        `residences` lists it."""
+        found = []
+        with self._lock:
+            for name in self._names():
+                model = self._models.get(name)
+                known = self._known.get(name)
+                info = model.info if model is not None else None if known is None else known.info
+                if info is not None:
+                    found.append(info)
+        return found
 
     def stats(self) -> dict[str, Any]:
         """Counters and histograms since each model was added: `{"models": {name: {...}}, "language_models": {...}}`."""
-        models = list(self._models.items())
+        models = list(self._models.items())  # a thread may add one meanwhile
         # One on trial is counted apart: it is there to be compared.
         models += [
             (f"{name}@{one.model.info.version}", one.model) for name, one in list(self._candidates.items())
@@ -246,10 +300,23 @@ class Engine(Deployments):
                 for name, model in models
                 if model._generator is not None and model._base is None
             },
+            "pipelines": {
+                name: {"requests": one.requests, "failed": one.failed, "seconds": one.seconds}
+                for name, one in list(self._pipelines.items())
+            },
+            "shadows": {
+                name: {**vars(one.shadow.stats), "mean_cosine": one.shadow.stats.mean_cosine}
+                for name, one in list(self._candidates.items())
+                if one.shadow is not None
+            },
         }
 
     def close(self, drain: bool = True) -> None:
         """Refuses new work, finishes what is queued (or, without drain, fails it) and ends the threads."""
+        self._is_closed = True
+        for candidate in self._candidates.values():
+            if candidate.shadow is not None:
+                candidate.shadow.close()
         candidates = [candidate.model for candidate in self._candidates.values()]
         for model in [*self._models.values(), *candidates]:
             if model._generator is not None:
@@ -274,7 +341,7 @@ class Engine(Deployments):
         self.close(drain=False)
 
     def __repr__(self) -> str:
-        return f"Engine(threads={self.threads}, models=[{', '.join(self._models)}])"
+        return f"Engine(threads={self.threads}, models=[{', '.join(self._names())}])"
 
     def _repr_html_(self) -> str:
         return render.engine_html(self.threads, self.models())

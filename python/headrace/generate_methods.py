@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from . import _core
     from .generation_arguments import GenerateArguments
+    from .loaded_model import Model
     from .structured import Forms
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]]
@@ -99,8 +100,14 @@ class GenerateMethods(Runner):
 
         return await asyncio.get_running_loop().run_in_executor(None, begin)
 
-    async def apieces(self, stream: _core.Stream) -> AsyncGenerator[Piece, None]:
-        """The pieces of a stream from `abegin`."""
+    async def apieces(
+        self, stream: _core.Stream, *, counts_prompt: bool = True
+    ) -> AsyncGenerator[Piece, None]:
+        """The pieces of a stream from `abegin`.
+
+        counts_prompt: whether its prompt is counted for the request; of several texts behind one prompt only the first
+        one's is.
+        """
         from .completions import completions_of_running_loop
 
         completions = completions_of_running_loop()
@@ -117,10 +124,9 @@ class GenerateMethods(Runner):
                 if piece.finish_reason is not None:
                     return
         finally:
-            add_usage(stream.prompt_tokens, stream.generated_tokens)
+            add_usage(stream.prompt_tokens if counts_prompt else 0, stream.generated_tokens)
             add_phase("further tokens", begun)
-            if not stream.ended:
-                self._language().cancel(stream.id)
+            self._conclude(stream)
 
     def prompt_ids(self, prompt: Prompt) -> NDArray[np.int32]:
         """The tokens of a prompt, special ones included: int32 [n].
@@ -180,7 +186,7 @@ class GenerateMethods(Runner):
     ) -> _core.Stream:
         form = sampling.form
         mask = None if form is None else self._forms.mask(*form)
-        return self._language().submit(
+        stream = self._language().submit(
             ids,
             **sampling.arguments(),
             **terms.arguments(),
@@ -188,6 +194,20 @@ class GenerateMethods(Runner):
             mask=mask,
             adapter=self._adapter_name,
         )
+        if self._shadow is not None:
+            from .shadow import copy_of_prompt
+
+            self._offer(stream, lambda: copy_of_prompt(cast("Model", self), ids, sampling, terms))
+        return stream
+
+    def _conclude(self, stream: _core.Stream) -> None:
+        """Nobody reads it any more."""
+        if stream.ended:
+            self._ended(stream)
+            return
+        self._language().cancel(stream.id)
+        if self._shadow is not None:
+            self._shadow.forget(stream)
 
     @cached_property
     def _forms(self) -> Forms:
@@ -208,8 +228,7 @@ class GenerateMethods(Runner):
                 if piece.finish_reason is not None:
                     return
         finally:
-            if not stream.ended:
-                generator.cancel(stream.id)
+            self._conclude(stream)
 
     @staticmethod
     def _gather(stream: _core.Stream, pieces: list[Piece]) -> Generation:

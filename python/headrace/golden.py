@@ -61,7 +61,7 @@ def check(model: Model, gate: Gate) -> None:
 
     CorruptFileError for a file of golden answers that cannot be used.
     """
-    golden = _read(gate.golden)
+    golden = _read(gate.golden, gate.data)
     if golden["task"] != model.info.task:
         raise CorruptFileError(
             f"{gate.golden.name}: golden answers for {golden['task']}, and the model's task is {model.info.task}"
@@ -103,11 +103,12 @@ def _check_vectors(given: list[Any], expected: list[Any], gate: Gate) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, data: bytes | None = None) -> dict[str, Any]:
+    """`data`: what is in it, where it is not read from `path`."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if (path.stat().st_size if data is None else len(data)) > _MAX_BYTES:
             raise CorruptFileError(f"{path.name}: larger than {_MAX_BYTES >> 20} MiB")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_bytes() if data is None else data)
     except OSError as error:
         raise CorruptFileError(f"{path.name}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:

@@ -18,6 +18,7 @@ examples:
   headrace keys create --name search --scope infer:minilm      one model only; the key is shown once
   headrace keys create --name ops --scope infer --scope manage --scope metrics --expires 90d
   headrace keys create --name trial --scope infer --requests-per-minute 60 --tokens-per-day 100000
+  headrace keys create --name billing --scope infer --certificate-name spiffe://example.org/billing
   headrace keys list
   headrace keys revoke 3fK9...                                 by its id; servers refuse it within 5 seconds
 scopes: infer, manage (each for all models, or as infer:MODEL, where a * may end the name), metrics, audit, admin
@@ -34,6 +35,11 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     keys.add_argument("--name", help="create: what it is called in lists and records")
     keys.add_argument(
         "--scope", action="append", metavar="SCOPE", help="create: what it allows; may be repeated"
+    )
+    keys.add_argument(
+        "--certificate-name",
+        metavar="NAME",
+        help="create: no key, but the client certificate of that common name or URI (serve --tls-client-ca)",
     )
     keys.add_argument("--tenant", help="create: whose caches it shares (default: a tenant of its own name)")
     keys.add_argument("--expires", metavar="TIME", help="create: such as 12h or 90d (default: never)")
@@ -66,10 +72,13 @@ def _keys(options: argparse.Namespace) -> int:
                 tenant=options.tenant,
                 lifetime=None if options.expires is None else _seconds(options.expires),
                 limits=Limits(options.requests_per_minute, options.tokens_per_minute, options.tokens_per_day),
+                certificate=options.certificate_name,
             )
             catalogue.add(key)
             if options.json:
-                print(json.dumps({"key": text, **described(key)}))
+                print(json.dumps({"key": text or None, **described(key)}))
+            elif key.certificate is not None:
+                print(f"the certificate {key.certificate} is the key {key.name}, with the id {key.id}")
             else:
                 print(f"{text}\nkept nowhere: copy it now; its id is {key.id}")
             return 0
@@ -98,6 +107,7 @@ def described(key: Key) -> dict[str, Any]:
         "created": key.created,
         "expires": key.expires,
         "revoked": key.revoked,
+        "certificate_name": key.certificate,
         "limits": {name: value for name, value in vars(key.limits).items() if value is not None},
     }
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ModelInfo:
     """What a loaded model is. `parameters` and `dimensions` are counts, `max_tokens` includes special tokens. `base` is
-    what an adapter adapts.
+    what an adapter adapts, `cache_bytes` what the cache of keys and values of a language model takes.
 
     `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers. Of
     models that embed: `prompts` what may stand before a text, by name, and `default_prompt` the name of the one that
@@ -58,6 +58,12 @@ class ModelInfo:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     streams: bool = False
+    cache_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes: weights, and of one that writes text the cache of keys and values."""
+        return self.weight_bytes + self.cache_bytes
 
     @property
     def version(self) -> str:
@@ -234,6 +240,7 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
 
     def _result_of(self, ticket: _core.Ticket, dimensions: int | None) -> Embeddings:
         """The second half, once the ticket is finished; raises what it failed with."""
+        self._ended(ticket)
         return Embeddings(self._shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
 
     def similarity(self, a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -319,8 +326,14 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
         terms = make_terms(timeout, priority, admission, queue)
         rest = (truncate, terms.priority, terms.wait, terms.timeout_us, terms.queue)
         if items and not isinstance(items[0], str):
-            return self._core.submit_ids(self._core_name, items, *rest)
-        return self._core.submit_texts(self._core_name, items, *rest, prompt)
+            ticket = self._core.submit_ids(self._core_name, items, *rest)
+        else:
+            ticket = self._core.submit_texts(self._core_name, items, *rest, prompt)
+        if self._shadow is not None:
+            from .shadow import copy_of_texts
+
+            self._offer(ticket, lambda: copy_of_texts(self, items, truncate, prompt))
+        return ticket
 
     def _embed_long(
         self,

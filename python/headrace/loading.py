@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Error, InvalidArgumentError, ModelNotFoundError
-from .repository import MODEL_NAME, default_name, models_in
+from .manifest import read_manifest
+from .pipeline import in_order, names_in
+from .repository import MODEL_NAME, default_name, is_pipeline, models_in, resolve
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -93,7 +96,8 @@ def parse_adapter(argument: str, models: Mapping[str, object]) -> WantedAdapter:
 
 
 class ModelLoader(threading.Thread):
-    """Adds models to the engine, one after another, while its starter imports a web framework.
+    """Adds models to the engine, one after another, while its starter imports a web framework. Where the engine has a
+    memory budget, those of a folder of models wait to be asked for, unless they are pinned.
 
     `waiting` holds the names not there yet, `failed` those that could not be loaded and were not required; `on_failure`
     hears of each of these at once. `sources` says where each model is, `folders` what may come to hold more of them.
@@ -124,8 +128,13 @@ class ModelLoader(threading.Thread):
 
     def run(self) -> None:
         try:
-            for name, model in self._models.items():
-                self._load(name, model)
+            pipelines = {
+                name: names_in(Path(model.path).expanduser())
+                for name, model in self._models.items()
+                if is_pipeline(model.path)
+            }
+            for name in [name for name in self._models if name not in pipelines] + in_order(pipelines):
+                self._load(name, self._models[name])
                 self.waiting.discard(name)
             for adapter in self._adapters:
                 self._engine.add_adapter(
@@ -146,9 +155,18 @@ class ModelLoader(threading.Thread):
 
     def _load(self, name: str, model: Wanted) -> None:
         try:
-            self._engine.add(name, model.path, precision=self.precision)
+            if is_pipeline(model.path):
+                self._engine.add_pipeline(name, model.path)
+            elif self._engine.memory_budget is not None and not model.required and not _is_pinned(model.path):
+                self._engine.register(name, model.path, precision=self.precision)
+            else:
+                self._engine.add(name, model.path, precision=self.precision)
         except (Error, OSError, MemoryError) as error:
             if model.required:
                 raise
             self.failed.add(name)
             self._on_failure(name, error)
+
+
+def _is_pinned(path: str) -> bool:
+    return read_manifest(resolve(path)).pinned

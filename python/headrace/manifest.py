@@ -3,6 +3,7 @@
 task = "embed"              # the model's encoder without its head
 precision = "int8"          # unless the command line says otherwise
 aliases = ["prod"]          # other names that it answers to
+pinned = true               # stays in memory, whatever the engine's memory budget
 
 runtime = "python"          # what runs it, where it is not one of headrace's own
 function = "model.py:Model" # of python: a file of this folder, and a function or class in it
@@ -27,22 +28,23 @@ from typing import Any
 
 from .errors import CorruptFileError, InvalidArgumentError
 from .predict.function import BatchOptions
-from .settings import read_toml
+from .settings import parse_toml, read_toml
 
 NAME = "headrace.toml"
 _KNOWN: dict[str, type] = {
-    "task": str, "precision": str, "aliases": list, "gate": dict,
+    "task": str, "precision": str, "aliases": list, "gate": dict, "pinned": bool,
     "runtime": str, "function": str, "trusted": bool, "batch": dict,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What must hold; `golden` is a file."""
+    """What must hold; `golden` is a file, with its contents as `data` where it is sealed with the model."""
 
     golden: Path
     min_cosine: float = 0.995
     min_agreement: float = 1.0
+    data: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,30 @@ class Manifest:
     function: str | None = None
     trusted: bool = False
     batch: BatchOptions | None = None
+    pinned: bool = False
 
 
 def read_manifest(directory: Path) -> Manifest:
     """That of a model's directory, or else of the directory of its versions; an empty one where there is none.
 
-    Raises CorruptFileError for one that says what is not known or has another type.
+    A sealed model's own is the one that was sealed with it; what lies open beside the sealed files is not looked at
+    then.
+
+    Raises CorruptFileError for one that says what is not known or has another type, and what opening a sealed model
+    raises.
     """
+    sealed = _sealed_file(directory, NAME)
     folders = [directory]
     if directory.name.isascii() and directory.name.isdigit():
         folders.append(directory.parent)
     path = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
+    if sealed is not None:
+        path = directory / NAME
     if path is None:
         return Manifest()
     try:
-        given = read_toml(path)
-    except InvalidArgumentError as error:
+        given = read_toml(path) if sealed is None else parse_toml(sealed.decode(), path)
+    except (InvalidArgumentError, UnicodeDecodeError) as error:
         raise CorruptFileError(str(error)) from None
     values = _checked(path, given, _KNOWN)
     aliases = values.pop("aliases", [])
@@ -89,10 +99,23 @@ def read_manifest(directory: Path) -> Manifest:
         golden = (path.parent / limits.pop("golden")).resolve()
         if path.parent.resolve() not in golden.parents:
             raise CorruptFileError(f"{path}: gate.golden must lie in the manifest's own folder")
-        gate = Gate(golden, **limits)
+        data = None
+        if sealed is not None:
+            name = golden.relative_to(path.parent.resolve()).as_posix()
+            data = _sealed_file(directory, name)
+            if data is None:
+                raise CorruptFileError(f"{path}: gate.golden: {name} was not sealed with the model")
+        gate = Gate(golden, **limits, data=data)
     if (batch := values.pop("batch", None)) is not None:
         values["batch"] = _batch(path, batch)
     return Manifest(**values, aliases=tuple(aliases), gate=gate)
+
+
+def _sealed_file(directory: Path, name: str) -> bytes | None:
+    """A file of a sealed model; None where the model is not sealed or has no such file."""
+    from .repository import is_sealed, small_file
+
+    return small_file(directory, name) if is_sealed(directory) else None
 
 
 def _batch(path: Path, given: dict[str, Any]) -> BatchOptions:

@@ -40,7 +40,12 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     mask = command("mask", _mask, "Mask personal data in texts.", _HELP)
     mask.add_argument("texts", nargs="*", metavar="TEXT")
     mask.add_argument("--file", help="a file, masked line by line; - reads standard input")
-    mask.add_argument("--kinds", metavar="KIND,...", help="what to find (default: everything)")
+    mask.add_argument(
+        "--kinds",
+        action="append",
+        metavar="KIND,...",
+        help="what to find (default: everything); may be repeated",
+    )
     mask.add_argument("--mode", choices=["mask", "hash", "reversible", "drop"], default="mask",
                       help="what stands in its place (default %(default)s)")  # fmt: skip
     mask.add_argument("--json", action="store_true", help="a JSON line for each text, with what was found")
@@ -54,11 +59,7 @@ def _mask(options: argparse.Namespace) -> int:
         raise InvalidArgumentError(
             "--mode hash needs a key of at least 16 bytes in the environment variable HEADRACE_MASK_KEY"
         )
-    kinds = None
-    if options.kinds is not None:
-        kinds = [kind.strip() for kind in options.kinds.split(",") if kind.strip()]
-        if not kinds:
-            raise InvalidArgumentError("--kinds names none; leave it out to find every kind")
+    kinds = split_kinds(options.kinds, "--kinds")
     masker = Masker(kinds, options.mode, key)
     if not options.texts and options.file is None:
         raise InvalidArgumentError("no text: give texts as arguments, or --file (- reads standard input)")
@@ -69,6 +70,21 @@ def _mask(options: argparse.Namespace) -> int:
         else:
             sys.stdout.write(masked.text + end)
     return 0
+
+
+def split_kinds(given: list[str] | None, option: str) -> list[str] | None:
+    """Kinds, given with commas between or one by one; None where the option was not given.
+
+    >>> from headrace.mask_command import split_kinds
+    >>> split_kinds(["email,phone", "iban"], "--kinds")
+    ['email', 'phone', 'iban']
+    """
+    if given is None:
+        return None
+    kinds = [kind.strip() for text in given for kind in text.split(",") if kind.strip()]
+    if not kinds:
+        raise InvalidArgumentError(f"{option} names none; leave it out to find every kind")
+    return kinds
 
 
 def _texts(options: argparse.Namespace) -> Iterator[tuple[str, str]]:

@@ -76,6 +76,37 @@ _GENERATION_GAUGES = {
 }
 
 
+# Of residence in memory: headrace_model_<name>.
+_RESIDENCE_COUNTERS = {
+    "loads": "Times the model was loaded",
+    "unloads": "Times it was taken out of memory to make room",
+    "load_seconds": "Seconds spent in loading it",
+}
+_RESIDENCE_GAUGES = {"bytes": "Bytes it takes in memory, 0 while it is not there"}
+
+
+# Of shadows: headrace_shadow_<name>; a mean is the quotient of two sums.
+_SHADOW_COUNTERS = {
+    "copies": "Requests copied to the shadow and answered by it",
+    "compared": "Answers compared",
+    "agreed": "Compared answers that agree",
+    "dropped": "Copies not run, since the shadow did not keep up",
+    "failed": "Copies that failed",
+    "cosines": "Vectors compared",
+    "cosine_sum": "Sum of the cosines of the vectors compared",
+    "served_seconds": "Seconds that the copied requests took",
+    "shadow_seconds": "Seconds that their copies took",
+}
+
+
+# Of pipelines: headrace_pipeline_<name>.
+_PIPELINE_COUNTERS = {
+    "requests": "Texts that went through all steps",
+    "failed": "Texts of which a step failed",
+    "seconds": "Seconds from the first step to the last",
+}
+
+
 class EngineCollector:
     """Reads `engine.stats()` when Prometheus asks; costs nothing in between."""
 
@@ -83,11 +114,20 @@ class EngineCollector:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
-        from prometheus_client.metrics_core import HistogramMetricFamily
+        from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily
+
+        residences = {each.name: vars(each) for each in self._engine.residences()}
+        yield from _numbers("headrace_model_", residences, _RESIDENCE_COUNTERS, _RESIDENCE_GAUGES)
+        used, budget = self._engine.memory_used, self._engine.memory_budget
+        yield GaugeMetricFamily("headrace_memory_bytes", "Bytes that models take", used)
+        if budget is not None:
+            yield GaugeMetricFamily("headrace_memory_budget_bytes", "Bytes that models may take", budget)
 
         stats = self._engine.stats()
         models: dict[str, dict[str, Any]] = stats["models"]
         yield from _numbers("headrace_", models, _COUNTERS, _GAUGES)
+        yield from _numbers("headrace_shadow_", stats["shadows"], _SHADOW_COUNTERS, {})
+        yield from _numbers("headrace_pipeline_", stats["pipelines"], _PIPELINE_COUNTERS, {})
         for name, text in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(f"headrace_{name}", text, labels=["model"])
             for model, values in models.items():

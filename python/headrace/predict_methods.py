@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,12 +13,35 @@ from .usage import add_phase, add_usage
 
 if TYPE_CHECKING:
     from ._core import Call, CompletionQueue
+    from .loaded_model import Model
     from .predict.runner import Calls
     from .predict.work import Tensors, Work
     from .running import Runner
 
 _SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
 MISSING: Any = object()
+
+
+class EnginePredictMethods:
+    """The part of Engine that asks a model by its name."""
+
+    @abstractmethod
+    def model(self, name: str) -> Model: ...
+
+    @abstractmethod
+    async def amodel(self, name: str) -> Model: ...
+
+    def predict(
+        self, name: str, item: Any = MISSING, /, *, timeout: float | None = None, **tensors: Any
+    ) -> Any:
+        """`Model.predict` of the model of that name."""
+        return self.model(name).predict(item, timeout=timeout, **tensors)
+
+    async def apredict(
+        self, name: str, item: Any = MISSING, /, *, timeout: float | None = None, **tensors: Any
+    ) -> Any:
+        """`Model.apredict` of the model of that name."""
+        return await (await self.amodel(name)).apredict(item, timeout=timeout, **tensors)
 
 
 class PredictMethods:

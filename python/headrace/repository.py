@@ -3,6 +3,7 @@
 e5-small/config.json, tokenizer.json, model.safetensors      a model
 llama/model.gguf, or the path model.gguf                     a language model in one file
 e5-small/1/config.json ...  e5-small/2/config.json ...       versions of a model; the highest is taken
+search/headrace.toml                                         a pipeline of models (pipeline.py)
 models/e5-small/...  models/reranker/...                     a folder of models, each named as its folder
 e5-sealed/sealed.json, config.json.sealed ...                a sealed model (security/sealing.py)
 """
@@ -16,7 +17,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ModelNotFoundError
+from .errors import InvalidArgumentError, ModelNotFoundError
+from .settings import read_toml
 
 if TYPE_CHECKING:
     from . import _core
@@ -65,6 +67,17 @@ def _newest(path: Path) -> Path | None:
     return max(folders, key=lambda folder: int(folder.name))
 
 
+def is_pipeline(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is the folder of a pipeline (pipeline.py). One whose headrace.toml cannot be read is not."""
+    file = Path(path) / "headrace.toml"
+    if not file.is_file():
+        return False
+    try:
+        return "pipeline" in read_toml(file)
+    except InvalidArgumentError:
+        return False
+
+
 def models_in(path: str | os.PathLike[str]) -> list[Path] | None:
     """The models in a folder of models, by name; None when `path` is a model itself, or no directory.
 
@@ -72,9 +85,13 @@ def models_in(path: str | os.PathLike[str]) -> list[Path] | None:
     hold something else are left out.
     """
     folder = Path(path).expanduser()
-    if not folder.is_dir() or _is_model(folder) or _newest(folder) is not None:
+    if not folder.is_dir() or _is_model(folder) or _newest(folder) is not None or is_pipeline(folder):
         return None
-    return [found for found in _folders(folder) if _is_model(found) or _newest(found) is not None]
+    return [
+        found
+        for found in _folders(folder)
+        if _is_model(found) or _newest(found) is not None or is_pipeline(found)
+    ]
 
 
 def versions_in(path: str | os.PathLike[str]) -> list[str]:
@@ -124,9 +141,9 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     return Path(spec.origin).parent / folder
 
 
-def is_function(model: str | os.PathLike[str]) -> bool:
-    """Whether it names a Python function, as `file.py:name`."""
-    return re.fullmatch(r".+\.py:[A-Za-z_][\w.]*", os.fspath(model)) is not None
+def is_function(model: object) -> bool:
+    """Whether it is a Python function, or names one as `file.py:name`."""
+    return callable(model) or re.fullmatch(r".+\.py:[A-Za-z_][\w.]*", os.fspath(model)) is not None  # type: ignore[call-overload]
 
 
 def has_runtime(path: Path) -> bool:

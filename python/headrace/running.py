@@ -14,10 +14,11 @@ from .errors import InvalidArgumentError
 from .usage import add_phase, add_usage
 
 if TYPE_CHECKING:
-    from ._core import CompletionQueue, Ticket
+    from ._core import CompletionQueue, Stream, Ticket
     from ._core import Engine as CoreEngine
     from .engine import Engine
     from .loaded_model import Model, ModelInfo
+    from .shadow import Copy, Shadow
     from .tasks.job import Job, Terms
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Runner:
     _engine: Engine
     _core: CoreEngine
     _core_name: str
+    _shadow: Shadow | None = None  # what copies of its requests are for
 
     def _check_task(self, task: str) -> None:
         """A model has one task; what is asked of it must be that one."""
@@ -90,7 +92,7 @@ class Runner:
             job.check(model)
         results: list[T] = []
         with self._portions(
-            items, lambda part: job.submit(model, part, terms), show_progress, stop
+            items, lambda part: self._submit_job(job, part, terms), show_progress, stop
         ) as finished:
             for start, ticket in finished:
                 results += job.read(model, items[start : start + PORTION], ticket)
@@ -117,13 +119,32 @@ class Runner:
         self._check_task(job.task)
         model = cast("Model", self)
         ticket = await self._finished(
-            lambda queue: job.submit(model, job.items, make_terms(timeout, priority, admission, queue)),
+            lambda queue: self._submit_job(job, job.items, make_terms(timeout, priority, admission, queue)),
             job.characters,
         )
         read = partial(job.read, model, job.items, ticket)
         if ticket.tokens <= job.inline_tokens:
             return read(), ticket
         return await asyncio.get_running_loop().run_in_executor(None, read), ticket
+
+    def _submit_job(self, job: Job[Any], items: Sequence[Any], terms: Terms) -> Ticket:
+        model = cast("Model", self)
+        ticket = job.submit(model, items, terms)
+        if self._shadow is not None:
+            from .shadow import copy_of_job
+
+            self._offer(ticket, lambda: copy_of_job(model, job, items))
+        return ticket
+
+    def _offer(self, request: Ticket | Stream, copy: Callable[[], Copy]) -> None:
+        """Has the request, just handed to the core, copied once it is finished, if it is among the shadow's share."""
+        shadow = self._shadow
+        if shadow is not None and shadow.wants_one and getattr(request, "error", None) is None:
+            shadow.offer(request, copy())
+
+    def _ended(self, request: Ticket | Stream) -> None:
+        if self._shadow is not None:
+            self._shadow.ended(request)
 
     async def _finished(self, begin: Callable[[CompletionQueue], Ticket], characters: int) -> Ticket:
         """Begins a request and waits for it; cancelling the task cancels the work."""
@@ -144,6 +165,7 @@ class Runner:
         except BaseException:
             self._cancel(ticket)
             raise
+        self._ended(ticket)
         add_usage(ticket.tokens)
         add_phase("model", begun)
         return ticket
@@ -161,6 +183,8 @@ class Runner:
 
     def _cancel(self, ticket: Ticket) -> None:
         self._core.cancel(self._core_name, ticket.id)
+        if self._shadow is not None:
+            self._shadow.forget(ticket)
 
     def _wait(self, ticket: Ticket, stop: Stop | None = None) -> None:
         try:
@@ -170,6 +194,7 @@ class Runner:
         except BaseException:  # Ctrl-C: what nobody waits for must not run
             self._cancel(ticket)
             raise
+        self._ended(ticket)
 
     def _portions(
         self,

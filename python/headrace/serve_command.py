@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import inputs
+from . import fleet_options, inputs
 from .errors import InvalidArgumentError
 from .loading import ModelLoader, parse_models
 from .repository import models_in
@@ -99,6 +99,7 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     inputs.add_speculation(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
                        help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
+    fleet_options.add(serve)
     serve.add_argument(
         "--max-body-mb", type=float, default=10, help="largest request, in MB (default %(default)s)"
     )
@@ -146,7 +147,10 @@ def _add_access_options(group: argparse._ArgumentGroup) -> None:
         "--mask", action="store_true", help="mask personal data in what models are given and write"
     )
     group.add_argument(
-        "--mask-kinds", action="append", metavar="KIND", help="only these (default: all; see `headrace mask`)"
+        "--mask-kinds",
+        action="append",
+        metavar="KIND,...",
+        help="only these (default: all; see `headrace mask`)",
     )
     group.add_argument(
         "--mask-mode", choices=["mask", "hash", "drop"], default="mask", help="(default %(default)s)"
@@ -201,17 +205,25 @@ def _config(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     start = time.perf_counter()
     options, _ = resolve(given)
+    fleet_options.check(options)
     is_loopback = _check_host(options)
+    if options.admin_port is not None:
+        _check_host(argparse.Namespace(**{**vars(options), "host": options.admin_host}))
     models = parse_models(options.models)
     if options.grpc_port is not None:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
             if importlib.util.find_spec(package) is None:
                 raise InvalidArgumentError("--grpc-port needs gRPC: run: pip install 'headrace[grpc]'")
-    from .engine import Engine, LanguageOptions
+    from .engine import Engine, LanguageOptions, isa
 
     access = _access(options, is_loopback)
-    language = LanguageOptions(speculation=options.speculation)
-    engine = Engine(threads=options.threads, queue_budget=options.queue_budget, language=language)
+    language = LanguageOptions(speculation=options.speculation, cache_tokens=options.cache_tokens)
+    engine = Engine(
+        threads=options.threads,
+        queue_budget=options.queue_budget,
+        language=language,
+        memory_budget=options.memory_budget,
+    )
     loader = ModelLoader(
         engine,
         models,
@@ -225,30 +237,36 @@ def _serve(given: argparse.Namespace) -> int:
 
     def on_ready(url: str, app: FastAPI) -> None:
         seconds = time.perf_counter() - start
-        infos = engine.models()
-        isa = infos[0].isa
+        infos, served = engine.models(), [each.name for each in engine.residences()]
+        served += [info.name for info in infos if info.name not in served]  # adapters
+        served += engine.pipelines
         grpc_port = app.state.headrace.grpc_port
         if options.json:
             line = {
                 "url": url,
-                "models": [info.name for info in infos],
+                "models": served,
                 "failed": sorted(loader.failed),
-                "isa": isa,
+                "isa": isa(),
                 "seconds": round(seconds, 3),
             }
             if grpc_port is not None:
                 line["grpc_port"] = grpc_port
+            if options.admin_port is not None:
+                line["admin_port"] = app.state.headrace.admin_port
             print(json.dumps(line), flush=True)
             return
-        names = ", ".join(info.name for info in infos)
+        names = ", ".join(served)
         if loader.failed:
             names += f" (without {', '.join(sorted(loader.failed))})"
-        route, fields = _EXAMPLES[infos[0].task]
-        body = {"model": infos[0].name, **fields}
+        name, task = (infos[0].name, infos[0].task) if infos else (served[0], "embed")
+        route, fields = _EXAMPLES[task]
+        body = {"model": name, **fields}
         key = ' -H "authorization: Bearer $KEY"' if access.asks else ""
         also = "" if grpc_port is None else f"; gRPC on port {grpc_port}"
+        if options.admin_port is not None:
+            also += f"; admin on port {app.state.headrace.admin_port}"
         print(
-            f"headrace serves {names} at {url} ({isa}, ready after {seconds:.2f} s; docs at {url}/docs{also})\n"
+            f"headrace serves {names} at {url} ({isa()}, ready after {seconds:.2f} s; docs at {url}/docs{also})\n"
             f"try: curl {url}{route} -H 'content-type: application/json'{key} -d '{json.dumps(body)}'",
             flush=True,
         )
@@ -265,6 +283,8 @@ def _serve(given: argparse.Namespace) -> int:
             log_format=options.log_format,
             access_log=options.access_log,
             grpc_port=options.grpc_port,
+            admin_host=options.admin_host,
+            admin_port=options.admin_port,
             redis=options.redis,
             tls_cert=options.tls_cert,
             tls_key=options.tls_key,
@@ -310,7 +330,8 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
 
         key = find_key(folder, create=True)
         assert key is not None
-        audit = AuditLog(folder / "audit", key, strict=options.audit_strict)
+        kept = fleet_options.retention(options)
+        audit = AuditLog(folder / "audit", key, strict=options.audit_strict, retention=kept)
     tracer = None
     if options.otlp is not None:
         from .serve.tracing import Tracer
@@ -318,6 +339,7 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
         tracer = Tracer(options.otlp)
     masker = None
     if options.mask:
+        from .mask_command import split_kinds
         from .security.masking import Masker
 
         hash_key = None
@@ -327,7 +349,8 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
                 raise InvalidArgumentError(
                     "--mask-mode hash needs a key of at least 16 characters in HEADRACE_MASK_KEY"
                 )
-        masker = Masker(options.mask_kinds, options.mask_mode, hash_key)
+        kinds = split_kinds(options.mask_kinds, "--mask-kinds")
+        masker = Masker(kinds, options.mask_mode, hash_key)
     names = [*_LOOPBACK_NAMES, *(options.allowed_host or [])]
     is_any = "*" in names or not (is_loopback or options.allowed_host)
     return Access(

@@ -68,6 +68,8 @@ def _converted(action: argparse.Action, value: Any, name: str) -> Any:
         raise wrong("a text or a number")
     try:
         found = action.type(str(value)) if callable(action.type) else str(value)
+    except argparse.ArgumentTypeError as error:
+        raise InvalidArgumentError(f"{name}: {error}") from None
     except ValueError:
         raise wrong(f"a {getattr(action.type, '__name__', 'value')}") from None
     if action.choices is not None and found not in action.choices:
@@ -77,15 +79,24 @@ def _converted(action: argparse.Action, value: Any, name: str) -> Any:
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dict. InvalidArgumentError when it cannot be read."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidArgumentError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InvalidArgumentError(f"{path}: not TOML: {error}") from None
+    return parse_toml(text, path)
+
+
+def parse_toml(text: str, path: str | Path) -> dict[str, Any]:
+    """The same of what is in `path`."""
     name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     try:
         tomllib = importlib.import_module(name)
     except ModuleNotFoundError:
         raise InvalidArgumentError(f"TOML files need {name}: run: pip install 'headrace[serve]'") from None
     try:
-        found: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidArgumentError(f"{path}: {error.strerror or error}") from None
+        found: dict[str, Any] = tomllib.loads(text)
     except ValueError as error:
         raise InvalidArgumentError(f"{path}: not TOML: {error}") from None
     return found

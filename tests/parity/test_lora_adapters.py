@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import headrace
+import headrace.toy
 
 PROMPT = [int(token) for token in np.random.default_rng(1).integers(3, 500, 40)]
 TOKENS = 12
@@ -104,6 +105,38 @@ def folder(tmp_path: Path) -> Path:
         )
         base = model.unload()
     return tmp_path
+
+
+def test_adapters_move_to_the_model_that_takes_their_place(folder: Path, tmp_path: Path) -> None:
+    base = language_models.make("llama", tmp_path / "second")
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.01)
+    base.save_pretrained(tmp_path / "second")
+    _with_tokenizer(tmp_path / "second")
+    with headrace.Engine() as engine:
+        engine.add("base", tmp_path / "second", precision="f32")
+        expected = ours(engine.add_adapter("a0", folder / "adapter0", model="base"))
+    with headrace.Engine() as engine:
+        engine.add("base", folder / "base", precision="f32")
+        old = engine.add_adapter("a0", folder / "adapter0", model="base")
+        before = ours(old)
+        with pytest.raises(
+            headrace.InvalidArgumentError, match="not replaced, since an adapter of it does not fit"
+        ):
+            engine.replace("base", headrace.toy.model("embed"))
+        assert ours(engine.model("a0")) == before
+        engine.replace("base", tmp_path / "second", precision="f32")
+        assert ours(old) == before  # what was begun goes on with the old one
+        assert ours(engine.model("a0")) == expected != before
+        assert engine.model("a0")._base is engine.model("base")
+        assert {info.name: info.base for info in engine.models()} == {"base": None, "a0": "base"}
+        engine.try_candidate("base", folder / "base", share=0.5, precision="f32")
+        engine.promote("base")
+        assert ours(engine.model("a0")) == before
+        del old
+        engine.retire("base")
+        assert engine.models() == []
 
 
 async def test_many_adapters_run_in_the_same_steps_with_the_same_bits(folder: Path) -> None:

@@ -273,6 +273,12 @@ class TestCommand:
         }
         assert second == {"text": "nothing", "findings": []}
 
+    def test_kinds_may_stand_together_or_apart(self) -> None:
+        text = "a@b.com 1.2.3.4 DE89370400440532013000"
+        wanted = "[EMAIL] 1.2.3.4 [IBAN]\n"
+        for kinds in (["--kinds", "email,iban"], ["--kinds", "email", "--kinds", " iban,"]):
+            assert headrace("mask", *kinds, text).stdout == wanted
+
     def test_the_key_comes_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("HEADRACE_MASK_KEY", raising=False)
         assert "HEADRACE_MASK_KEY" in fails("mask", "--mode", "hash", "a@b.com")
@@ -283,6 +289,7 @@ class TestCommand:
     def test_refusals_are_one_line(self, tmp_path: Path) -> None:
         assert "no text" in fails("mask")
         assert "emale" in fails("mask", "--kinds", "emale", "x")
+        assert "emale" in fails("mask", "--kinds", "email", "--kinds", "emale", "x")
         assert "--kinds" in fails("mask", "--kinds", ",", "x")
         assert "missing.txt" in fails("mask", "--file", str(tmp_path / "missing.txt"))
         (tmp_path / "binary").write_bytes(b"\xff\xfe")

@@ -67,6 +67,9 @@ def public_functions() -> Iterator[Any]:
 def test_arguments_after_the_first_are_keywords() -> None:
     two_by_nature = {
         "Engine.add",
+        "Engine.add_pipeline",
+        "Engine.register",
+        "Engine.shadow",
         "Engine.replace",
         "Engine.predict",
         "Engine.apredict",

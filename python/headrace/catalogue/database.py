@@ -128,6 +128,7 @@ class Catalogue:
                     created=key.created,
                     expires=key.expires,
                     revoked=key.revoked,
+                    certificate=key.certificate,
                     **vars(key.limits),
                 )
             )
@@ -167,6 +168,7 @@ def _key(row: Any) -> Key:
         row["expires"],
         row["revoked"],
         limits,
+        row["certificate"],
     )
 
 

@@ -20,4 +20,5 @@ keys = sa.Table(
     sa.Column("requests_per_minute", sa.BigInteger),
     sa.Column("tokens_per_minute", sa.BigInteger),
     sa.Column("tokens_per_day", sa.BigInteger),
+    sa.Column("certificate", sa.String(255)),  # the name of one, in the place of a secret
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError
-from .function import Function, as_function
+from .function import BatchOptions, Function, as_function
 from .runner import Calls
 from .target import Target, in_process
 
@@ -18,24 +18,21 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from ..loaded_model import Model
     from ..manifest import Manifest
+    from ..residency import ModelPath
 
-_AT = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _ASYNC_CONCURRENCY = 8
 
 
-def named_function(text: str) -> tuple[str, str] | None:
-    """File and name of `file.py:name`; None for other texts."""
-    found = _AT.fullmatch(text)
-    return None if found is None else (found[1], found[2])
-
-
-def read_function(file: str | os.PathLike[str], name: str) -> Function:
-    """Runs a Python file and takes the function of that name.
+def read_function(source: ModelPath) -> Function:
+    """A function itself, or that of `file.py:name`, whose file is run.
 
     Raises ModelNotFoundError where there is no such file or name, InvalidArgumentError where it is no function.
     """
     from .worker import load_file
 
+    if callable(source):
+        return Function(source, BatchOptions(), None) if not isinstance(source, Function) else source
+    file, _, name = os.fspath(source).rpartition(":")
     path = Path(file).expanduser().resolve()
     if not path.is_file():
         raise ModelNotFoundError(f"{file}: no such file; a function is named as file.py:name")
@@ -48,8 +45,14 @@ def read_function(file: str | os.PathLike[str], name: str) -> Function:
     return function
 
 
-def load_function(engine: Engine, name: str, function: Function, path: str = "") -> Model:
-    """Begins to serve a function; in workers where it asks for them, which are started first."""
+def load_function(engine: Engine, name: str, core_name: str, source: ModelPath) -> Model:
+    """Begins to serve a function, itself or that of `file.py:name`."""
+    path = source if isinstance(source, (str, os.PathLike)) else ""
+    return _served(engine, name, core_name, read_function(source), os.fspath(path))
+
+
+def _served(engine: Engine, name: str, core_name: str, function: Function, path: str) -> Model:
+    """In workers where it asks for them, which are started first."""
     targets: list[Target] = []
     options = function.options
     if function.streams and function.signature is not None:
@@ -77,10 +80,12 @@ def load_function(engine: Engine, name: str, function: Function, path: str = "")
         signature=function.signature,
         streams=function.streams,
     )
-    return made_model(engine, name, calls, path=path, architecture="python")
+    return made_model(engine, name, core_name, calls, path=path, architecture="python")
 
 
-def made_model(engine: Engine, name: str, calls: Calls, *, path: str, architecture: str) -> Model:
+def made_model(
+    engine: Engine, name: str, core_name: str, calls: Calls, *, path: str, architecture: str
+) -> Model:
     from ..loaded_model import Model, ModelInfo
 
     info = ModelInfo(
@@ -90,10 +95,10 @@ def made_model(engine: Engine, name: str, calls: Calls, *, path: str, architectu
         outputs=() if calls.signature is None else calls.signature.outputs,
         streams=calls.streams,
     )  # fmt: skip
-    return Model(engine, info, calls=calls)
+    return Model(engine, info, core_name=core_name, calls=calls)
 
 
-def load_directory(engine: Engine, name: str, directory: Path, manifest: Manifest) -> Model:
+def load_directory(engine: Engine, name: str, core_name: str, directory: Path, manifest: Manifest) -> Model:
     """A folder whose headrace.toml names a runtime.
 
     Raises UnsupportedError for a runtime that is not known, and for code that the operator has not said to trust.
@@ -109,10 +114,10 @@ def load_directory(engine: Engine, name: str, directory: Path, manifest: Manifes
             f"{directory}: function = {manifest.function!r}: must be a file of this folder and a name in it, such as "
             "'model.py:classify'"
         )
-    function = read_function(path, function_name)
+    function = read_function(f"{path}:{function_name}")
     if manifest.batch is not None:
         function = Function(function.made_of, manifest.batch, function.signature)
-    return load_function(engine, name, function, os.fspath(directory))
+    return _served(engine, name, core_name, function, os.fspath(directory))
 
 
 def check_trusted(directory: Path, manifest: Manifest, what: str) -> None:

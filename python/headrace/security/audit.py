@@ -10,34 +10,40 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import hmac
 import json
+import logging
+import math
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptFileError, InvalidArgumentError
+from . import audit_retention
+from .audit_retention import Retention
+from .audit_verify import _HASH_FIELD, _START, _link, _mac, _segments
+from .audit_verify import _TAIL as _TAIL
+from .audit_verify import Report as Report
+from .audit_verify import read as read
+from .audit_verify import verify as verify
 from .private_file import secret_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+logger = logging.getLogger("headrace.audit")
 
 CHECKPOINT_LINES = 1000
 CHECKPOINT_SECONDS = 60.0
 SEGMENT_BYTES = 64 << 20
 # Where nobody waits for an event to be durable, events gather for so long before the disk is asked.
 GATHER_SECONDS = 0.05
+PRUNE_SECONDS = 60.0  # how often it is looked whether older segments are to go
 _RETRY_SECONDS = 0.5
 _MOST_PENDING = 100_000
-_START = "0" * 64
-_HASH_FIELD = ',"hash":"'
-_TAIL = len(_HASH_FIELD) + 64 + len('"}')
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
 OnDurable = Callable[[bool], None]
@@ -52,24 +58,13 @@ def find_key(folder: Path, *, create: bool) -> bytes | None:
     return secret_of(folder / "audit.key", create=create)
 
 
-def _link(previous: str, line: bytes) -> str:
-    return hashlib.sha256(previous.encode() + line).hexdigest()
-
-
-def _mac(key: bytes, previous: str, number: int) -> str:
-    return hmac.new(key, f"{number}:{previous}".encode(), hashlib.sha256).hexdigest()
-
-
-def _segments(folder: Path) -> list[Path]:
-    return sorted(folder.glob("audit-*.jsonl"))
-
-
 class _Chain:
     """The end of the chain, and the file it is in. Not thread-safe."""
 
-    def __init__(self, folder: Path, key: bytes) -> None:
+    def __init__(self, folder: Path, key: bytes, retention: Retention) -> None:
         self._folder = folder
         self._key = key
+        self._retention = retention
         self._number = 0
         self._hash = _START
         self._since_checkpoint = 0
@@ -88,6 +83,7 @@ class _Chain:
         self._path = segments[-1] if segments else self._next_path()
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = os.fstat(self._file).st_size
+        self._begun = time.time()  # of a segment that is continued, since this server writes it
         self._pending: list[bytes] = []
         if dropped:
             self.append({"event": "recovered", "dropped_bytes": dropped})
@@ -148,7 +144,11 @@ class _Chain:
         """Writes what was appended and makes it durable. OSError when that fails: nothing of it is in the file then."""
         if not self._pending:
             return
-        if self._size >= SEGMENT_BYTES:
+        if self._size >= min(SEGMENT_BYTES, self._retention.segment_bytes) or (
+            self._size
+            and self._retention.segment_seconds is not None
+            and time.time() - self._begun >= self._retention.segment_seconds
+        ):
             self._turn_over()
         data = b"".join(self._pending)
         try:
@@ -167,12 +167,29 @@ class _Chain:
         path = self._folder / f"audit-{self._number - len(self._pending) + 1:012d}.jsonl"
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         os.close(self._file)
-        self._file, self._path, self._size = file, path, 0
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        self._file, self._path, self._size, self._begun = file, path, 0, time.time()
+        audit_retention.sync_folder(self._folder)
+
+    def prune(self) -> None:
+        """Removes, or moves to the archive, what is no longer to be kept; see audit_retention.py. OSError, and what was
+        not noted is still there then."""
+        archive = self._retention.archive
+        for segment in list(audit_retention.expired(_segments(self._folder), self._retention)):
+            row = audit_retention.last_row(segment)
+            if row is None:
+                continue
+            if archive is not None:
+                audit_retention.archive(segment, archive)
+            # A line for each, so that wherever this is interrupted the first segment left has its note.
+            mark = self.mark
+            self.append(audit_retention.note(self._key, segment, row, archive is not None))
+            try:
+                self.commit()
+            except OSError:
+                self.forget_since(mark)
+                raise
+            segment.unlink()
+        audit_retention.sync_folder(self._folder)
 
     def close(self) -> None:
         os.close(self._file)
@@ -185,6 +202,7 @@ class AuditLog:
     Args:
         key: of the checkpoints; see `find_key`.
         strict: events are made durable before those who gave them are told; without it within about 0.1 s.
+        retention: how long they are kept; by default without end.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -197,8 +215,13 @@ class AuditLog:
     (2, 1, None)
     """
 
-    def __init__(self, folder: Path, key: bytes, *, strict: bool = False) -> None:
-        self._chain = _Chain(folder, key)
+    def __init__(
+        self, folder: Path, key: bytes, *, strict: bool = False, retention: Retention | None = None
+    ) -> None:
+        self.folder = folder
+        self._chain = _Chain(folder, key, retention or Retention())
+        self._prunes = retention is not None
+        self._pruned_at = -math.inf
         self.strict = strict
         self.failure: str | None = None  # why nothing can be written now
         self.lost = 0
@@ -252,7 +275,16 @@ class AuditLog:
                 refused_at = time.monotonic()
                 gathered += ((event, None) for event in self._take_refused())
             gathered = self._commit(gathered, last=not is_open)
+            if self._prunes and self.failure is None and time.monotonic() - self._pruned_at >= PRUNE_SECONDS:
+                self._prune()
         self._chain.close()
+
+    def _prune(self) -> None:
+        self._pruned_at = time.monotonic()
+        try:
+            self._chain.prune()
+        except OSError as error:  # it is tried again: what was to be removed is still there
+            logger.error("older events of the audit log cannot be removed: %s", error)
 
     def _commit(
         self, gathered: list[tuple[dict[str, Any], OnDurable | None]], last: bool
@@ -295,64 +327,3 @@ class AuditLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@dataclass
-class Report:
-    """What `verify` found. `problem` is None for a chain that holds."""
-
-    lines: int = 0
-    checkpoints: int = 0
-    unchecked: int = 0  # lines behind the last checkpoint, whose order rests on the chain alone
-    problem: str | None = None
-
-
-def verify(folder: Path, key: bytes | None) -> Report:
-    """Follows the chain from its first line. Without the key the checkpoints are not checked, only the chain."""
-    report = Report()
-    previous = _START
-    for number, (place, line) in enumerate(_lines(folder), 1):
-        middle = line[-_TAIL : -_TAIL + len(_HASH_FIELD)]
-        if len(line) < _TAIL or middle != _HASH_FIELD.encode() or not line.endswith(b'"}'):
-            report.problem = f"{place}: not a line of an audit log, or a torn one"
-            return report
-        bare, stored = line[:-_TAIL] + b"}", line[-66:-2].decode("ascii", "replace")
-        link = _link(previous, bare)
-        try:
-            row = json.loads(bare)
-            found = int(row["n"])
-        except (ValueError, KeyError, TypeError):
-            report.problem = f"{place}: not a line of an audit log"
-            return report
-        if not hmac.compare_digest(link.encode(), stored.encode()):
-            report.problem = f"{place}: line {found} was changed, or lines before it were left out"
-            return report
-        if found != number:
-            report.problem = f"{place}: line {found} stands where line {number} should"
-            return report
-        report.unchecked += 1
-        if row.get("event") == "checkpoint":
-            if key is not None and not hmac.compare_digest(_mac(key, previous, number), str(row.get("mac"))):
-                report.problem = f"{place}: the checkpoint in line {number} was not made with this key"
-                return report
-            report.checkpoints += 1
-            report.unchecked = 0
-        report.lines += 1
-        previous = link
-    return report
-
-
-def read(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every event, oldest first."""
-    for _, line in _lines(folder):
-        yield json.loads(line)
-
-
-def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:
-    segments = _segments(folder)
-    if not segments:
-        raise InvalidArgumentError(f"{folder}: there is no audit log in it")
-    for segment in segments:
-        with open(segment, "rb") as file:
-            for count, line in enumerate(file, 1):
-                yield f"{segment.name}:{count}", line.rstrip(b"\n")

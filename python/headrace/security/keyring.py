@@ -37,6 +37,7 @@ class KeyRing:
         self._pepper = pepper
         self._refresh = refresh
         self._keys: dict[str, tuple[Key, Principal]] = {}
+        self._certificates: dict[str, list[tuple[Key, Principal]]] = {}
         self._fresh_at = 0.0
         self._end = threading.Event()
         self._updating = threading.Lock()  # so that an older reading never comes after a newer one
@@ -51,6 +52,11 @@ class KeyRing:
             for key in self._catalogue.all_keys():
                 known = self._keys.get(key.id)
                 found[key.id] = known if known is not None and known[0] == key else (key, key.principal)
+            certificates: dict[str, list[tuple[Key, Principal]]] = {}
+            for each in found.values():
+                if each[0].certificate is not None:
+                    certificates.setdefault(each[0].certificate, []).append(each)
+            self._certificates = certificates
             self._keys, self._fresh_at = found, before
             return [key for key, _ in found.values()]
 
@@ -68,9 +74,18 @@ class KeyRing:
         tenant: str | None = None,
         lifetime: float | None = None,
         limits: Limits | None = None,
+        certificate: str | None = None,
     ) -> tuple[str, Key]:
         """A new key, valid here at once: the text to be shown once, and what is kept. Raises what make_key raises."""
-        text, key = make_key(self._pepper, name, scopes, tenant=tenant, lifetime=lifetime, limits=limits)
+        text, key = make_key(
+            self._pepper,
+            name,
+            scopes,
+            tenant=tenant,
+            lifetime=lifetime,
+            limits=limits,
+            certificate=certificate,
+        )
         self._catalogue.add(key)
         with contextlib.suppress(OSError):  # it is there, and this is the only time that its text is told
             self._update()
@@ -105,8 +120,7 @@ class KeyRing:
         parts = split_key(text)
         if parts is None:
             raise KeyRefused("the key is not a key of this server: it may be cut off or mistyped")
-        if time.monotonic() - self._fresh_at > GRACE_SECONDS:
-            raise KeysUnavailable("keys cannot be checked, because the catalogue cannot be reached")
+        self._check_fresh()
         identity, secret = parts
         found = self._keys.get(identity)
         # An unknown id costs what a known one does.
@@ -117,6 +131,29 @@ class KeyRing:
         if state != "active":
             raise KeyRefused(f"the key {key.name!r} is {state}: ask for a new one")
         return principal
+
+    @property
+    def has_certificates(self) -> bool:
+        """Whether any client certificate is a key."""
+        return bool(self._certificates)
+
+    def authenticate_certificate(self, names: Sequence[str]) -> Principal:
+        """Whose key a verified certificate is, by the first of its names that is known: the newest key of that name
+        that is valid. Raises as `authenticate`."""
+        self._check_fresh()
+        for name in names:
+            found = self._certificates.get(name, [])
+            for key, principal in reversed(found):
+                if key.state(time.time()) == "active":
+                    return principal
+            if found:
+                key = found[-1][0]
+                raise KeyRefused(f"the key {key.name!r} is {key.state(time.time())}: ask for a new one")
+        raise KeyRefused("the client's certificate is not a key of this server")
+
+    def _check_fresh(self) -> None:
+        if time.monotonic() - self._fresh_at > GRACE_SECONDS:
+            raise KeysUnavailable("keys cannot be checked, because the catalogue cannot be reached")
 
     def close(self) -> None:
         self._end.set()

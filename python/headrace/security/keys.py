@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InvalidArgumentError
+from .certificates import check_name
 from .private_file import secret_of
 from .scopes import Limits, Principal, check_scope
 
@@ -110,7 +111,8 @@ class Pepper:
 
 @dataclass(frozen=True)
 class Key:
-    """What is kept of a key. Times are seconds since 1970; None is never, or without end."""
+    """What is kept of a key. Times are seconds since 1970; None is never, or without end. One with the name of a
+    `certificate` has no secret: whoever shows that certificate has it."""
 
     id: str
     name: str
@@ -121,6 +123,7 @@ class Key:
     expires: float | None = None
     revoked: float | None = None
     limits: Limits = field(default_factory=Limits)
+    certificate: str | None = None
 
     @property
     def principal(self) -> Principal:
@@ -141,14 +144,16 @@ def make_key(
     tenant: str | None = None,
     lifetime: float | None = None,
     limits: Limits | None = None,
+    certificate: str | None = None,
 ) -> tuple[str, Key]:
-    """A new key: the text to be shown once, and what is to be kept.
+    """A new key: the text to be shown once, and what is to be kept. Of a certificate's the text is "".
 
     Args:
         name: of 1 to 64 letters, digits, spaces and `._@-`; need not be its own.
         scopes: see scopes.py; at least one.
         tenant: whose caches and limits it shares; None: a tenant of its own name.
         lifetime: seconds; None: without end.
+        certificate: the name of a client certificate that is the key (certificates.py).
     """
     limits = limits or Limits()
     for what, text in (("name", name), ("tenant", tenant)):
@@ -163,16 +168,19 @@ def make_key(
     for field_name, value in vars(limits).items():
         if value is not None and not 1 <= value <= MAX_LIMIT:
             raise InvalidArgumentError(f"{field_name}={value}: must be between 1 and {MAX_LIMIT}, or None")
+    if certificate is not None:
+        check_name(certificate)
     text, identity, secret = new_key()
     now = time.time()
-    return text, Key(
+    return "" if certificate else text, Key(
         identity,
         name,
         tenant if tenant is not None else name,
-        pepper.hash(secret),
+        "" if certificate else pepper.hash(secret),
         tuple(dict.fromkeys(check_scope(scope) for scope in scopes)),
         now,
         None if lifetime is None else now + lifetime,
         None,
         limits,
+        certificate,
     )

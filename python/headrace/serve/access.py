@@ -134,14 +134,22 @@ class Access:
         """Whether requests need a key or a token."""
         return self.ring is not None or self.issuer is not None
 
-    def admit(self, host: str | None, authorization: str | None, identity: str, body_bytes: int) -> Call:
-        """The call, named `identity`, that may go on; None for the host leaves it unchecked.
+    def admit(
+        self,
+        host: str | None,
+        authorization: str | None,
+        identity: str,
+        body_bytes: int,
+        certificate: Sequence[str] = (),
+    ) -> Call:
+        """The call, named `identity`, that may go on; None for the host leaves it unchecked. `certificate` has the
+        names of the client's verified one.
 
         HttpError 401, 421, 429 or 503 where it may not.
         """
         if self.hosts is not None and host is not None and host not in self._known_hosts:
             self._check_host(host)
-        principal = self.authenticate(authorization)
+        principal = self.authenticate(authorization, certificate)
         if self.is_strict and self.audit is not None and self.audit.failure is not None:
             raise unaudited()
         try:
@@ -164,17 +172,27 @@ class Access:
         if len(self._known_hosts) < 1000:
             self._known_hosts.add(host)
 
-    def authenticate(self, authorization: str | None) -> Principal:
-        """Who asks. HttpError 401 for nobody known, 503 where that cannot be told."""
+    @property
+    def takes_certificates(self) -> bool:
+        """Whether a client certificate may be all that a request shows."""
+        return self.ring is not None and self.ring.has_certificates
+
+    def authenticate(self, authorization: str | None, certificate: Sequence[str] = ()) -> Principal:
+        """Who asks, by the key in the header, or else by the client's certificate. HttpError 401 for nobody known, 503
+        where that cannot be told."""
         if not self.asks:
             return ANYONE
         from ..security.keyring import KeyRefused, KeysUnavailable
 
-        if authorization is None:
+        by_certificate = authorization is None and bool(certificate) and self.takes_certificates
+        if authorization is None and not by_certificate:
             raise unauthenticated("there is no key: send the header `authorization: Bearer KEY`")
-        if authorization[: len(_BEARER)].lower() != _BEARER:
+        if authorization is not None and authorization[: len(_BEARER)].lower() != _BEARER:
             raise unauthenticated("the header must read `authorization: Bearer KEY`")
         try:
+            if authorization is None:
+                assert self.ring is not None
+                return self.ring.authenticate_certificate(certificate)
             return self._checked(authorization[len(_BEARER) :].strip())
         except KeyRefused as error:
             raise unauthenticated(str(error)) from None

@@ -7,7 +7,9 @@ own in the audit log, besides that of its request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -17,7 +19,9 @@ from starlette.responses import Response
 from ..errors import InvalidArgumentError, ModelNotFoundError
 from ..key_command import described
 from ..repository import versions_in
+from ..security.audit_pages import MAX_ROWS, Wanted, read_page
 from ..security.scopes import Limits
+from ..shadow import PromotionGate
 from .access import Call, current_call, managing_call
 from .answer import Answer
 from .errors import HttpError, invalid
@@ -34,6 +38,8 @@ T = TypeVar("T")
 KEYS_ROUTE = "/v1/admin/keys"
 KEY_ROUTE = "/v1/admin/keys/{id}"
 MODELS_ROUTE = "/v1/admin/models"
+AUDIT_ROUTE = "/v1/admin/audit"
+PROMOTE_ROUTE = "/v1/admin/models/{name}/promote"
 MAX_SCOPES = 100
 _MAX_BODY_BYTES = 65_536
 _encode = msgspec.json.Encoder().encode
@@ -57,6 +63,7 @@ class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
     scopes: Annotated[list[str], msgspec.Meta(max_length=MAX_SCOPES)]
     tenant: str | None = None
     lifetime_seconds: float | None = None
+    certificate_name: str | None = None
     limits: LimitsRequest = msgspec.field(default_factory=LimitsRequest)
 
 
@@ -123,6 +130,7 @@ def create_key_endpoint(service: Service) -> Endpoint:
                 tenant=wanted.tenant,
                 lifetime=wanted.lifetime_seconds,
                 limits=wanted.limits.limits(),
+                certificate=wanted.certificate_name,
             )
             return text, described(key)
 
@@ -131,7 +139,7 @@ def create_key_endpoint(service: Service) -> Endpoint:
         except InvalidArgumentError as error:
             raise _named(error) from None
         _record(service, call, "key_created", made)
-        return _answer({**_key_object(made), "key": text}, 201)
+        return _answer({**_key_object(made), "key": text or None}, 201)
 
     return create_key
 
@@ -163,6 +171,7 @@ _FIELDS = {
     "scope": "scopes",
     "scopes": "scopes",
     "lifetime": "lifetime_seconds",
+    "certificate_name": "certificate_name",
 }
 
 
@@ -195,6 +204,79 @@ def loadable_models_endpoint(service: Service) -> Endpoint:
     return list_loadable
 
 
+_NUMBERS = {"after": int, "limit": int, "since": float, "until": float}
+_TEXTS = ("event", "key", "tenant", "model", "request", "route", "status")
+
+
+def _wanted(query: Mapping[str, str]) -> Wanted:
+    """Of the query's parameters; HttpError 400 that names one that is wrong."""
+    numbers: dict[str, Any] = {}
+    for name, kind in _NUMBERS.items():
+        if name in query:
+            try:
+                value = kind(query[name][:32])
+            except ValueError:
+                value = math.nan
+            is_right = math.isfinite(value) and value >= (1 if name == "limit" else 0)
+            if not is_right or (name == "limit" and value > MAX_ROWS):
+                raise invalid(f"{name}={query[name][:32]!r}: must be a number within its range", param=name)
+            numbers[name] = value
+    if unknown := set(query) - set(_NUMBERS) - set(_TEXTS):
+        known = ", ".join([*_NUMBERS, *_TEXTS])
+        raise invalid(f"{min(unknown)[:64]!r} is not known here: known are {known}", param=min(unknown)[:64])
+    return Wanted(**numbers, fields={name: query[name] for name in _TEXTS if name in query})
+
+
+def audit_endpoint(service: Service) -> Endpoint:
+    """GET /v1/admin/audit."""
+
+    @service.endpoint(AUDIT_ROUTE)
+    async def read_audit(request: Request) -> Response:
+        managing_call("audit").need("audit")
+        audit = None if service.access is None else service.access.audit
+        if audit is None:
+            raise HttpError(404, "this server keeps no audit log: start it with --audit", code="no_audit")
+        wanted = _wanted(request.query_params)
+        page = await asyncio.to_thread(read_page, audit.folder, wanted)
+        return _answer({"object": "list", "data": page.rows, "next": page.next})
+
+    return read_audit
+
+
+class PromoteRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /v1/admin/models/{name}/promote: what the shadow must have shown."""
+
+    min_compared: Annotated[int, msgspec.Meta(ge=0)] = 0
+    min_agreement: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    min_cosine: Annotated[float, msgspec.Meta(ge=-1, le=1)] = -1.0
+
+
+_promote_decoder = msgspec.json.Decoder(PromoteRequest)
+
+
+def promote_endpoint(service: Service) -> Endpoint:
+    """POST /v1/admin/models/{name}/promote."""
+
+    @service.endpoint(PROMOTE_ROUTE)
+    async def promote(request: Request) -> Response:
+        name = request.path_params["name"]
+        managing_call("manage").use("manage", name)
+        wanted = decode(
+            _promote_decoder, await read_body(request, min(service.max_body_bytes, _MAX_BODY_BYTES)) or b"{}"
+        )
+        gate = PromotionGate(wanted.min_compared, wanted.min_agreement, wanted.min_cosine)
+        work = partial(service.engine.promote, name, gate=gate)  # which loads the model's adapters anew
+        try:
+            model = await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
+        except InvalidArgumentError as error:
+            raise HttpError(409, str(error), code=error.code) from None
+        except ModelNotFoundError as error:
+            raise HttpError(404, str(error), code=error.code or "no_candidate") from None
+        return _answer({"object": "promoted_model", "id": name, "version": model.info.version})
+
+    return promote
+
+
 def admin_endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
     """(method, path) -> endpoint, of what is told and changed of the server itself."""
     return {
@@ -203,4 +285,6 @@ def admin_endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
         ("POST", KEYS_ROUTE): create_key_endpoint(service),
         ("DELETE", KEY_ROUTE): revoke_key_endpoint(service),
         ("GET", MODELS_ROUTE): loadable_models_endpoint(service),
+        ("GET", AUDIT_ROUTE): audit_endpoint(service),
+        ("POST", PROMOTE_ROUTE): promote_endpoint(service),
     }

@@ -11,7 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
-from . import console, openapi, openapi_admin, openapi_inference, openapi_language, openapi_tasks
+from . import (
+    console,
+    openapi,
+    openapi_admin,
+    openapi_inference,
+    openapi_language,
+    openapi_pipelines,
+    openapi_tasks,
+)
 from .access import Access, current_call
 from .admin import admin_endpoints
 from .errors import HttpError, error_response
@@ -19,6 +27,8 @@ from .guard import Guard
 from .inference import inference_endpoints
 from .language import LANGUAGE_ENDPOINTS
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
+from .pipelines import ROUTE as PIPELINES
+from .pipelines import pipeline_endpoint
 from .predict import PREDICT_ROUTE, predict_endpoint
 from .service import DEFAULT_MAX_BODY_BYTES, Endpoint, Service, request_id
 from .tasks import ROUTES, task_endpoint
@@ -63,6 +73,7 @@ def _router(service: Service) -> APIRouter:
         name = path.removeprefix("/v1/").replace("-", "_")
         add(path, task_endpoint(service, path), "POST", openapi_tasks.TASKS[path], name, "Tasks")
     add(PREDICT_ROUTE, predict_endpoint(service), "POST", openapi_tasks.PREDICT, "predict", "Tasks")
+    add(PIPELINES, pipeline_endpoint(service), "POST", openapi_pipelines.PIPELINE, "run_pipeline", "Tasks")
     for path, endpoint in LANGUAGE_ENDPOINTS.items():
         name = "create_" + path.removeprefix("/v1/").rstrip("s").replace("/", "_")
         add(path, endpoint(service), "POST", openapi_language.ROUTES[path], name)

@@ -17,11 +17,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .._core import plain_post
 from ..completions import completions_of_running_loop
 from ..errors import CancelledError
+from ..security.certificates import names_of
 from ..usage import current_usage
 from .access import Call, is_basic
 from .answer import CLOSE, Answer
 from .embeddings import ROUTE, EmbeddingsCall
 from .errors import HttpError, error_response
+from .guard import CERTIFICATE
 from .service import STOPPED, Service, request_id
 
 if TYPE_CHECKING:
@@ -86,6 +88,11 @@ class Connection(HttpToolsProtocol):
             0.0,
         )  # bytes of an answer that the client has not taken, and since when they are so many
         self._idle_since = 0.0
+        self._certificate: tuple[str, ...] = ()  # the names of the client's own
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._certificate = names_of(transport.get_extra_info("peercert"))
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
@@ -112,7 +119,7 @@ class Connection(HttpToolsProtocol):
         if access is not None and admitted is None:
             identity = request_id(given_id)
             try:
-                admitted = access.admit(host, authorization, identity, end - body)
+                admitted = access.admit(host, authorization, identity, end - body, self._certificate)
             except HttpError as error:
                 if end > len(data):  # what comes is not wanted
                     super().data_received(data)
@@ -146,7 +153,7 @@ class Connection(HttpToolsProtocol):
         token = current_usage.set(request.admitted)
         try:
             call = EmbeddingsCall(self._service, data[body:end])
-            if call.writes_inline:
+            if call.is_loaded and call.writes_inline:
                 ticket = call.submit(self._completions.queue)
             error: BaseException | None = ticket.error if ticket is not None else None
         except Exception as raised:
@@ -296,6 +303,9 @@ class Connection(HttpToolsProtocol):
         self._in_message = self._in_head = True
         self._message_since = self.loop.time()
         super().on_message_begin()
+        if self._certificate:
+            scope: Any = self.scope
+            scope[CERTIFICATE] = self._certificate
 
     def on_headers_complete(self) -> None:
         self._expect_body()

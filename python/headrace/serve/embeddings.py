@@ -6,11 +6,13 @@ bytes in C++: nothing is made per number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .._core import embedding_objects_json
+from ..errors import Error, InvalidArgumentError
 from .access import current_call
 from .errors import HttpError
 from .masking import check_ids
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from .._core import CompletionQueue, Ticket
     from ..loaded_model import Embeddings, Model
 
+logger = logging.getLogger("headrace.serve")
+
 ROUTE = "/v1/embeddings"
 # Writing this many numbers takes about 5 ms; beyond it a thread writes, so that the event loop goes on.
 _MAX_INLINE_NUMBERS = 100_000
@@ -30,50 +34,69 @@ _encode = msgspec.json.Encoder().encode
 class EmbeddingsCall:
     """One request that was understood. Made of its body; HttpError or ModelNotFoundError when it cannot be."""
 
-    __slots__ = ("_base64", "_dimensions", "_inputs", "_model", "_name", "_prompt_name", "_truncate")
+    __slots__ = (
+        *("_base64", "_dimensions", "_inputs", "_model", "_name", "_prompt_name", "_service", "_truncate"),
+    )
 
     def __init__(self, service: Service, body: bytes) -> None:
         wanted = decode_embeddings(body)
+        self._service = service
         self._inputs = wanted.inputs()
-        self._model = find_model(service, wanted.model)
-        if not isinstance(self._inputs[0], str):
-            check_ids(self._model.tokenizer, self._inputs, "input")
+        self._model: Any = None  # until it is loaded; then a Model
         self._name = wanted.model
+        found = loaded_model(service, wanted.model)
+        if found is not None:
+            self._use(found)
         self._dimensions = wanted.dimensions
         self._truncate = wanted.truncate
         self._prompt_name = wanted.prompt_name
         self._base64 = wanted.encoding_format == "base64"
 
+    def _use(self, model: Model) -> None:
+        if not isinstance(self._inputs[0], str):
+            check_ids(model.tokenizer, self._inputs, "input")
+        self._model = model
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory; else only `result` can run it."""
+        return self._model is not None
+
     @property
     def writes_inline(self) -> bool:
         """Whether the answer is small enough to be written on the event loop."""
-        return len(self._inputs) * self._model.info.dimensions <= _MAX_INLINE_NUMBERS
+        return bool(len(self._inputs) * self._model.info.dimensions <= _MAX_INLINE_NUMBERS)
 
     async def result(self) -> Embeddings:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
-        return await self._model.aembed_result(
+        if self._model is None:
+            self._use(await find_model(self._service, self._name))
+        found: Embeddings = await self._model.aembed_result(
             self._inputs,
             prompt_name=self._prompt_name,
             truncate=self._truncate,
             dimensions=self._dimensions,
         )
+        return found
 
     def submit(self, queue: CompletionQueue) -> Ticket:
         """Starts it, tokenising at once; `queue` hears of its end, unless the ticket is finished already."""
-        return self._model._begin_result(
+        ticket: Ticket = self._model._begin_result(
             self._inputs,
             queue,
             prompt_name=self._prompt_name,
             truncate=self._truncate,
             dimensions=self._dimensions,
         )
+        return ticket
 
     def cancel(self, ticket: Ticket) -> None:
         self._model._cancel(ticket)
 
     def result_of(self, ticket: Ticket) -> Embeddings:
         """What a finished ticket holds; raises what it failed with."""
-        return self._model._result_of(ticket, self._dimensions)
+        found: Embeddings = self._model._result_of(ticket, self._dimensions)
+        return found
 
     def body(self, result: Embeddings) -> bytes:
         """The answer's body."""
@@ -85,10 +108,23 @@ class EmbeddingsCall:
         return b'{"object":"list","data":%b,"model":%b,"usage":%b}}' % (data, _encode(self._name), usage)
 
 
-def find_model(service: Service, name: str) -> Model:
-    """The model of that name; 503 while it is still being loaded, 500 when that failed, ModelNotFoundError when
-    there is none, 403 where the key may not use it."""
+def loaded_model(service: Service, name: str) -> Model | None:
+    """The model of that name, if it is in memory; None where it has to be loaded first, by `find_model`.
+
+    HttpError 503 while the server starts to serve it, 500 when that failed, 403 where the key may not use it;
+    ModelNotFoundError when there is none; InvalidArgumentError for a pipeline, which is no model.
+    """
     name = service.engine.resolve(name)
+    check_access(service, name)
+    if name in service.engine.pipelines:
+        error = InvalidArgumentError(f"{name!r} is a pipeline: run it by POST /v1/pipelines/{name}")
+        error.code = "wrong_task"
+        raise error
+    return service.engine.loaded(name)
+
+
+def check_access(service: Service, name: str) -> None:
+    """HttpError as `loaded_model`, of what is served or is to be served as `name`."""
     call = current_call()
     if call is not None:
         call.use("infer", name)
@@ -105,4 +141,23 @@ def find_model(service: Service, name: str) -> Model:
             code="model_failed",
             param="model",
         )
-    return service.engine.model(name)
+
+
+async def find_model(service: Service, name: str) -> Model:
+    """The model of that name, loaded first where it is not in memory. Raises what `loaded_model` raises; HttpError 500
+    when it cannot be loaded, UnsupportedError and OverloadedError where the memory budget leaves it no room."""
+    found = loaded_model(service, name)
+    if found is not None:
+        return found
+    try:
+        return await service.engine.amodel(name)
+    except (Error, OSError, MemoryError) as error:
+        if getattr(error, "code", None) in ("model_not_found", "model_too_large", "memory_busy"):
+            raise
+        logger.error("model %r could not be loaded: %s", name, error)
+        raise HttpError(
+            500,
+            f"model {name!r} could not be loaded; the server's log says why",
+            code="model_failed",
+            param="model",
+        ) from None

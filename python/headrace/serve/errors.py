@@ -38,7 +38,9 @@ _TYPES = {
     501: "unsupported_error",
     504: "timeout_error",
 }
-_TYPES[503] = _TYPES[500]
+_TYPES[503] = _TYPES[507] = _TYPES[500]
+# Of an error's code, where it says more than its class.
+_STATUS_OF_CODE = {"model_too_large": 507, "memory_busy": 503}
 _CODES = {
     404: "model_not_found",
     413: "request_too_large",
@@ -106,6 +108,7 @@ def explain(error: BaseException, request_id: str) -> Explained:
     status = STATUS.get(kind) or next((STATUS[base] for base in kind.__mro__ if base in STATUS), 500)
     if status == 500 and getattr(error, "code", None) in MODEL_ERRORS:
         return Explained(500, _shown(error), getattr(error, "code", None))  # logged where the model ran
+    status = _STATUS_OF_CODE.get(getattr(error, "code", None) or "", status)
     if status == 500:
         logger.error("request %s failed", request_id, exc_info=error)
         return Explained(500, f"internal error; the server's log has it under request {request_id}")

@@ -16,6 +16,8 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from ..generation import Sampling
+from ..pipeline import Pipeline
+from ..security.certificates import names_of_call
 from ..usage import current_usage
 from . import inference_models as models
 from .access import Call, unaudited, writing_terms
@@ -51,6 +53,7 @@ STATUS = {
     501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _STREAMED_AT_A_TIME = 32  # requests of one stream under way
 
@@ -75,51 +78,59 @@ class Servicer:
         return _made("ServerReadyResponse", ready=True)
 
     async def ModelReady(self, request: Any, context: Context) -> Message:
-        models.found(self.service, request.name, request.version)
+        models.check_served(self.service, request.name, request.version)
         return _made("ModelReadyResponse", ready=True)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Message:
         return _parsed("ServerMetadataResponse", models.server_metadata())
 
     async def ModelMetadata(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.name, request.version)
-        return _parsed("ModelMetadataResponse", models.metadata(model))
+        info = await models.described(self.service, request.name, request.version)
+        return _parsed("ModelMetadataResponse", models.metadata(info))
 
     async def ModelConfig(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.name, request.version)
+        info = await models.described(self.service, request.name, request.version)
         config = {
-            **models.config(model),
-            "model_transaction_policy": {"decoupled": model.info.task == "generate" or model.info.streams},
+            **models.config(info),
+            "model_transaction_policy": {
+                "decoupled": info.task == "generate" or getattr(info, "streams", False)
+            },
         }
         return _parsed("ModelConfigResponse", {"config": config})
 
     async def ModelStatistics(self, request: Any, context: Context) -> Message:
         infos = self.service.models()
         if request.name:
-            infos = [models.found(self.service, request.name, request.version).info]
+            infos = [await models.described(self.service, request.name, request.version)]
         return _parsed("ModelStatisticsResponse", models.statistics(self.service, infos))
 
     async def RepositoryIndex(self, request: Any, context: Context) -> Message:
         return _parsed("RepositoryIndexResponse", {"models": models.index(self.service, request.ready)})
 
     async def ModelInfer(self, request: Any, context: Context) -> Message:
-        model = models.found(self.service, request.model_name, request.model_version)
+        model = await models.found(self.service, request.model_name, request.model_version)
         wanted, raw = read_request(request)
         outputs = await models.infer(model, wanted, raw, context.time_remaining())
         return write_response(model.name, model.info.version, wanted, outputs)
 
     async def RepositoryModelLoad(self, request: Any, context: Context) -> Message:
+        self._check_port()
         await load(self.service, request.model_name, _settings(request))
         return _made("RepositoryModelLoadResponse")
 
     async def RepositoryModelUnload(self, request: Any, context: Context) -> Message:
+        self._check_port()
         await unload(self.service, request.model_name, _settings(request))
         return _made("RepositoryModelUnloadResponse")
 
+    def _check_port(self) -> None:
+        if self.service.admin_port is not None:
+            raise HttpError(501, "this is not done here: ask by HTTP on the admin port")
+
     async def stream(self, request: Any, context: Context) -> AsyncIterator[Message]:
         """The answers to one request of ModelStreamInfer: of a language model a piece of text each."""
-        model = models.found(self.service, request.model_name, request.model_version)
-        if model.info.task != "generate" and not model.info.streams:
+        model = await models.found(self.service, request.model_name, request.model_version)
+        if isinstance(model, Pipeline) or not (model.info.task == "generate" or model.info.streams):
             yield await self.ModelInfer(request, context)
             return
         wanted, raw = read_request(request)
@@ -200,7 +211,7 @@ class _Admission:
     def admit(self) -> None:
         """HttpError where it may not go on."""
         if f"/{self._route}" not in OPEN_METHODS:
-            self._call = admitted(self._service, self._metadata, self.identity, self._size)
+            self._call = admitted(self._service, self._metadata, self.identity, self._size, self._context)
         if self._call is not None:
             self._call.route = self._route
             given = self._metadata.get("traceparent")
@@ -241,12 +252,15 @@ class _Admission:
         self._service.metrics.observe(self._route, self.status, time.perf_counter() - self._start)
 
 
-def admitted(service: Service, metadata: dict[str, Any], identity: str, size: int) -> Call | None:
+def admitted(
+    service: Service, metadata: dict[str, Any], identity: str, size: int, context: Context
+) -> Call | None:
     """The call that may go on; None where the server has nothing that admits."""
     if service.access is None:
         return None
     # Whoever can speak gRPC is no browser led here by a foreign name, so the host is not checked.
-    return service.access.admit(None, authorization(metadata), identity, size)
+    certificate = names_of_call(context.auth_context()) if service.access.takes_certificates else ()
+    return service.access.admit(None, authorization(metadata), identity, size, certificate)
 
 
 def authorization(metadata: dict[str, Any]) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from ..security.certificates import names_of_call
 from .errors import HttpError
 from .grpc_messages import METHODS, POOL, SERVICE, message
 from .grpc_methods import (
@@ -20,6 +22,9 @@ from .grpc_methods import (
     unary_handler,
 )
 from .service import Service
+
+if TYPE_CHECKING:
+    from .access import Access
 
 _STREAM = f"/{SERVICE}/ModelStreamInfer"
 _ANSWER_BYTES = 256 << 20  # of an answer; a request's limit is that of HTTP's bodies
@@ -37,28 +42,47 @@ class _KeysFirst(grpc.aio.ServerInterceptor):
         admits_itself = method.startswith(f"/{SERVICE}/") and method != _STREAM
         if access is None or method in OPEN_METHODS or admits_itself:
             return await continuation(details)
+        handler = await continuation(details)
+        return _guarded(handler, access, authorization(dict(details.invocation_metadata or ())))
+
+
+def _guarded(handler: Any, access: Access, key: str | None) -> Any:
+    """The handler of a method behind the question who asks. Where there is no such method, that is told to those who
+    are known."""
+
+    async def check(context: Context) -> None:
         try:
-            access.authenticate(authorization(dict(details.invocation_metadata or ())))
+            access.authenticate(key, names_of_call(context.auth_context()))
         except HttpError as error:
-            told, status = str(error), STATUS.get(error.status, grpc.StatusCode.INTERNAL)
             access.refuse(error.status, "grpc")
+            await context.abort(STATUS.get(error.status, grpc.StatusCode.INTERNAL), str(error))
 
-            async def refuse(_: Any, context: Context) -> Any:
-                await context.abort(status, told)
+    async def one(given: Any, context: Context) -> Any:
+        await check(context)
+        if handler is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
+        found = (handler.unary_unary or handler.stream_unary)(given, context)
+        return await found if inspect.isawaitable(found) else found
 
-            async def refuse_stream(_: Any, context: Context) -> Any:
-                await context.abort(status, told)
-                yield
+    async def several(given: Any, context: Context) -> Any:
+        await check(context)
+        found = (handler.unary_stream or handler.stream_stream)(given, context)
+        if inspect.isawaitable(found):  # it writes to the context by itself
+            await found
+            return
+        async for answer in found:
+            yield answer
 
-            handler = await continuation(details)
-            if handler is None or not (handler.request_streaming or handler.response_streaming):
-                return grpc.unary_unary_rpc_method_handler(refuse)
-            if not handler.request_streaming:
-                return grpc.unary_stream_rpc_method_handler(refuse_stream)
-            if not handler.response_streaming:
-                return grpc.stream_unary_rpc_method_handler(refuse)
-            return grpc.stream_stream_rpc_method_handler(refuse_stream)
-        return await continuation(details)
+    if handler is None:
+        return grpc.unary_unary_rpc_method_handler(one)
+    kinds = {
+        (False, False): (grpc.unary_unary_rpc_method_handler, one),
+        (True, False): (grpc.stream_unary_rpc_method_handler, one),
+        (False, True): (grpc.unary_stream_rpc_method_handler, several),
+        (True, True): (grpc.stream_stream_rpc_method_handler, several),
+    }
+    make, behaviour = kinds[handler.request_streaming, handler.response_streaming]
+    return make(behaviour, handler.request_deserializer, handler.response_serializer)
 
 
 class GrpcServer:

@@ -17,6 +17,8 @@ from .access import (
 from .errors import HttpError, error_response
 from .service import Service, request_id
 
+# Where `headrace serve` puts the names of a client's verified certificate.
+CERTIFICATE = "headrace.certificate"
 _UNREAD_LIMIT = 65_536  # of a refused request whose connection is worth keeping
 
 
@@ -45,7 +47,7 @@ class Guard:
         try:
             if authorization is not None and self._access.asks and is_basic(authorization):
                 authorization = bearer_of_basic(authorization, _header(scope, b"sec-fetch-site"))
-            call = self._access.admit(host, authorization, identity, length or 0)
+            call = self._access.admit(host, authorization, identity, length or 0, scope.get(CERTIFICATE, ()))
         except HttpError as error:
             await self._refuse(error, identity, length, scope, receive, send)
             return

@@ -4,7 +4,7 @@ besides: model configuration, statistics and the repository's index."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -17,9 +17,6 @@ from .inference_tensors import InferRequest, write_outputs
 from .model_control import handler, load, unload
 from .requests import decode, read_body
 from .service import DisconnectWatch, Endpoint, Service
-
-if TYPE_CHECKING:
-    from ..loaded_model import Model
 
 _HEADER = "inference-header-content-length"
 _decoder = msgspec.json.Decoder(InferRequest)
@@ -49,8 +46,8 @@ def _json(value: Any) -> Response:
     return Answer(_encode(value))
 
 
-def _found(service: Service, request: Request) -> Model:
-    return models.found(service, request.path_params["name"], request.path_params.get("version", ""))
+def _named(request: Request) -> tuple[str, str]:
+    return request.path_params["name"], request.path_params.get("version", "")
 
 
 async def _server(service: Service, request: Request) -> Response:
@@ -67,20 +64,21 @@ async def _ready(service: Service, request: Request) -> Response:
 
 
 async def _model_ready(service: Service, request: Request) -> Response:
-    return _json({"name": _found(service, request).name, "ready": True})
+    models.check_served(service, *_named(request))
+    return _json({"name": service.engine.resolve(request.path_params["name"]), "ready": True})
 
 
 async def _metadata(service: Service, request: Request) -> Response:
-    return _json(models.metadata(_found(service, request)))
+    return _json(models.metadata(await models.described(service, *_named(request))))
 
 
 async def _config(service: Service, request: Request) -> Response:
-    return _json(models.config(_found(service, request)))
+    return _json(models.config(await models.described(service, *_named(request))))
 
 
 async def _statistics(service: Service, request: Request) -> Response:
     is_one = "name" in request.path_params
-    infos = [_found(service, request).info] if is_one else service.models()
+    infos = [await models.described(service, *_named(request))] if is_one else service.models()
     return _json(models.statistics(service, infos))
 
 
@@ -100,8 +98,8 @@ async def _infer(service: Service, request: Request) -> Response:
         raise invalid(f"Inference-Header-Content-Length is {length[:32]!r}: the body has {len(body)} bytes")
     size = len(body) if length is None else int(length)
     wanted = decode(_decoder, body[:size])
-    model = _found(service, request)
     with DisconnectWatch(request):
+        model = await models.found(service, *_named(request))
         outputs = await models.infer(model, wanted, memoryview(body)[size:])
     head = {"model_name": model.name, "model_version": model.info.version}
     if wanted.id is not None:

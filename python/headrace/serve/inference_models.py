@@ -7,30 +7,64 @@ Every task is served as tensors (inference_tasks.py); docs/protocols.md lists th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import _core
-from .embeddings import find_model
+from .embeddings import find_model, loaded_model
 from .errors import HttpError
 from .inference_tasks import TASKS, TaskTensors, split_parameters
 from .inference_tensors import InferRequest, Output, Spec, read_inputs
 from .masking import mask_texts
+from .pipelines import find_pipeline
 from .service import Service
 
 if TYPE_CHECKING:
     from ..loaded_model import Model, ModelInfo
+    from ..pipeline import Pipeline
 
+_REASONS = {
+    "loading": "",
+    "unloaded": "not in memory: the next request loads it",
+    "failed": "it could not be loaded; the server's log says why",
+}
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]
 
 
-def found(service: Service, name: str, version: str) -> Model:
-    """The model of that name, in the one version that there is; an empty version is any."""
-    model = find_model(service, name)
-    if version not in ("", model.info.version):
-        raise HttpError(
-            404, f"model {model.name!r} has no version {version[:32]!r}: there is {model.info.version!r}"
-        )
+async def found(service: Service, name: str, version: str) -> Model | Pipeline:
+    """The model or pipeline of that name, in the one version that there is; an empty version is any."""
+    model = find_pipeline(service, name) or await find_model(service, name)
+    _check_version(model.info, version)
     return model
+
+
+async def described(service: Service, name: str, version: str) -> ModelInfo:
+    """What a model is, which is known without loading it once it was in memory."""
+    loaded = find_pipeline(service, name) or loaded_model(service, name)
+    info = _remembered(service, name) if loaded is None else loaded.info
+    if info is None:
+        info = (await find_model(service, name)).info
+    _check_version(info, version)
+    return info
+
+
+def check_served(service: Service, name: str, version: str) -> None:
+    """Raises what `found` raises, but for what only loading tells: a model that is not in memory can be asked."""
+    loaded = find_pipeline(service, name) or loaded_model(service, name)
+    info = _remembered(service, name) if loaded is None else loaded.info
+    if info is not None:
+        _check_version(info, version)
+
+
+def _remembered(service: Service, name: str) -> ModelInfo | None:
+    name = service.engine.resolve(name)
+    return next((each.info for each in service.engine.residences() if each.name == name), None)
+
+
+def _check_version(info: ModelInfo, version: str) -> None:
+    if version not in ("", info.version):
+        raise HttpError(
+            404, f"model {info.name!r} has no version {version[:32]!r}: there is {info.version!r}"
+        )
 
 
 def tensors_of(info: ModelInfo) -> TaskTensors:
@@ -41,8 +75,8 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "headrace", "version": _core.__version__, "extensions": EXTENSIONS}
 
 
-def metadata(model: Model) -> dict[str, Any]:
-    info, tensors = model.info, tensors_of(model.info)
+def metadata(info: ModelInfo) -> dict[str, Any]:
+    tensors = tensors_of(info)
     return {
         "name": info.name,
         "versions": [info.version],
@@ -52,11 +86,11 @@ def metadata(model: Model) -> dict[str, Any]:
     }
 
 
-def config(model: Model) -> dict[str, Any]:
+def config(info: ModelInfo) -> dict[str, Any]:
     """What of Triton's model configuration there is to say."""
-    info, tensors = model.info, tensors_of(model.info)
+    tensors = tensors_of(info)
 
-    def described(spec: Spec) -> dict[str, Any]:
+    def shown(spec: Spec) -> dict[str, Any]:
         kind = "STRING" if spec.datatype == "BYTES" else spec.datatype
         return {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": list(spec.shape)}
 
@@ -65,8 +99,8 @@ def config(model: Model) -> dict[str, Any]:
         "platform": f"headrace_{info.task}",
         "backend": "headrace",
         "max_batch_size": 0,  # the first dimension is written out, and batches are the engine's own affair
-        "input": [described(spec) for spec in tensors.inputs_of(info)],
-        "output": [described(spec) for spec in tensors.outputs(info)],
+        "input": [shown(spec) for spec in tensors.inputs_of(info)],
+        "output": [shown(spec) for spec in tensors.outputs(info)],
         "version_policy": {"specific": {"versions": [int(info.version)]}},
         "parameters": {
             "task": {"string_value": info.task},
@@ -122,14 +156,24 @@ def _counted(info: ModelInfo, stats: dict[str, Any]) -> dict[str, Any]:
 
 def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
     """Every model that is served, is being loaded, or could not be."""
-    infos = service.models()
-    rows = [{"name": info.name, "version": info.version, "state": "READY"} for info in infos]
-    for info in infos:
-        candidate = service.engine.candidate(info.name)
+    listed = service.listed()
+    states = {each.name: each.state for each in service.engine.residences()}
+    rows: list[dict[str, Any]] = []
+    for each in listed:
+        row = {"name": each.name, "version": "" if each.info is None else each.info.version, "state": "READY"}
+        state = states.get(each.name, "ready")
+        if state != "ready":
+            row |= {"state": "LOADING" if state == "loading" else "UNAVAILABLE", "reason": _REASONS[state]}
+            if only_ready:
+                continue
+        rows.append(row)
+    for each in listed:
+        candidate = service.engine.candidate(each.name)
         if candidate is not None:
-            reason = f"on trial, with {candidate.share:.1%} of the requests"
+            what = "the requests" if candidate.shadow is None else "copies of the requests"
+            reason = f"on trial, with {candidate.share:.1%} of {what}"
             row = {
-                "name": info.name,
+                "name": each.name,
                 "version": candidate.model.info.version,
                 "state": "READY",
                 "reason": reason,
@@ -144,7 +188,7 @@ def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
 
 
 async def infer(
-    model: Model, request: InferRequest, raw: memoryview, timeout: float | None = None
+    model: Model | Pipeline, request: InferRequest, raw: memoryview, timeout: float | None = None
 ) -> dict[str, tuple[Spec, Output]]:
     """Runs a request; the tensors by their names.
 
@@ -159,5 +203,5 @@ async def infer(
         for name, given in read_inputs(request, raw, tensors.inputs_of(model.info)).items()
     }
     limits = [limit for limit in (timeout, asked) if limit is not None]
-    values = await tensors.run(model, texts, own, min(limits, default=None))
+    values = await tensors.run(cast("Model", model), texts, own, min(limits, default=None))
     return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}

@@ -6,12 +6,13 @@ The jobs are those of the other routes; nothing is computed here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 import numpy as np
 
 from ..generation import SAMPLING_NUMBERS, Sampling
+from ..pipeline_steps import plain
 from ..tasks.answer import AnswerJob
 from ..tasks.classify import ClassifyJob
 from ..tasks.fill_mask import FillMaskJob
@@ -21,10 +22,12 @@ from .access import writing_terms
 from .errors import invalid
 from .inference_tensors import Output, Spec
 from .masking import mask_output, mask_values
+from .pipelines import run_texts
 from .predict import json_default
 
 if TYPE_CHECKING:
     from ..loaded_model import Model, ModelInfo
+    from ..pipeline import Pipeline
     from ..predict.signature import TensorSpec
 
 Texts = dict[str, Any]  # by input: texts, or of models of tensors arrays
@@ -212,8 +215,21 @@ def _specs(tensors: tuple[TensorSpec, ...]) -> tuple[Spec, ...]:
     )
 
 
+class _Pipeline(TaskTensors):
+    inputs = _texts("text")
+    parameters: ClassVar = {}
+
+    def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
+        return _texts("output")  # JSON, one for each text
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        results = await run_texts(cast("Pipeline", model), texts["text"], timeout)
+        return [[_json(plain(result.output)).decode() for result in results]]
+
+
 TASKS: dict[str, TaskTensors] = {
     "predict": _Predict(),
+    "pipeline": _Pipeline(),
     "embed": _Embed(),
     "classify": _Classify(),
     "rerank": _Rerank(),

@@ -44,7 +44,7 @@ def chat_endpoint(service: Service) -> Endpoint:
     @service.endpoint(CHAT_ROUTE)
     async def create_chat_completion(request: Request) -> Response:
         body = decode_chat(await read_body(request, service.max_body_bytes))
-        model = find_model(service, body.model)
+        model = await find_model(service, body.model)
         call = _ChatCall(model, body, "chatcmpl")
         prompt: Prompt = body.messages
         if call.tools is not None:
@@ -60,7 +60,7 @@ def completions_endpoint(service: Service) -> Endpoint:
     @service.endpoint(COMPLETIONS_ROUTE)
     async def create_completion(request: Request) -> Response:
         body = decode_completion(await read_body(request, service.max_body_bytes))
-        model = find_model(service, body.model)
+        model = await find_model(service, body.model)
         return await _answer(request, _CompletionCall(model, body, "cmpl"), body.prompts())
 
     return create_completion
@@ -244,7 +244,10 @@ async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response
         )
     try:
         with DisconnectWatch(request):
-            generations = [await _whole(call.model, stream) for stream in streams]
+            generations = [
+                await _whole(call.model, stream, counts_prompt=i % call.request.n == 0)
+                for i, stream in enumerate(streams)
+            ]
     except BaseException:
         _cancel(call.model, streams)
         raise
@@ -257,8 +260,9 @@ async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response
     return Answer(call.body(call.object, choices, _usage(call, streams)))
 
 
-async def _whole(model: Model, stream: Stream) -> Generation:
-    return model._gather(stream, [piece async for piece in model.apieces(stream)])
+async def _whole(model: Model, stream: Stream, counts_prompt: bool) -> Generation:
+    pieces = model.apieces(stream, counts_prompt=counts_prompt)
+    return model._gather(stream, [piece async for piece in pieces])
 
 
 def _cancel(model: Model, streams: list[Stream]) -> None:
@@ -286,7 +290,7 @@ async def _events(call: _Call, streams: list[Stream], prompts: list[Any]) -> Asy
     """
     usage = {"usage": None} if call.request.include_usage else {}
     try:
-        async with aclosing(_merged(call.model, streams)) as pieces:
+        async with aclosing(_merged(call.model, streams, call.request.n)) as pieces:
             written = [OutputStream() for _ in streams]
             seen: set[int] = set()
             async for index, piece in pieces:
@@ -313,8 +317,8 @@ def _event(body: bytes, more: dict[str, Any]) -> bytes:
     return b"data: " + body + b"\n\n"
 
 
-async def _merged(model: Model, streams: list[Stream]) -> AsyncGenerator[tuple[int, Piece], None]:
-    """The pieces of several streams, in the order in which they come."""
+async def _merged(model: Model, streams: list[Stream], n: int) -> AsyncGenerator[tuple[int, Piece], None]:
+    """The pieces of several streams, `n` for each prompt, in the order in which they come."""
     if len(streams) == 1:
         async with aclosing(model.apieces(streams[0])) as pieces:
             async for piece in pieces:
@@ -324,7 +328,7 @@ async def _merged(model: Model, streams: list[Stream]) -> AsyncGenerator[tuple[i
 
     async def read(index: int, stream: Stream) -> None:
         try:
-            async for piece in model.apieces(stream):
+            async for piece in model.apieces(stream, counts_prompt=index % n == 0):
                 queue.put_nowait((index, piece))
             queue.put_nowait((index, None))
         except Exception as error:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..errors import CorruptFileError, Error, InvalidArgumentError, ModelNotFoundError, UnsupportedError
-from ..repository import MODEL_NAME, models_in, resolve
+from ..repository import MODEL_NAME, is_pipeline, models_in, resolve
 from .access import managing_call
 from .answer import Answer
 from .errors import HttpError, invalid
@@ -59,42 +59,58 @@ def _source(service: Service, name: str, version: Any) -> Path | str:
     return numbered
 
 
+def _share(settings: dict[str, Any], name: str, most: str) -> float | None:
+    share = settings.get(name)
+    if share is None:
+        return None
+    is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
+    if not is_number or not 0 <= share <= 1 or (share == 1 and name == "share"):
+        raise invalid(
+            f"{name}={share!r:.64}: must be a number from 0 (ends a trial) to {most}", param="parameters"
+        )
+    return float(share)
+
+
 async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
     """Loads a model, or its newest version or the one in `settings` in place of what is served; no request is lost.
 
-    With a share, it is put on trial beside what is served; loading the version on trial without one gives it the rest.
+    With a share, it is put on trial beside what is served; with `shadow`, it gets copies of that share of the requests.
+    Loading such a version without either gives it all requests.
     """
     _check(service, name)
-    if unknown := set(settings) - {"version", "share", *_IGNORED}:
+    if unknown := set(settings) - {"version", "share", "shadow", *_IGNORED}:
         raise invalid(
-            f"the parameter {min(unknown)[:64]!r} is not known here: known are version and share",
+            f"the parameter {min(unknown)[:64]!r} is not known here: known are version, share and shadow",
             param="parameters",
         )
-    share = settings.get("share")
-    if share is not None and (
-        isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1
-    ):
-        raise invalid(
-            f"share={share!r:.64}: must be a number from 0 (ends a trial) to below 1", param="parameters"
-        )
+    share, shadow = _share(settings, "share", "below 1"), _share(settings, "shadow", "1")
+    if share is not None and shadow is not None:
+        raise invalid("share and shadow: a version gets requests or copies; give one", param="parameters")
     if name in service.loading:
         raise HttpError(409, f"model {name!r} is being loaded already", code="model_loading")
     path = _source(service, name, settings.get("version"))
     engine = service.engine
-    is_there = any(info.name == name for info in engine.models())
-    if share is not None and not is_there:
+    if is_pipeline(path) and (settings.get("share") is not None or settings.get("shadow") is not None):
+        raise invalid("a pipeline cannot be on trial: load it without share and shadow", param="parameters")
+    is_there = any(each.name == name for each in engine.residences())
+    wanted = share if shadow is None else shadow
+    if wanted is not None and not is_there:
         raise HttpError(
             409, f"model {name!r} is not served, so nothing can be on trial beside it", code="no_model"
         )
-    if share == 0:
+    if wanted == 0:
         engine.drop_candidate(name)
         return
     work = _work(service, name, path, share, is_there)
+    if shadow is not None:
+        work = partial(engine.shadow, name, path, share=shadow, precision=service.precision)
     if not is_there:
         service.loading.add(name)
     try:
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
     except (CorruptFileError, ModelNotFoundError, InvalidArgumentError, UnsupportedError) as error:
+        if error.code == "model_too_large":
+            raise
         # Not the client's fault, and not ours to hide from who manages models; paths stay in the log.
         raise HttpError(
             422, f"model {name!r} cannot be loaded: {_without_path(error, path)}", code="model_unusable"
@@ -108,6 +124,8 @@ def _work(
     service: Service, name: str, path: Path | str, share: float | None, is_there: bool
 ) -> Callable[[], Any]:
     engine, precision = service.engine, service.precision
+    if is_pipeline(path):
+        return partial(engine.add_pipeline, name, path)
     if share is not None:
         return partial(engine.try_candidate, name, path, share=share, precision=precision)
     candidate = engine.candidate(name)
@@ -129,6 +147,9 @@ async def unload(service: Service, name: str, settings: dict[str, Any]) -> None:
         raise invalid(
             f"the parameter {min(unknown)[:64]!r} is not known here: there is none", param="parameters"
         )
+    if name in service.engine.pipelines:
+        service.engine.remove_pipeline(name)
+        return
     service.engine.retire(service.engine.resolve(name))
 
 

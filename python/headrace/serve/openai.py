@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from .answer import Answer
-from .embeddings import ROUTE, EmbeddingsCall, find_model
+from .embeddings import ROUTE, EmbeddingsCall, loaded_model
 from .errors import HttpError
 from .requests import read_body
-from .service import DisconnectWatch, Endpoint, Service
-
-if TYPE_CHECKING:
-    from ..loaded_model import ModelInfo
+from .service import DisconnectWatch, Endpoint, Listed, Service
 
 
 def embeddings_endpoint(service: Service) -> Endpoint:
@@ -39,7 +36,7 @@ def list_models_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint("/v1/models")
     async def list_models(request: Request) -> Response:
-        data = [model_object(info) for info in service.models()]
+        data = [model_object(each) for each in service.listed()]
         return Answer(msgspec.json.encode({"object": "list", "data": data}))
 
     return list_models
@@ -51,19 +48,28 @@ def get_model_endpoint(service: Service) -> Endpoint:
     @service.endpoint("/v1/models/{id}")
     async def get_model(request: Request) -> Response:
         name = service.engine.resolve(request.path_params["id"])
-        info = next((info for info in service.models() if info.name == name), None)
-        if info is None:
-            find_model(service, name)  # raises the error that names the models there are
+        found = next((each for each in service.listed() if each.name == name), None)
+        if found is None:
+            loaded_model(service, name)  # raises the error that names the models there are
             raise HttpError(
                 404, f"model {name!r} has just been removed", code="model_not_found", param="model"
             )
-        return Answer(msgspec.json.encode(model_object(info)))
+        return Answer(msgspec.json.encode(model_object(found)))
 
     return get_model
 
 
-def model_object(info: ModelInfo) -> dict[str, Any]:
-    """A model as OpenAI lists it, with what a user of embeddings wants to know besides."""
+def model_object(listed: Listed) -> dict[str, Any]:
+    """A model as OpenAI lists it, with what a user of embeddings wants to know besides, as far as it is known."""
+    info = listed.info
+    if info is None:
+        return {
+            "id": listed.name,
+            "object": "model",
+            "created": listed.created,
+            "owned_by": "headrace",
+            "loaded": False,
+        }
     extra: dict[str, Any] = {"labels": info.labels} if info.labels else {}
     if info.task == "embed":
         extra = {
@@ -80,6 +86,7 @@ def model_object(info: ModelInfo) -> dict[str, Any]:
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
         "precision": info.precision,
+        "loaded": listed.is_loaded,
         **({} if info.base is None else {"parent": info.base}),
         **extra,
     }

@@ -53,6 +53,7 @@ _MODEL_OBJECT = {
         "dimensions": {"type": "integer"},
         "max_tokens": {"type": "integer"},
         "precision": {"type": "string"},
+        "loaded": {"type": "boolean", "description": "In memory; else the next request loads it."},
         "labels": {"type": "array", "items": {"type": "string"}},
         "similarity": {"type": "string"},
         "prompts": {"type": "object", "additionalProperties": {"type": "string"}},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..security.audit_pages import MAX_ROWS
 from ..security.keys import MAX_LIFETIME, MAX_LIMIT
-from .admin import KEY_ROUTE, KEYS_ROUTE, MAX_SCOPES, MODELS_ROUTE
+from .admin import AUDIT_ROUTE, KEY_ROUTE, KEYS_ROUTE, MAX_SCOPES, MODELS_ROUTE, PROMOTE_ROUTE
 from .openapi import _object, _responses
 from .status import ROUTE as STATUS_ROUTE
 
@@ -38,11 +39,12 @@ _KEY = {
     "expires": _or_null(_NUMBER),
     "revoked": _or_null(_NUMBER),
     "limits": _fields({}, _LIMITS),
+    "certificate_name": _or_null(_STRING),
 }
 _MODEL = _fields(
     {
         "id": _STRING,
-        "state": {"enum": ["ready", "trial", "loading", "failed"]},
+        "state": {"enum": ["ready", "trial", "shadow", "loading", "unloaded", "failed"]},
         "may": {
             "type": "array",
             "items": {"enum": ["infer", "manage"]},
@@ -51,11 +53,25 @@ _MODEL = _fields(
     },
     {
         **dict.fromkeys(("version", "task", "architecture", "precision"), _STRING),
+        "base": {**_STRING, "description": "Of an adapter: the model that it adapts."},
         **dict.fromkeys(("parameters", "dimensions", "max_tokens"), _COUNT),
         "share": {
             **_NUMBER,
             "description": "Of the requests, of a version on trial; its id is MODEL@VERSION.",
         },
+        "compared": _fields(
+            {
+                **dict.fromkeys(("copies", "compared", "agreed", "dropped", "failed"), _COUNT),
+                **dict.fromkeys(("mean_cosine", "min_cosine"), _or_null(_NUMBER)),
+                "served_seconds": {**_NUMBER, "description": "Of a copied request, on average."},
+                "shadow_seconds": {**_NUMBER, "description": "Of its copy."},
+            }
+        ),
+        "bytes": {**_COUNT, "description": "In memory now."},
+        "pinned": {**_BOOLEAN, "description": "Whether it stays in memory."},
+        "last_used": _or_null({**_NUMBER, "description": "Seconds since 1970."}),
+        "loads": _COUNT,
+        "unloads": _COUNT,
         "requests": {**_COUNT, "description": "Since the model was loaded, as the following."},
         "tokens": {**_COUNT, "description": "Read and written."},
         "queued_tokens": {**_COUNT, "description": "Now."},
@@ -85,6 +101,7 @@ _STATUS: dict[str, Any] = {
                 "key": _or_null(
                     _fields({"id": _STRING, "name": _STRING, "tenant": _STRING, "scopes": _STRINGS})
                 ),
+                "memory": _fields({"budget": _or_null(_COUNT), "used": _COUNT}),
                 "http": _fields({"requests": _COUNT, "failed": _COUNT, "latency_seconds": _LATENCY}),
                 "models": {"type": "array", "items": _MODEL},
             },
@@ -125,6 +142,9 @@ _CREATE: dict[str, Any] = {
                                        "description": "Whose caches it shares; by default a tenant of its name."},
                             "lifetime_seconds": {"type": ["number", "null"], "exclusiveMinimum": 0,
                                                  "maximum": MAX_LIFETIME, "description": "By default without end."},
+                            "certificate_name": {"type": ["string", "null"], "minLength": 1, "maxLength": 255,
+                                                 "description": "A client certificate's common name or URI, which "
+                                                 "then is the key; `key` in the answer is null."},
                             "limits": {**_fields({}, _LIMITS), "additionalProperties": False},
                         },
                     ),
@@ -197,10 +217,81 @@ CONSOLE: dict[str, Any] = {
     }
 }
 # (method, path) -> its description.
+_AUDIT: dict[str, Any] = {
+    "summary": "Read the audit log",
+    "description": "Events in their order, a page at a time (scope audit). Ask again with `after` set to `next` until "
+    "that is null; a page may be short and have a next one. Other parameters choose events: `since` and `until` in "
+    "seconds since 1970, the others by what their field says.",
+    "parameters": [
+        {"name": "after", "in": "query", "schema": {**_COUNT, "default": 0, "maximum": 10**15}},
+        {
+            "name": "limit",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": 100},
+        },
+        *(
+            {"name": name, "in": "query", "schema": {**_NUMBER, "minimum": 0}, "example": 1.7e9}
+            for name in ("since", "until")
+        ),
+        *({"name": name, "in": "query", "schema": _STRING} for name in ("event", "key", "tenant", "model")),
+        *({"name": name, "in": "query", "schema": _STRING} for name in ("request", "route", "status")),
+    ],
+    "responses": _responses(
+        _object("list", {"data": {"type": "array", "items": {"type": "object"}}, "next": _or_null(_COUNT)}),
+        {
+            400: "A parameter is wrong",
+            401: _UNKNOWN,
+            403: f"{_NO_SCOPE} audit",
+            404: "The server keeps no audit log",
+        },
+    ),
+}
+_PROMOTE: dict[str, Any] = {
+    "summary": "Give the version on trial, or the shadow, all requests",
+    "description": "A shadow may be held to what its comparisons have shown (scope manage, for the model). The audit "
+    "log has the request.",
+    "parameters": [{"name": "name", "in": "path", "required": True, "schema": _STRING}],
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {
+                    **_fields(
+                        {},
+                        {
+                            "min_compared": {**_COUNT, "description": "Answers compared."},
+                            "min_agreement": {**_NUMBER, "minimum": 0, "maximum": 1},
+                            "min_cosine": {
+                                **_NUMBER,
+                                "minimum": -1,
+                                "maximum": 1,
+                                "description": "The mean.",
+                            },
+                        },
+                    ),
+                    "additionalProperties": False,
+                },
+                "examples": {"a gate": {"value": {"min_compared": 1000, "min_agreement": 0.99}}},
+            }
+        },
+    },
+    "responses": _responses(
+        _object("promoted_model", {"id": _STRING, "version": _STRING}),
+        {
+            400: "The request is wrong",
+            401: _UNKNOWN,
+            403: f"{_NO_SCOPE} manage, for this model",
+            404: "There is nothing beside the model",
+            409: "The gate is not passed",
+        },
+    ),
+}
 ADMIN: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", STATUS_ROUTE): _STATUS,
     ("GET", KEYS_ROUTE): _LIST,
     ("POST", KEYS_ROUTE): _CREATE,
     ("DELETE", KEY_ROUTE): _REVOKE,
     ("GET", MODELS_ROUTE): _LOADABLE,
+    ("GET", AUDIT_ROUTE): _AUDIT,
+    ("POST", PROMOTE_ROUTE): _PROMOTE,
 }

@@ -75,7 +75,7 @@ def predict_endpoint(service: Service) -> Endpoint:
         wanted = decode(_decoder, await read_body(request, service.max_body_bytes))
         if (wanted.input is msgspec.UNSET) == (wanted.inputs is msgspec.UNSET):
             raise invalid("give input, one item, or inputs, a list of them", param="input")
-        model = find_model(service, wanted.model)
+        model = await find_model(service, wanted.model)
         if wanted.stream:
             return await _streamed(model, wanted)
         items = [wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs

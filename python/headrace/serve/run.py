@@ -61,6 +61,8 @@ class Options:
     log_format: str = "text"
     access_log: bool = False
     grpc_port: int | None = None
+    admin_host: str = "127.0.0.1"
+    admin_port: int | None = None
     redis: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -218,8 +220,13 @@ def run(
     """
     set_up_logging(options.log_level, options.log_format)
     try:
-        with contextlib.closing(listen(options.host, options.port)) as bound:
+        with contextlib.ExitStack() as stack:
+            bound = [stack.enter_context(contextlib.closing(listen(options.host, options.port)))]
             app = create_app(engine, max_body_bytes=options.max_body_bytes, access=access)
+            if options.admin_port is not None:
+                admin = listen(options.admin_host, options.admin_port)
+                bound.append(stack.enter_context(contextlib.closing(admin)))
+                app.state.headrace.admin_port = admin.getsockname()[1]
             _serve(app, bound, loader, options, on_ready)
     finally:
         loader.join()
@@ -232,7 +239,7 @@ def run(
 
 def _serve(
     app: FastAPI,
-    bound: socket.socket,
+    bound: list[socket.socket],
     loader: ModelLoader,
     options: Options,
     on_ready: Callable[[str, FastAPI], None],
@@ -262,7 +269,7 @@ def _serve(
     )
     host = f"[{options.host}]" if ":" in options.host else options.host
     scheme = "http" if options.tls_cert is None else "https"
-    url = f"{scheme}://{host}:{bound.getsockname()[1]}"
+    url = f"{scheme}://{host}:{bound[0].getsockname()[1]}"
     tasks: list[asyncio.Task[None]] = []
     exchange = None
     if options.redis is not None and service.access is not None:
@@ -302,4 +309,4 @@ def _serve(
     server = Server(config, service, on_start, None if options.grpc_port is None else make_grpc)
     # The engine's threads take every core; this one must still answer, and above all refuse, at once.
     _core.prefer_latency()
-    server.run(sockets=[bound])
+    server.run(sockets=bound)

@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,11 +29,28 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BODY_BYTES = 10_000_000
 _ids = random.Random()  # unique is enough: nobody is trusted for an id
 os.register_at_fork(after_in_child=_ids.seed)
+_STARTED = int(time.time())
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+# What is for those who look after the server: where it has an admin port, these answer there only.
+_OPERATORS_ROUTES = frozenset({"/metrics", "/v1/status", "GET /"})
+_OPERATORS_PREFIXES = ("/v1/admin/", "/v2/repository/models/", "/console/")
 
 STOPPED = HttpError(503, "the server stopped before this was answered: send it again", code="draining")
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class Listed(NamedTuple):
+    """A model that is served; `info` is None while it was never in memory."""
+
+    name: str
+    is_loaded: bool
+    info: ModelInfo | None
+
+    @property
+    def created(self) -> int:
+        return _STARTED if self.info is None else self.info.created
 
 
 class Service:
@@ -63,6 +80,7 @@ class Service:
         self._error_bodies: dict[str, ErrorBody] = {}
         self.draining = False
         self.grpc_port: int | None = None  # once it listens
+        self.admin_port: int | None = None  # where operators' routes answer, if not everywhere
         self.registry: CollectorRegistry | None = None  # made by the first /metrics
 
     def models(self) -> list[ModelInfo]:
@@ -70,6 +88,16 @@ class Service:
         call = current_call()
         models = self.engine.models()
         return models if call is None else [info for info in models if call.principal.may_see(info.name)]
+
+    def listed(self) -> list[Listed]:
+        """The same, with those of which nothing is known because they were never in memory."""
+        call = current_call()
+        loaded = {info.name: info for info in self.engine.models()}
+        rows = [Listed(each.name, each.state == "ready", each.info) for each in self.engine.residences()]
+        there = {row.name for row in rows}
+        rows += [Listed(name, True, info) for name, info in loaded.items() if name not in there]  # adapters
+        rows += [Listed(name, True, pipeline.info) for name, pipeline in self.engine.pipelines.items()]
+        return [row for row in rows if call is None or call.principal.may_see(row.name)]
 
     def visible(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that the request under way may see, sorted."""
@@ -90,6 +118,7 @@ class Service:
         """
 
         self._error_bodies[route] = error_body
+        is_operators = route in _OPERATORS_ROUTES or route.startswith(_OPERATORS_PREFIXES)
 
         def wrap(function: Endpoint) -> Endpoint:
             @functools.wraps(function)
@@ -101,6 +130,8 @@ class Service:
                 else:
                     identity, call.route = call.identity, route
                 try:
+                    if is_operators:
+                        self._check_port(request)
                     response = await function(request)
                 except Exception as error:
                     response = error_response(error, identity, error_body)
@@ -114,6 +145,15 @@ class Service:
             return answer
 
         return wrap
+
+    def _check_port(self, request: Request) -> None:
+        """HttpError 404 for an operators' route that is asked for on another port than theirs."""
+        server = request.scope.get("server")
+        if self.admin_port is not None and (server is None or server[1] != self.admin_port):
+            path = request.scope["path"][:200]
+            raise HttpError(
+                404, f"there is no {path!r} here: see /docs for what there is", code="no_such_route"
+            )
 
     def error_body_of(self, path: str) -> ErrorBody:
         """How errors are written where a path leads, whether there is anything or not."""

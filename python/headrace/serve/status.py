@@ -18,19 +18,22 @@ from .access import Call, current_call
 from .answer import Answer
 from .embeddings import ROUTE as EMBEDDINGS
 from .language import LANGUAGE_ENDPOINTS
+from .pipelines import ROUTE as PIPELINES
 from .service import Endpoint, Service
 from .tasks import ROUTES as TASKS
 from .tei import ROUTES as TEI
 
 if TYPE_CHECKING:
     from ..loaded_model import ModelInfo
+    from ..pipeline import Pipeline
+    from ..residency import Residence
 
 ROUTE = "/v1/status"
 NO_STORE = ((b"cache-control", b"no-store"),)
 # Routes that run a model: what is asked about the server does not count as work.
 _WORK = frozenset(
     {
-        *(EMBEDDINGS, *TASKS, *LANGUAGE_ENDPOINTS, "/", *TEI),
+        *(EMBEDDINGS, PIPELINES, *TASKS, *LANGUAGE_ENDPOINTS, "/", *TEI),
         *("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"),
         *("inference.GRPCInferenceService/ModelInfer", "inference.GRPCInferenceService/ModelStreamInfer"),
     }
@@ -53,14 +56,23 @@ def status_endpoint(service: Service) -> Endpoint:
 
 def _status(service: Service, call: Call | None) -> dict[str, Any]:
     stats = service.engine.stats()
-    rows = []
-    for info in service.engine.models():
-        rows.append(_served(info.name, info, stats, call))
-        candidate = service.engine.candidate(info.name)
+    rows: list[dict[str, Any]] = []
+    residences = {each.name: each for each in service.engine.residences()}
+    adapters = [info for info in service.engine.models() if info.name not in residences]
+    listed = [*((each.name, each.info) for each in residences.values()), *((i.name, i) for i in adapters)]
+    for name, info in listed:
+        residence = residences.get(name)
+        row = {"id": name, "may": _may(name, call)} if info is None else _served(name, info, stats, call)
+        rows.append({**row, **({"state": "ready"} if residence is None else _memory(residence))})
+        candidate = service.engine.candidate(name)
         if candidate is not None:
             trial = candidate.model.info
-            row = _served(f"{info.name}@{trial.version}", trial, stats, call)
-            rows.append({**row, "state": "trial", "share": candidate.share, "may": _may(info.name, call)})
+            row = _served(f"{name}@{trial.version}", trial, stats, call)
+            told = {"state": "trial", "share": candidate.share, "may": _may(name, call)}
+            if candidate.shadow is not None:
+                told |= {"state": "shadow", "compared": _compared(stats["shadows"][name])}
+            rows.append({**row, **told})
+    rows += [_pipeline(one, call) for one in list(service.engine.pipelines.values())]
     for state, names in (("loading", service.loading), ("failed", service.failed)):
         rows += [{"id": name, "state": state, "may": _may(name, call)} for name in sorted(names)]
     access = service.access
@@ -75,6 +87,7 @@ def _status(service: Service, call: Call | None) -> dict[str, Any]:
             "kept": access is not None and access.ring is not None,
         },
         "key": _asking(call),
+        "memory": {"budget": service.engine.memory_budget, "used": service.engine.memory_used},
         "http": service.metrics.totals(_WORK),
         "models": rows,
     }
@@ -103,9 +116,9 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
     read = _sum(language, ("prompt_tokens", "generated_tokens"))
     return {
         "id": name,
-        "state": "ready",
         "version": info.version,
         "task": info.task,
+        **({} if info.base is None else {"base": info.base}),
         "architecture": info.architecture,
         "precision": info.precision,
         "parameters": info.parameters,
@@ -116,6 +129,44 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
         "tokens": encoder.get("tokens", read),
         "queued_tokens": found.get("queued_tokens", 0),
         "not_answered": _sum(found, ("refused", "expired", "cancelled", "failed")),
+    }
+
+
+def _pipeline(pipeline: Pipeline, call: Call | None) -> dict[str, Any]:
+    return {
+        "id": pipeline.name,
+        "state": "ready",
+        "version": pipeline.info.version,
+        "task": "pipeline",
+        "architecture": pipeline.info.architecture,
+        "bytes": pipeline.info.bytes,
+        "may": _may(pipeline.name, call),
+        "requests": pipeline.requests,
+        "not_answered": pipeline.failed,
+    }
+
+
+def _compared(stats: dict[str, Any]) -> dict[str, Any]:
+    """A shadow's answers beside those that clients got."""
+    counts = {name: stats[name] for name in ("copies", "compared", "agreed", "dropped", "failed")}
+    of_each = max(1, stats["copies"])
+    return {
+        **counts,
+        "mean_cosine": stats["mean_cosine"],
+        "min_cosine": stats["min_cosine"],
+        "served_seconds": stats["served_seconds"] / of_each,
+        "shadow_seconds": stats["shadow_seconds"] / of_each,
+    }
+
+
+def _memory(residence: Residence) -> dict[str, Any]:
+    return {
+        "state": residence.state,
+        "bytes": residence.bytes,
+        "pinned": residence.pinned,
+        "last_used": residence.last_used,
+        "loads": residence.loads,
+        "unloads": residence.unloads,
     }
 
 

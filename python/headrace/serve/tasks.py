@@ -200,8 +200,8 @@ def task_endpoint(service: Service, route: str) -> Endpoint:
     async def run_task(request: Request) -> Response:
         wanted = decode(decoder, await read_body(request, service.max_body_bytes))
         job = wanted.job()
-        model = find_model(service, wanted.model)
         with DisconnectWatch(request):
+            model = await find_model(service, wanted.model)
             results, ticket = await model._arun_request(job)
         body = wanted.data(job, results)
         return Answer(_encode({**body, "model": wanted.model, "usage": _usage(wanted, ticket)}))

@@ -222,13 +222,13 @@ _ROOT: dict[str, type[TeiRequest]] = {
 }
 
 
-def _chosen(service: Service, named: str | None, tasks: tuple[str, ...]) -> Model:
+async def _chosen(service: Service, named: str | None, tasks: tuple[str, ...]) -> Model:
     """The model that a body names, or the only one whose task is among `tasks`; empty: of any task."""
     if named is not None:
-        return find_model(service, named)
+        return await find_model(service, named)
     names = [info.name for info in service.models() if not tasks or info.task in tasks]
     if len(names) == 1:
-        return find_model(service, names[0])
+        return await find_model(service, names[0])
     kind = f" that can {' or '.join(tasks)}" if tasks else ""
     if not names:
         raise HttpError(404, f"there is no model{kind} here", code="model_not_found", param="model")
@@ -248,7 +248,7 @@ def tei_endpoints(service: Service) -> dict[tuple[str, str], tuple[Endpoint, str
 
         async def run(request: Request) -> Response:
             wanted = decode(decoder, await read_body(request, service.max_body_bytes))
-            model = _chosen(service, wanted.model, wanted.tasks)
+            model = await _chosen(service, wanted.model, wanted.tasks)
             with DisconnectWatch(request):
                 answer = await wanted.answer(model)
             return Answer(answer if isinstance(answer, bytes) else _encode(answer))
@@ -258,10 +258,11 @@ def tei_endpoints(service: Service) -> dict[tuple[str, str], tuple[Endpoint, str
     by_task = {task: posted(kind) for task, kind in _ROOT.items()}
 
     async def root(request: Request) -> Response:
-        return await by_task[_chosen(service, None, tuple(_ROOT)).info.task](request)
+        model = await _chosen(service, None, tuple(_ROOT))
+        return await by_task[model.info.task](request)
 
     async def info(request: Request) -> Response:
-        model = _chosen(service, request.query_params.get("model"), tuple(_ROOT)).info
+        model = (await _chosen(service, request.query_params.get("model"), tuple(_ROOT))).info
         return Answer(
             _encode(
                 {

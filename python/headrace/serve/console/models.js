@@ -13,7 +13,8 @@ class Row {
   constructor(table, id) {
     this.table = table;
     this.cells = Object.fromEntries(COLUMNS.map(([name, kind]) => [name, say(make("td", {class: kind}), name, {}, "data-label")]));
-    this.cells.model.append(make("b", {title: id}, id));
+    this.base = make("small");
+    this.cells.model.append(make("b", {title: id}, id), this.base);
     this.pill = make("span", {class: "pill"});
     this.cells.state.append(this.pill);
     this.task = make("span");
@@ -33,7 +34,8 @@ class Row {
     say(this.pill, state, () => ({share: share(model.share)}));
     if (model.task) say(this.task, model.task);
     else this.task.textContent = "–";
-    const {cells} = this;
+    const {cells} = this, base = model.base ?? model.parent; // of an adapter: what it adapts
+    this.text(this.base, base ? ` \u2190 ${base}` : "");
     this.text(cells.version_, model.version ?? "–");
     this.text(cells.precision, model.precision ?? "–");
     this.text(cells.parameters, compact(model.parameters));

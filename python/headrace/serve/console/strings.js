@@ -2,7 +2,7 @@
 const en = {
   otherLanguage: "中文", switchLanguage: "Switch to Chinese", skip: "Skip to content", sections: "Sections",
   live: "Live", liveSpan: "last 5 minutes", models: "Models", try: "Try it", keys: "Keys and limits", reference: "API",
-  ready: "ready", loading: "loading", trial: "on trial, {share}", draining: "draining", failed: "failed", unloaded: "not loaded", unreachable: "unreachable",
+  ready: "ready", loading: "loading", trial: "on trial, {share}", shadow: "shadow, {share}", draining: "draining", failed: "failed", unloaded: "not loaded", unreachable: "unreachable",
   version: "headrace {version}", asKey: "key {name}", noKey: "no keys required",
   noMetrics: "This key does not have the scope metrics, so there are no figures here.",
   reload: "Sign in again",
@@ -18,7 +18,7 @@ const en = {
   unloadQuestion: "Stop serving {name}? What is under way is finished first.",
   loaded: "{name} is served.", unloadedNow: "{name} is not served any more.", loadingNow: "{name} is being loaded …",
 
-  generate: "chat", embed: "embed", classify: "classify", rerank: "rerank", tag: "tag", answer: "answer", fill_mask: "fill mask",
+  pipeline: "pipeline", generate: "chat", embed: "embed", classify: "classify", rerank: "rerank", tag: "tag", answer: "answer", fill_mask: "fill mask",
   noneToTry: "There is no model that can be tried with this key.", noPanel: "There is nothing to try for this task yet.",
   run: "Run", running: "Running …", took: "{time}", tookTokens: "{time}, {tokens} tokens", command: "The same with curl",
   copy: "Copy", copied: "Copied", marked: "Marked", error: "Error {status}",
@@ -50,7 +50,7 @@ const en = {
 const zh = {
   otherLanguage: "English", switchLanguage: "切换到英文", skip: "跳到正文", sections: "栏目",
   live: "实时", liveSpan: "最近 5 分钟", models: "模型", try: "试用", keys: "密钥与限额", reference: "接口文档",
-  ready: "就绪", loading: "加载中", trial: "试运行 {share}", draining: "即将停止", failed: "失败", unloaded: "未加载", unreachable: "无法连接",
+  ready: "就绪", loading: "加载中", trial: "试运行 {share}", shadow: "影子 {share}", draining: "即将停止", failed: "失败", unloaded: "未加载", unreachable: "无法连接",
   version: "headrace {version}", asKey: "密钥 {name}", noKey: "无需密钥",
   noMetrics: "此密钥没有 metrics 权限，因此不显示统计数据。",
   reload: "重新登录",
@@ -66,7 +66,7 @@ const zh = {
   unloadQuestion: "停止服务 {name}？进行中的请求会先处理完。",
   loaded: "{name} 已在服务。", unloadedNow: "{name} 已停止服务。", loadingNow: "正在加载 {name} …",
 
-  generate: "对话", embed: "向量", classify: "分类", rerank: "重排", tag: "实体标注", answer: "抽取问答", fill_mask: "掩码填空",
+  pipeline: "流水线", generate: "对话", embed: "向量", classify: "分类", rerank: "重排", tag: "实体标注", answer: "抽取问答", fill_mask: "掩码填空",
   noneToTry: "此密钥没有可以试用的模型。", noPanel: "此任务暂无试用面板。",
   run: "运行", running: "运行中 …", took: "{time}", tookTokens: "{time}，{tokens} 个词元", command: "等价的 curl 命令",
   copy: "复制", copied: "已复制", marked: "已选中", error: "错误 {status}",

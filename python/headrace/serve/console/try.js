@@ -24,7 +24,8 @@ export class TryIt {
   }
 
   offer(models) {
-    const usable = models.filter((model) => model.state === "ready" && model.may.includes("infer"));
+    const usable = models.filter((model) => model.task && model.task !== "pipeline" && ["ready", "unloaded"].includes(model.state)
+      && model.may.includes("infer"));
     const named = (list) => list.map(({id, task}) => `${id} ${task}`).join();
     if (named(usable) === named(this.models) && this.panels.size) return;
     this.models = usable;
