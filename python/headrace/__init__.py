@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from ._core import Encoding, Padded, Ragged, Tokenizer, __version__
     from .chat import ChatTemplate
     from .client import AsyncClient, Client
+    from .detections import draw_boxes
     from .engine import Engine, LanguageOptions, info, isa, load
     from .generation import Generation, Piece, Sampling, TokenScore
     from .model import Embeddings, Model, ModelInfo
-    from .results import Answer, Candidate, Entity, Label, Ranked, Span
+    from .results import Answer, Candidate, Detection, Entity, Label, Ranked, Span
     from .search import Neighbours, VectorIndex, similarity
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Client",
     "CorruptFileError",
     "DeadlineError",
+    "Detection",
     "Embeddings",
     "Encoding",
     "Engine",
@@ -67,6 +69,7 @@ __all__ = [
     "UnsupportedError",
     "VectorIndex",
     "__version__",
+    "draw_boxes",
     "info",
     "isa",
     "load",
@@ -79,6 +82,8 @@ _LAZY = {
     "Ranked": "results",
     "Label": "results",
     "Entity": "results",
+    "Detection": "results",
+    "draw_boxes": "detections",
     "Candidate": "results",
     "Answer": "results",
     "__version__": "_core",
