@@ -13,6 +13,7 @@ from .errors import InvalidArgumentError, UnsupportedError
 from .generate_methods import GenerateMethods
 from .running import PORTION, Admission, Priority, Runner, Stop, make_terms
 from .task_methods import TaskMethods
+from .tasks.images import EmbedImagesJob, Images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,8 @@ class ModelInfo:
     `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers. Of
     models that embed: `prompts` what may stand before a text, by name, and `default_prompt` the name of the one that
     does unasked; `similarity` how the vectors are to be compared, `normalized` whether their length is 1.
+
+    `inputs` holds "text", "image" or both; `image_size` is the width and height that pictures are brought to.
     """
 
     name: str
@@ -52,6 +55,8 @@ class ModelInfo:
     similarity: str = ""
     normalized: bool = False
     base: str | None = None
+    inputs: tuple[str, ...] = ("text",)
+    image_size: tuple[int, int] | None = None
 
     @property
     def version(self) -> str:
@@ -95,8 +100,9 @@ class Model(TaskMethods, GenerateMethods, Runner):
 
     def embed(
         self,
-        texts: str | Iterable[str],
+        texts: str | Iterable[str] | None = None,
         *,
+        images: Images | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         truncate: bool = False,
@@ -104,10 +110,13 @@ class Model(TaskMethods, GenerateMethods, Runner):
         timeout: float | None = None,
         show_progress: bool | None = None,
     ) -> NDArray[np.float32]:
-        """One vector per text: float32 [n, dim], in order. Long lists run in portions of bounded memory.
+        """One vector per text or picture: float32 [n, dim], in order. Long lists run in portions of bounded memory.
 
         Args:
             texts: a str, a list, a numpy array, a pandas or polars Series, or any iterable of str.
+            images: instead of texts, where the model sees ("image" in `info.inputs`): one picture or a list, as
+                `headrace.pictures.decode` takes them (paths, bytes, data: URLs, images of Pillow, uint8 arrays); or
+                float32 arrays [3, height, width] that are preprocessed already.
             prompt_name: one of `info.prompts`, such as "query", to stand before each text; by default
                 `info.default_prompt`, if the model has one.
             prompt: the same in your own words, such as "query: "; "" is none.
@@ -126,8 +135,11 @@ class Model(TaskMethods, GenerateMethods, Runner):
         ...     model.embed(["A headrace leads water to the wheel."]).shape
         (1, 384)
         """
-        items = inputs.as_texts(texts)
         self._check_dimensions(dimensions)
+        if images is not None:
+            job = EmbedImagesJob(images, texts, prompt or prompt_name)
+            return self._shorten(job.joined(self._run(job, timeout, show_progress)), dimensions)
+        items = inputs.as_texts(texts)
         before = self._prompt(prompt_name, prompt)
         if len(items) <= PORTION:
             ticket = self._submit(items, truncate, timeout, "normal", "wait", None, before)
@@ -137,8 +149,9 @@ class Model(TaskMethods, GenerateMethods, Runner):
 
     async def aembed(
         self,
-        texts: str | Iterable[str],
+        texts: str | Iterable[str] | None = None,
         *,
+        images: Images | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         truncate: bool = False,
@@ -146,6 +159,10 @@ class Model(TaskMethods, GenerateMethods, Runner):
         timeout: float | None = None,
     ) -> NDArray[np.float32]:
         """`embed` for asyncio: never blocks the event loop, and cancelling the task cancels the work."""
+        if images is not None:
+            self._check_dimensions(dimensions)
+            job = EmbedImagesJob(images, texts, prompt or prompt_name)
+            return self._shorten(job.joined(await self._arun(job, timeout)), dimensions)
         items = inputs.as_texts(texts)
         if len(items) <= PORTION:
             result = await self.aembed_result(
