@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "bindings/bindings.h"
@@ -320,6 +321,22 @@ void register_engine(py::module_& module) {
           py::arg("first_argument"), py::arg("truncate"), py::arg("stride"), py::arg("window_tokens"),
           py::arg("priority"), py::arg("wait"), py::arg("timeout_us"), py::arg("completions"),
           "Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.")
+      .def(
+          "prepare_picture",
+          [](const Engine& engine, const std::string& model, const Pixels& pixels) {
+            const Picture picture = picture_argument(pixels, "picture");
+            const ModelInfo info = engine.info(model);
+            py::array_t<float> planes({int64_t{3}, info.picture_height, info.picture_width});
+            std::vector<float> made;
+            {
+              const py::gil_scoped_release unlocked;
+              made = engine.prepare(model, picture);
+            }
+            std::copy(made.begin(), made.end(), planes.mutable_data());
+            return planes;
+          },
+          py::arg("model"), py::arg("picture").noconvert(),
+          "uint8 [height, width, 3] -> float32 [3, height, width] by the model's own preprocessing.")
       .def(
           "submit_pictures",
           [](Engine& engine, const std::string& model, const py::list& pictures, int priority, bool wait,

@@ -107,6 +107,10 @@ class Engine {
   std::shared_ptr<Ticket> submit(const std::string& name, std::span<const PictureInput> pictures,
                                  const SubmitOptions& options);
 
+  // What the model's own preprocessing makes of a picture: planes [3, height, width] to be submitted later,
+  // so that many large ones need not be in memory at a time. Throws what submit throws of a picture.
+  std::vector<float> prepare(const std::string& name, const Picture& picture) const;
+
   // Checks texts as submit without truncation would, and queues nothing: for callers about to send them in
   // portions.
   void check(const std::string& name, std::span<const std::string_view> texts,

@@ -24,16 +24,30 @@ void take_planes(const PictureTransform& transform, const ModelInfo& info, const
   planes_to_patches(input.planes, info.picture_width, info.picture_height, transform.patch, out);
 }
 
+const PictureTransform& transform_of(const Model& model, const std::string& name) {
+  if (const PictureTransform* const found = model.pictures()) return *found;
+  throw Error(ErrorKind::kInvalidArgument, concat("the model '", name, "' sees no pictures: it reads texts"),
+              "wrong_input");
+}
+
 }  // namespace
+
+std::vector<float> Engine::prepare(const std::string& name, const Picture& picture) const {
+  const std::shared_ptr<Served> served = find(name);
+  const PictureTransform& transform = transform_of(*served->model, name);
+  const Placement placement = place(transform.shape, picture.width, picture.height);
+  PictureScratch scratch;
+  std::vector<float> planes(static_cast<size_t>(PictureTransform::floats(placement)));
+  PictureTransform{transform.shape, transform.scale, 0}.run(kernels().pixels, picture, placement, scratch,
+                                                            planes.data());
+  return planes;
+}
 
 std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const PictureInput> pictures,
                                        const SubmitOptions& options) {
   const std::shared_ptr<Served> served = find(name);
   const ModelInfo& info = served->model->info();
-  const PictureTransform* const transform = served->model->pictures();
-  if (!transform)
-    throw Error(ErrorKind::kInvalidArgument,
-                concat("the model '", name, "' sees no pictures: it reads texts"), "wrong_input");
+  const PictureTransform& transform = transform_of(*served->model, name);
   std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
   const auto count = static_cast<int64_t>(pictures.size());
   ticket->picture_floats_ = 3 * info.picture_width * info.picture_height;
@@ -54,10 +68,10 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const 
     float* const out = ticket->patches_.get() + static_cast<int64_t>(i) * ticket->picture_floats_;
     const PictureInput& input = pictures[i];
     if (input.planes)
-      take_planes(*transform, info, input, i, out);
+      take_planes(transform, info, input, i, out);
     else
-      transform->run(kernels().pixels, input.picture,
-                     place(transform->shape, input.picture.width, input.picture.height), scratch, out);
+      transform.run(kernels().pixels, input.picture,
+                    place(transform.shape, input.picture.width, input.picture.height), scratch, out);
     ticket->ids_.resize(ticket->ids_.size() + static_cast<size_t>(info.picture_tokens));
     end_sequence(*served, *ticket);
   }

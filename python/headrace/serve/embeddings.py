@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .._core import embedding_objects_json
+from ..tasks.images import EmbedImagesJob
 from .access import current_call
 from .errors import HttpError
 from .masking import check_ids
@@ -30,13 +31,23 @@ _encode = msgspec.json.Encoder().encode
 class EmbeddingsCall:
     """One request that was understood. Made of its body; HttpError or ModelNotFoundError when it cannot be."""
 
-    __slots__ = ("_base64", "_dimensions", "_inputs", "_model", "_name", "_prompt_name", "_truncate")
+    __slots__ = (
+        "_base64",
+        "_dimensions",
+        "_inputs",
+        "_model",
+        "_name",
+        "_pictures",
+        "_prompt_name",
+        "_truncate",
+    )
 
     def __init__(self, service: Service, body: bytes) -> None:
         wanted = decode_embeddings(body)
-        self._inputs = wanted.inputs()
+        self._pictures = wanted.pictures()
+        self._inputs = wanted.inputs() if self._pictures is None else []
         self._model = find_model(service, wanted.model)
-        if not isinstance(self._inputs[0], str):
+        if self._inputs and not isinstance(self._inputs[0], str):
             check_ids(self._model.tokenizer, self._inputs, "input")
         self._name = wanted.model
         self._dimensions = wanted.dimensions
@@ -46,11 +57,17 @@ class EmbeddingsCall:
 
     @property
     def writes_inline(self) -> bool:
-        """Whether the answer is small enough to be written on the event loop."""
-        return len(self._inputs) * self._model.info.dimensions <= _MAX_INLINE_NUMBERS
+        """Whether the answer is small enough to be written on the event loop, and nothing takes long before it."""
+        return (
+            self._pictures is None and len(self._inputs) * self._model.info.dimensions <= _MAX_INLINE_NUMBERS
+        )
 
     async def result(self) -> Embeddings:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
+        if self._pictures is not None:
+            self._model._check_dimensions(self._dimensions)
+            _, ticket = await self._model._arun_request(EmbedImagesJob(self._pictures))
+            return self._model._result_of(ticket, self._dimensions)
         return await self._model.aembed_result(
             self._inputs,
             prompt_name=self._prompt_name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
+from . import inference_images
 from .embeddings import find_model
 from .errors import HttpError
 from .inference_tasks import TASKS, TaskTensors, split_parameters
@@ -41,13 +42,19 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "headrace", "version": _core.__version__, "extensions": EXTENSIONS}
 
 
+def _inputs(info: ModelInfo) -> tuple[Spec, ...]:
+    """Of a model that reads and sees, what either takes: a request has one of them."""
+    texts = tensors_of(info).inputs if "text" in info.inputs else ()
+    return (*texts, *inference_images.specs(info))
+
+
 def metadata(model: Model) -> dict[str, Any]:
     info, tensors = model.info, tensors_of(model.info)
     return {
         "name": info.name,
         "versions": [info.version],
         "platform": f"headrace_{info.task}",
-        "inputs": [spec.described() for spec in tensors.inputs],
+        "inputs": [spec.described() for spec in _inputs(info)],
         "outputs": [spec.described() for spec in tensors.outputs(info)],
     }
 
@@ -65,7 +72,7 @@ def config(model: Model) -> dict[str, Any]:
         "platform": f"headrace_{info.task}",
         "backend": "headrace",
         "max_batch_size": 0,  # the first dimension is written out, and batches are the engine's own affair
-        "input": [described(spec) for spec in tensors.inputs],
+        "input": [described(spec) for spec in _inputs(info)],
         "output": [described(spec) for spec in tensors.outputs(info)],
         "version_policy": {"specific": {"versions": [int(info.version)]}},
         "parameters": {
@@ -154,7 +161,11 @@ async def infer(
     """
     tensors = tensors_of(model.info)
     own, asked = split_parameters(tensors, request.parameters)
-    texts = {name: mask_texts(given) for name, given in read_texts(request, raw, tensors.inputs).items()}
     limits = [limit for limit in (timeout, asked) if limit is not None]
-    values = await tensors.run(model, texts, own, min(limits, default=None))
+    shortest = min(limits, default=None)
+    if inference_images.has_images(request):
+        values = await inference_images.run(model, request, raw, own, shortest)
+    else:
+        texts = {name: mask_texts(given) for name, given in read_texts(request, raw, tensors.inputs).items()}
+        values = await tensors.run(model, texts, own, shortest)
     return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from .answer import Answer
 from .embeddings import ROUTE, EmbeddingsCall, find_model
 from .errors import HttpError
-from .requests import read_body
+from .requests import read_body_or_form
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def embeddings_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint(ROUTE)
     async def create_embeddings(request: Request) -> Response:
-        call = EmbeddingsCall(service, await read_body(request, service.max_body_bytes))
+        call = EmbeddingsCall(service, await read_body_or_form(request, service.max_body_bytes))
         with DisconnectWatch(request):
             result = await call.result()
         if call.writes_inline:
@@ -79,6 +79,7 @@ def model_object(info: ModelInfo) -> dict[str, Any]:
         "task": info.task,
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
+        **({"inputs": info.inputs, "image_size": info.image_size} if "image" in info.inputs else {}),
         "precision": info.precision,
         **({} if info.base is None else {"parent": info.base}),
         **extra,

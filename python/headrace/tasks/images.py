@@ -114,18 +114,16 @@ def check_input(model: Model, kind: str) -> None:
 
 
 def decode_all(items: Sequence[Any], model: Model) -> list[NDArray[Any]]:
-    """Each picture as an array that the core takes; an error names its place."""
-    assert model.info.image_size is not None
-    size = model.info.image_size
+    """Each picture as the planes that the core takes; an error names its place."""
 
     def one(place: int) -> NDArray[Any]:
-        return _decode(items[place], place, size)
+        return _decode(items[place], place, model)
 
-    places = range(len(items))
-    return [one(0)] if len(items) == 1 else list(_decoders().map(one, places))
+    # As many at a time as there are processors, whoever asks: a picture in full takes much memory.
+    return list(_decoders().map(one, range(len(items))))
 
 
-def _decode(item: Any, place: int, size: tuple[int, int]) -> NDArray[Any]:
+def _decode(item: Any, place: int, model: Model) -> NDArray[Any]:
     from ..pictures import decode
 
     if hasattr(item, "dtype") and item.dtype.kind == "f":
@@ -133,7 +131,8 @@ def _decode(item: Any, place: int, size: tuple[int, int]) -> NDArray[Any]:
 
         return np.ascontiguousarray(item, np.float32)
     try:
-        return decode(item, at_least=size)
+        pixels = decode(item, at_least=model.info.image_size)
+        return model._core.prepare_picture(model._core_name, pixels)
     except InvalidArgumentError as error:
         named = type(error)(f"images[{place}]: {error}")
         named.code = error.code
