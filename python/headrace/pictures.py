@@ -14,7 +14,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from . import _core
@@ -393,13 +392,3 @@ def prepare(
         patch=patch,
     )
     return transform.run(list(pictures), threads)
-
-
-def is_picture_path(text: str) -> bool:
-    """Whether the text names a file whose first bytes are those of a picture: for commands that take either."""
-    path = Path(text)
-    try:
-        with path.open("rb") as file:
-            return bool(_core.picture_header(file.read(64))[0])
-    except (OSError, ValueError):
-        return False
