@@ -384,6 +384,10 @@ class Engine:
         ...
     def names(self) -> list[str]:
         ...
+    def prepare_picture(self, model: str, picture: numpy.typing.NDArray[numpy.uint8]) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        uint8 [height, width, 3] -> float32 [3, height, width] by the model's own preprocessing.
+        """
     def remove(self, name: str) -> None:
         ...
     def submit_ids(self, model: str, ids: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:

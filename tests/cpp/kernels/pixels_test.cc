@@ -53,7 +53,7 @@ TEST_P(EachPixels, ColumnsEqualTheReferenceAndReadNothingElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, EachPixels, testing::ValuesIn(tables_under_test()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& each) { return std::string(each.param->name); });
 
 }  // namespace
 }  // namespace headrace
