@@ -30,5 +30,7 @@ void register_language_model(pybind11::module_& module);
 void register_generator(pybind11::module_& module);
 void register_gguf(pybind11::module_& module);
 void register_personal_data(pybind11::module_& module);
+void register_pictures(pybind11::module_& module);
+void register_detections(pybind11::module_& module);
 
 }  // namespace headrace

@@ -6,12 +6,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "bindings/bindings.h"
 #include "bindings/delete_where_made.h"
 #include "bindings/encoding.h"
 #include "bindings/memory_file.h"
+#include "bindings/picture_arguments.h"
 #include "bindings/text_arguments.h"
 
 namespace py = pybind11;
@@ -91,6 +93,22 @@ std::vector<PyWindow> windows(const Ticket& ticket) {
   return list;
 }
 
+// Arrays of pixels, uint8 [height, width, 3], or of planes, float32 [3, height, width].
+PictureInput picture_input(const py::handle& item, size_t index) {
+  using Planes = py::array_t<float, py::array::c_style>;
+  if (py::isinstance<Pixels>(item))
+    return {picture_argument(py::reinterpret_borrow<Pixels>(item), concat("images[", index, "]"))};
+  if (!py::isinstance<Planes>(item))
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("images[", index, "] is of type ", type_name(item),
+                       "; expected an array, uint8 [height, width, 3] or float32 [3, height, width]"));
+  const auto planes = py::reinterpret_borrow<Planes>(item);
+  if (planes.ndim() != 3 || planes.shape(0) != 3 || planes.size() == 0)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("images[", index, "]: floats must have the shape [3, height, width]"));
+  return {{nullptr, planes.shape(2), planes.shape(1)}, planes.data()};
+}
+
 SubmitOptions submit_options(bool truncate, int priority, bool wait, int64_t timeout_us,
                              std::shared_ptr<CompletionQueue> completions) {
   if (priority < 0 || priority > 2)
@@ -155,6 +173,13 @@ py::dict info(const Engine& engine, const std::string& name) {
     for (const auto& [prompt, text] : i.prompts) prompts[py::str(prompt)] = text;
     dict["prompts"] = prompts;
   }
+  py::list inputs;
+  if (i.reads) inputs.append("text");
+  if (i.picture_tokens > 0) {
+    inputs.append("image");
+    dict["image_size"] = py::make_tuple(i.picture_width, i.picture_height);
+  }
+  dict["modalities"] = py::tuple(inputs);
   dict["max_tokens"] = i.max_tokens;
   dict["vocabulary"] = i.vocabulary;
   dict["parameters"] = i.parameters;
@@ -302,6 +327,39 @@ void register_engine(py::module_& module) {
           py::arg("first_argument"), py::arg("truncate"), py::arg("stride"), py::arg("window_tokens"),
           py::arg("priority"), py::arg("wait"), py::arg("timeout_us"), py::arg("completions"),
           "Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.")
+      .def(
+          "prepare_picture",
+          [](const Engine& engine, const std::string& model, const Pixels& pixels) {
+            const Picture picture = picture_argument(pixels, "picture");
+            const ModelInfo info = engine.info(model);
+            py::array_t<float> planes({int64_t{3}, info.picture_height, info.picture_width});
+            std::vector<float> made;
+            {
+              const py::gil_scoped_release unlocked;
+              made = engine.prepare(model, picture);
+            }
+            std::copy(made.begin(), made.end(), planes.mutable_data());
+            return planes;
+          },
+          py::arg("model"), py::arg("picture").noconvert(),
+          "uint8 [height, width, 3] -> float32 [3, height, width] by the model's own preprocessing.")
+      .def(
+          "submit_pictures",
+          [](Engine& engine, const std::string& model, const py::list& pictures, int priority, bool wait,
+             int64_t timeout_us, std::optional<std::shared_ptr<CompletionQueue>> completions) {
+            const py::tuple items = frozen(pictures);
+            std::vector<PictureInput> inputs;
+            for (size_t i = 0; i < items.size(); ++i) inputs.push_back(picture_input(items[i], i));
+            const SubmitOptions options =
+                submit_options(false, priority, wait, timeout_us, completions.value_or(nullptr));
+            const py::gil_scoped_release unlocked;
+            return engine.submit(model, std::span<const PictureInput>(inputs), options);
+          },
+          py::arg("model"), py::arg("pictures"), py::arg("priority"), py::arg("wait"), py::arg("timeout_us"),
+          py::arg("completions"),
+          "Arrays of pixels, uint8 [height, width, 3], or of what the model's own preprocessing makes of "
+          "them, "
+          "float32 [3, height, width].")
       .def(
           "check_texts",
           [](const Engine& engine, const std::string& model, const py::list& texts,

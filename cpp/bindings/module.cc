@@ -23,4 +23,6 @@ PYBIND11_MODULE(_core, module) {
   headrace::register_generator(module);
   headrace::register_gguf(module);
   headrace::register_personal_data(module);
+  headrace::register_pictures(module);
+  headrace::register_detections(module);
 }

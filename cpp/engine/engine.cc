@@ -7,7 +7,8 @@
 #include "base/cpu.h"
 #include "engine/served.h"
 #include "kernels/dispatch.h"
-#include "models/encoder.h"
+#include "models/load.h"
+#include "models/sentence_config.h"
 
 namespace headrace {
 namespace {
@@ -63,7 +64,11 @@ void Engine::add(const std::string& name, ModelPath directory, const LoadOptions
     const std::lock_guard lock(mutex_);
     check_name(name);  // before the work of loading
   }
-  auto model = Encoder::load(directory, kernels(), options);
+  auto model = load_model(directory, kernels(), options);
+  if (!model->info().reads) {
+    directory = {};
+    return add(name, nullptr, std::move(model));
+  }
   ModelPath files = transformer_directory(directory);
   auto tokenizer = Tokenizer::from_file(files / "tokenizer.json");
   if (model->info().task == "embed" && wants_lower_case(files) && !lowers(*tokenizer))
@@ -83,7 +88,8 @@ void Engine::add(const std::string& name, ModelPath directory, const LoadOptions
 void Engine::add(const std::string& name, std::unique_ptr<Tokenizer> tokenizer,
                  std::unique_ptr<Model> model) {
   SchedulerLimits limits;
-  limits.max_batch_tokens = std::max(options_.max_batch_tokens, model->info().max_tokens);
+  limits.max_batch_tokens =
+      std::max({options_.max_batch_tokens, model->info().max_tokens, model->info().picture_tokens});
   model->reserve(limits.max_batch_tokens, pool_.threads());
   auto served = std::make_shared<Served>(name, limits);
   served->model = std::move(model);
@@ -133,7 +139,12 @@ std::vector<std::string> Engine::names() const {
 
 ModelInfo Engine::info(const std::string& name) const { return find(name)->model->info(); }
 
-std::shared_ptr<Tokenizer> Engine::tokenizer(const std::string& name) const { return find(name)->tokenizer; }
+std::shared_ptr<Tokenizer> Engine::tokenizer(const std::string& name) const {
+  const std::shared_ptr<Served> served = find(name);
+  if (!served->tokenizer)
+    throw Error(ErrorKind::kUnsupported, concat("the model '", name, "' has no tokenizer: it sees pictures"));
+  return served->tokenizer;
+}
 
 ModelMetrics Engine::metrics(const std::string& name) const {
   const std::shared_ptr<Served> served = find(name);

@@ -42,6 +42,12 @@ struct TextInput {
   std::optional<std::string_view> pair = std::nullopt;
 };
 
+// A picture as pixels, or as the planes [3, height, width] that a model's transform would make of it.
+struct PictureInput {
+  Picture picture;
+  const float* planes = nullptr;  // then picture has the size alone, which is the model's
+};
+
 struct SubmitOptions {
   bool truncate = false;  // cut what is longer than the model allows, instead of refusing it
   Priority priority = Priority::kInteractive;
@@ -66,7 +72,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Loads the model directory and makes it known as `name`. Throws what Encoder::load and
+  // Loads the model directory and makes it known as `name`. Throws what load_model and
   // Tokenizer::from_file throw, and kInvalidArgument when the name is taken or is not
   // [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Other models keep running. Files in memory are let go of as soon as
   // they are read.
@@ -78,6 +84,7 @@ class Engine {
 
   std::vector<std::string> names() const;
   ModelInfo info(const std::string& name) const;  // throws kNotFound
+  // Throws kUnsupported where the model reads no texts.
   std::shared_ptr<Tokenizer> tokenizer(const std::string& name) const;
   ModelMetrics metrics(const std::string& name) const;
   int threads() const { return pool_.threads(); }
@@ -94,6 +101,15 @@ class Engine {
   // leaves the second no room is kInvalidArgument too.
   std::shared_ptr<Ticket> submit(const std::string& name, std::span<const TextInput> inputs,
                                  const SubmitOptions& options);
+
+  // Pictures, made into patches on the caller's thread. Throws kInvalidArgument besides (a model that sees
+  // none, code "wrong_input"; a picture that cannot be brought to its size).
+  std::shared_ptr<Ticket> submit(const std::string& name, std::span<const PictureInput> pictures,
+                                 const SubmitOptions& options);
+
+  // What the model's own preprocessing makes of a picture: planes [3, height, width] to be submitted later,
+  // so that many large ones need not be in memory at a time. Throws what submit throws of a picture.
+  std::vector<float> prepare(const std::string& name, const Picture& picture) const;
 
   // Checks texts as submit without truncation would, and queues nothing: for callers about to send them in
   // portions.
@@ -121,6 +137,8 @@ class Engine {
 
   void check_name(const std::string& name) const;
   std::shared_ptr<Served> find(const std::string& name) const;
+  // Throws kInvalidArgument, code "wrong_input", where the model reads no texts.
+  void check_reads(const Served& served) const;
   std::shared_ptr<Ticket> start_ticket(const Served& served, const SubmitOptions& options) const;
   bool refuse_uncounted(Served& served, Ticket& ticket, size_t sequences, int64_t likely_tokens);
   int64_t likely_tokens(const Served& served, size_t bytes) const;

@@ -46,6 +46,7 @@ void Engine::gather(const Served& served, RunningBatch& running) {
   running.types.clear();
   running.picked.clear();
   running.prompts.clear();
+  running.pictures.clear();
   running.cu_lengths.assign(1, 0);
   running.outputs.clear();
   running.tickets.clear();
@@ -69,16 +70,22 @@ void Engine::gather(const Served& served, RunningBatch& running) {
             static_cast<int32_t>(ticket->picked_[static_cast<size_t>(i)] - start + here));
     running.outputs.push_back(ticket->vectors_.get() + row * ticket->dimensions_);
     if (!served.model->info().pools_prompt) running.prompts.push_back(ticket->prompt_tokens_);
+    if (ticket->patches_) {
+      running.pictures.resize(running.tickets.size());  // of those before, which are texts
+      running.pictures.push_back(ticket->patches_.get() + slot.index * ticket->picture_floats_);
+    }
     running.tickets.push_back(ticket);
   }
+  if (!running.pictures.empty()) running.pictures.resize(running.tickets.size());
   if (!running.types.empty()) running.types.resize(running.ids.size());
 }
 
 void Engine::run_batch(Served& served, RunningBatch& running) {
   running.damaged.clear();
   try {
-    served.model->forward({running.ids, running.cu_lengths, running.types, running.picked, running.prompts},
-                          running.outputs, pool_);
+    served.model->forward(
+        {running.ids, running.cu_lengths, running.types, running.picked, running.prompts, running.pictures},
+        running.outputs, pool_);
     for (size_t i = 0; i < running.outputs.size(); ++i) {
       const Ticket& ticket = *running.tickets[i];
       const auto index = static_cast<size_t>(running.batch.slots[i].index);

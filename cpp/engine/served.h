@@ -21,7 +21,7 @@ inline int64_t now_us() {
 
 struct Engine::Served {
   std::string name;
-  std::shared_ptr<Tokenizer> tokenizer;  // immutable: used without the lock
+  std::shared_ptr<Tokenizer> tokenizer;  // immutable: used without the lock; null: the model reads no texts
   std::unique_ptr<Model> model;          // forward: loop thread only
   std::optional<int32_t> mask_id;        // of a model that answers at picked tokens: those
   Scheduler scheduler;
@@ -42,6 +42,7 @@ struct Engine::RunningBatch {
   std::vector<std::shared_ptr<Ticket>>
       tickets;  // by slot: outputs stay valid if a ticket is cancelled meanwhile
   std::vector<int32_t> ids, types, cu_lengths, picked, prompts;
+  std::vector<const float*> pictures;
   std::vector<float*> outputs;
   std::vector<size_t> damaged;  // slots whose answers hold infinity or NaN
   int64_t start_us = 0;

@@ -20,6 +20,13 @@ std::shared_ptr<Ticket> Engine::start_ticket(const Served& served, const SubmitO
   return ticket;
 }
 
+void Engine::check_reads(const Served& served) const {
+  if (!served.tokenizer)
+    throw Error(ErrorKind::kInvalidArgument,
+                concat("the model '", served.name, "' reads no texts: it sees pictures, give images"),
+                "wrong_input");
+}
+
 // mutex_ is held. What runs now is also waited for; without it the budget would be overdrawn by up to a
 // batch.
 void Engine::limit_queue(Served& served) const {
@@ -35,7 +42,7 @@ int64_t Engine::likely_tokens(const Served& served, size_t bytes) const {
 
 // Refuses what a full queue cannot take whatever its exact size, so that overload costs no tokenising.
 bool Engine::refuse_uncounted(Served& served, Ticket& ticket, size_t sequences, int64_t likely_tokens) {
-  const int64_t special = served.tokenizer->special_tokens_count();
+  const int64_t special = served.tokenizer ? served.tokenizer->special_tokens_count() : 0;
   const std::lock_guard lock(mutex_);
   limit_queue(served);
   const int64_t least = static_cast<int64_t>(sequences) * std::max<int64_t>(1, special);
@@ -92,6 +99,7 @@ int32_t Engine::count_prompt(const Served& served, std::string_view prompt, bool
 void Engine::check(const std::string& name, std::span<const std::string_view> texts,
                    std::string_view prompt) const {
   const std::shared_ptr<Served> served = find(name);
+  check_reads(*served);
   Prompted prompted(*served->tokenizer, prompt);
   count_prompt(*served, prompt, prompted.special());
   std::vector<int32_t> ids;
@@ -104,6 +112,7 @@ void Engine::check(const std::string& name, std::span<const std::string_view> te
 std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const std::string_view> texts,
                                        const SubmitOptions& options) {
   const std::shared_ptr<Served> served = find(name);
+  check_reads(*served);
   std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
   if (options.admission == Admission::kRefuse && !texts.empty()) {
     int64_t likely = 0;
@@ -128,6 +137,7 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name,
                                        std::span<const std::vector<int32_t>> sequences,
                                        const SubmitOptions& options) {
   const std::shared_ptr<Served> served = find(name);
+  check_reads(*served);
   std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
   const ModelInfo& info = served->model->info();
   for (size_t i = 0; i < sequences.size(); ++i) {

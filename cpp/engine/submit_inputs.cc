@@ -160,6 +160,7 @@ void Engine::add_windows(const Served& served, size_t index, const TextInput& in
 std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const TextInput> inputs,
                                        const SubmitOptions& options) {
   const std::shared_ptr<Served> served = find(name);
+  check_reads(*served);
   std::shared_ptr<Ticket> ticket = start_ticket(*served, options);
   if (options.admission == Admission::kRefuse && !inputs.empty()) {
     int64_t likely = 0;

@@ -82,7 +82,10 @@ class Ticket {
   std::vector<int32_t> lengths_;  // tokens of each
   std::vector<int64_t> starts_;   // of each in ids_
   std::vector<int32_t> types_;    // by token, up to the last one that is not 0
-  int32_t prompt_tokens_ = 0;     // at the start of each sequence, where the model has to know
+  // Of a request of pictures: their patches, picture_floats_ numbers each. Its ids are zeros.
+  std::unique_ptr<float[]> patches_;
+  int64_t picture_floats_ = 0;
+  int32_t prompt_tokens_ = 0;  // at the start of each sequence, where the model has to know
   // By row, where the model answers at picked tokens: their places in ids_.
   std::vector<int64_t> picked_;
   std::vector<int64_t> row_starts_{0};

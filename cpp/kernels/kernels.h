@@ -14,6 +14,8 @@
 
 #include <cstdint>
 
+#include "media/pixel_kernels.h"
+
 namespace headrace {
 
 // GELU (Hendrycks & Gimpel 2016, arXiv:1606.08415): x Phi(x) with the exact normal distribution, its tanh
@@ -226,6 +228,7 @@ struct Kernels {
   NarrowKernels q8;  // weights of 8 and of 4 bits in groups
   NarrowKernels q4;
   DecoderKernels decoder;
+  PixelKernels pixels;
   // Whether this table has the processor's own instructions for bf16: then it is the faster precision.
   bool has_bf16;
 };

@@ -7,6 +7,7 @@
 #include "kernels/kernels.h"
 #include "kernels/reference_decoder.h"
 #include "kernels/reference_grouped.h"
+#include "kernels/reference_pixels.h"
 
 namespace headrace {
 namespace {
@@ -199,6 +200,7 @@ constinit const Kernels kernels_reference = {
            reference::encode_groups, reference::grouped_gemm, peak_flops},
     .decoder = {reference::rms_norm, reference::rotate, reference::gate, reference::store_key_value,
                 reference::paged_attention_scratch, reference::paged_attention},
+    .pixels = {reference::resample_row, reference::resample_column},
     .has_bf16 = false,
 };
 

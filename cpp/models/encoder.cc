@@ -31,52 +31,6 @@ Naming naming_of(const Checkpoint& checkpoint, std::string_view family) {
   return {known.front(), ""};  // reading will say what is missing
 }
 
-// One of a layer's matrices, or several side by side.
-Linear read_linear(WeightReader& reader, const std::string& layer, std::vector<Projection> parts, int64_t k,
-                   bool has_biases, const ColumnSizes& input) {
-  for (Projection& part : parts) {
-    part.name = layer + part.name;
-    if (has_biases) reader.require(part.name + ".bias");
-  }
-  return reader.projection(parts, k, input);
-}
-
-// inputs: what is known of them, for each layer or for none.
-std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig& config,
-                                      const EncoderNames& names, const std::vector<LayerInputs>& inputs) {
-  const int64_t c = config.hidden, f = config.feed_forward;
-  std::vector<EncoderLayer> layers(static_cast<size_t>(config.layer_groups));
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const LayerInputs input = inputs.empty() ? LayerInputs() : inputs[i];
-    const auto named = [&](size_t index) { return concat(names.layer, index, "."); };
-    const std::string layer = named(i);
-    const auto linear = [&](std::vector<Projection> parts, int64_t k, const ColumnSizes& sizes) {
-      return read_linear(reader, layer, std::move(parts), k, names.has_biases, sizes);
-    };
-    const auto norm = [&](const std::string& name) {
-      return reader.layer_norm(name, c, config.norm_eps, config.norm_has_bias);
-    };
-    std::vector<Projection> qkv{{names.query, names.key ? c : 3 * c}};
-    if (names.key) qkv.insert(qkv.end(), {{names.key, c}, {names.value, c}});
-    std::vector<Projection> up{{names.up, f}};
-    if (config.is_gated && names.gate) up.insert(up.begin(), {names.gate, f});
-    if (config.is_gated && !names.gate) up.front() = {names.up, 2 * f, names.has_up_first};
-    std::string down_norm = layer + names.down_norm;
-    if (config.is_pre_norm)
-      down_norm = i + 1 < layers.size() ? named(i + 1) + names.down_norm : std::string(names.final_norm);
-    layers[i] = {.qkv = linear(std::move(qkv), c, input.qkv),
-                 .attended = linear({{names.attended, c}}, c, input.attended),
-                 .attended_norm = norm(layer + names.attended_norm),
-                 .up = linear(std::move(up), c, input.up),
-                 .down = linear({{names.down, c}}, f, input.down),
-                 .down_norm = norm(down_norm),
-                 .activation = config.activation,
-                 .is_gated = config.is_gated,
-                 .is_pre_norm = config.is_pre_norm};
-  }
-  return layers;
-}
-
 }  // namespace
 
 std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels& kernels,
@@ -92,20 +46,17 @@ std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels
   const auto [names, prefix] = naming_of(checkpoint, config.family);
   WeightReader reader(checkpoint, prefix, kernels);
   model->load_embeddings(names, reader);
-  model->attention_.load(config, names, reader, kernels);
+  EncoderStack& stack = model->stack_;
+  stack.load_attention(config, names, reader);
   const Precision precision = precision_by_name(options.precision, kernels);
   std::vector<LayerInputs> inputs;
   if (precision == Precision::kInt8) {
     WeightReader plain(checkpoint, prefix, kernels);
-    model->layers_ = read_layers(plain, config, names, inputs);
+    stack.load_layers(names, plain);
     inputs = model->observe_inputs();
   }
   reader.use(precision);
-  model->layers_ = read_layers(reader, config, names, inputs);
-  int64_t packed_bytes = 0;  // more, or less, than one float for each parameter
-  for (const EncoderLayer& layer : model->layers_)
-    for (const Linear* linear : {&layer.qkv, &layer.attended, &layer.up, &layer.down})
-      packed_bytes += (linear->packed.size() - linear->n * linear->k) * kFloatBytes;
+  stack.load_layers(names, reader, inputs);
 
   ModelInfo& info = model->info_;
   info.task = head.task;
@@ -133,7 +84,7 @@ std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels
     model->head_->describe(info);
     info.parameters += whole.parameters();
   }
-  info.weight_bytes = info.parameters * kFloatBytes + packed_bytes;
+  info.weight_bytes = info.parameters * kFloatBytes + stack.packed_bytes();
   return model;
 }
 
@@ -167,51 +118,29 @@ std::vector<LayerInputs> Encoder::observe_inputs() {
   const TokenBatch batch{ids, cu_lengths};
   ThreadPool pool(available_cpus());
   reserve(batch.tokens(), pool.threads());
-  std::vector<LayerInputs> inputs(layers_.size());
   embed(batch, pool);
-  Buffer input(batch.tokens() * config_.hidden);
-  std::copy(x_.data(), x_.data() + input.size(), input.data());
-  for (int64_t i = 0; i < config_.layers; ++i) {
-    const EncoderLayer& own = layer(i);
-    LayerInputs& seen = inputs[static_cast<size_t>(&own - layers_.data())];
-    add_sizes(input.data(), batch.tokens(), config_.hidden, &seen.qkv);
-    rows_.project(own, pool, batch.tokens(), input.data(), qkv_.data());
-    attention_.run(i, batch, pool, qkv_.data(), context_.data());
-    rows_.observe(own, pool, batch.tokens(), context_.data(), x_.data(), &seen, input.data());
-  }
-  return inputs;
+  return stack_.observe(batch, pool);
 }
 
 void Encoder::reserve(int64_t max_batch_tokens, int threads) {
-  const int64_t c = config_.hidden;
-  x_ = Buffer(max_batch_tokens * c);
   if (projection_) embedded_ = Buffer(max_batch_tokens * config_.embedding);
-  qkv_ = Buffer(max_batch_tokens * 3 * c);
-  context_ = Buffer(max_batch_tokens * c);
-  rows_.reserve(kernels_, layers_.front(), max_batch_tokens, threads);
-  attention_.reserve(max_batch_tokens, threads);
+  stack_.reserve(max_batch_tokens, threads);
   if (head_) head_->reserve(max_batch_tokens);
   if (sentence_) sentence_->reserve(max_batch_tokens);
 }
 
 void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
-  const int64_t tokens = batch.tokens();
   embed(batch, pool);
-  rows_.project(layer(0), pool, tokens, x_.data(), qkv_.data());
-  for (int64_t i = 0; i < config_.layers; ++i) {
-    attention_.run(i, batch, pool, qkv_.data(), context_.data());
-    const EncoderLayer* const next = i + 1 < config_.layers ? &layer(i + 1) : nullptr;
-    rows_.finish(layer(i), next, pool, tokens, context_.data(), x_.data(), qkv_.data());
-  }
+  stack_.run(batch, pool);
   if (head_)
-    head_->forward(batch, x_.data(), outputs, pool);
+    head_->forward(batch, stack_.x(), outputs, pool);
   else
-    sentence_->forward(batch, x_.data(), outputs, pool);
+    sentence_->forward(batch, stack_.x(), outputs, pool);
 }
 
 void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
   const int64_t e = config_.embedding;
-  float* const embedded = projection_ ? embedded_.data() : x_.data();
+  float* const embedded = projection_ ? embedded_.data() : stack_.x();
   pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
     const int64_t begin = batch.cu_lengths[sequence], end = batch.cu_lengths[sequence + 1];
     // One row, of zeros, stands for all where there are none.
@@ -222,7 +151,7 @@ void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {
                     e, embedded + i * e);
     embedding_norm_.run(kernels_, end - begin, embedded + begin * e, embedded + begin * e);
   });
-  if (projection_) projection_->forward(kernels_, pool, batch.tokens(), embedded, x_.data());
+  if (projection_) projection_->forward(kernels_, pool, batch.tokens(), embedded, stack_.x());
 }
 
 }  // namespace headrace

@@ -1,10 +1,7 @@
 // BERT (Devlin et al. 2018, arXiv:1810.04805) and its kin: ids -> one vector a sequence, as
 // sentence-transformers makes it, or what a task's head makes of the last hidden states.
 //
-//   x = norm(word[id] + position[i] + type[segment])
-//   per layer:  attention of x Wqkv + b, and what encoder_layer.h says
-//
-// Every linear layer is one GEMM over all T tokens of the batch; only attention looks at sequence borders.
+//   x = norm(word[id] + position[i] + type[segment]), and the layers of encoder_stack.h
 #pragma once
 
 #include <memory>
@@ -12,9 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "models/encoder_attention.h"
 #include "models/encoder_config.h"
-#include "models/encoder_layer.h"
+#include "models/encoder_stack.h"
 #include "models/head.h"
 #include "models/layers.h"
 #include "models/model.h"
@@ -34,14 +30,11 @@ class Encoder final : public Model {
   void forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) override;
 
  private:
-  explicit Encoder(const Kernels& kernels) : kernels_(kernels) {}
+  explicit Encoder(const Kernels& kernels) : kernels_(kernels), stack_(kernels) {}
   // How large the layers' inputs are, by which int8 weights are smoothed; leaves reserve() to be called.
   std::vector<LayerInputs> observe_inputs();
   void load_embeddings(const EncoderNames& names, WeightReader& reader);
   void embed(const TokenBatch& batch, ThreadPool& pool);
-  const EncoderLayer& layer(int64_t index) const {
-    return layers_[static_cast<size_t>(index * config_.layer_groups / config_.layers)];
-  }
 
   const Kernels& kernels_;
   EncoderConfig config_;
@@ -52,17 +45,11 @@ class Encoder final : public Model {
   Buffer type_;      // [types, E], or one row of zeros
   LayerNorm embedding_norm_;
   std::optional<Linear> projection_;  // [C, E]
-  std::vector<EncoderLayer> layers_;  // those that have weights of their own
-  EncoderAttention attention_;
+  EncoderStack stack_;
   std::unique_ptr<Head> head_;  // one of these two, by the task
   std::unique_ptr<Sentence> sentence_;
 
-  // Activations of one forward, for max_batch_tokens tokens.
-  Buffer embedded_;  // [T, E], with projection_
-  Buffer x_;         // [T, C]
-  Buffer qkv_;       // [T, 3C]
-  Buffer context_;   // [T, C]
-  EncoderRows rows_;
+  Buffer embedded_;  // [T, E], with projection_, for max_batch_tokens tokens
 };
 
 }  // namespace headrace

@@ -54,6 +54,9 @@ void EncoderAttention::load(const EncoderConfig& config, const EncoderNames& nam
     case AttentionPositions::kSlopes:
       load_slopes();
       break;
+    case AttentionPositions::kCausal:
+      load_causal();
+      break;
     case AttentionPositions::kDisentangled:
       disentangled_.load(config, names, reader, kernels);
       break;
@@ -80,9 +83,17 @@ void EncoderAttention::load_slopes() {
           -slopes[static_cast<size_t>(head)] * static_cast<double>(std::abs(i - (longest - 1))));
 }
 
+// One row for all heads. No infinity: a block of keys that are all hidden would have no largest score.
+void EncoderAttention::load_causal() {
+  const int64_t longest = config_.longest();
+  distance_bias_ = Buffer(2 * longest - 1);
+  std::fill(distance_bias_.data() + longest, distance_bias_.data() + distance_bias_.size(), -1e30f);
+}
+
 const float* EncoderAttention::bias_of(int64_t head) const {
   if (distance_bias_.size() == 0) return nullptr;
   const int64_t longest = config_.longest();
+  if (config_.attention_positions == AttentionPositions::kCausal) head = 0;
   return distance_bias_.data() + head * (2 * longest - 1) + longest - 1;
 }
 

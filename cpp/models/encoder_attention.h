@@ -30,6 +30,7 @@ class EncoderAttention {
  private:
   void load_buckets(WeightReader& reader);
   void load_slopes();
+  void load_causal();
   void turn(const RotaryTable& table, float* q, int64_t length) const;
   void attend_disentangled(int64_t layer, int64_t head, Attention attention, float* scratch) const;
   // Where the bias of a head's first query begins; null: there is none.
@@ -39,7 +40,7 @@ class EncoderAttention {
   EncoderConfig config_;
   int64_t head_dim_ = 0;
   RotaryTable rotary_, local_rotary_;
-  Buffer distance_bias_;  // [H, 2 longest - 1], distances j - i from 1 - longest on
+  Buffer distance_bias_;  // [H or 1, 2 longest - 1], distances j - i from 1 - longest on
   Disentangled disentangled_;
   Buffer scratch_;  // per thread
   int64_t scratch_floats_ = 0, attention_floats_ = 0;

@@ -36,18 +36,6 @@ void require_flag(JsonValue object, const char* key, bool supported, const std::
                                                 ": supported is ", supported ? "true" : "false"));
 }
 
-Activation read_activation(JsonValue root, const char* key, std::string_view fallback,
-                           const std::string& path) {
-  const auto value = given(root, key);
-  const std::string_view name = value ? value->as_string() : fallback;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::kGeluTanh;
-  if (name == "quick_gelu") return Activation::kQuickGelu;
-  if (name == "silu" || name == "swish") return Activation::kSilu;
-  refuse(path, concat(key, " '", name, "'"),
-         "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, silu and swish");
-}
-
 // The sizes under the names that most have.
 void read_sizes(JsonValue root, EncoderConfig& config) {
   config.hidden = size_field(root, "hidden_size", 1 << 16);
@@ -249,6 +237,18 @@ void read_first_position(JsonValue root, EncoderConfig& config) {
 
 }  // namespace
 
+Activation read_activation(JsonValue root, const char* key, std::string_view fallback,
+                           const std::string& path) {
+  const auto value = given(root, key);
+  const std::string_view name = value ? value->as_string() : fallback;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::kGeluTanh;
+  if (name == "quick_gelu") return Activation::kQuickGelu;
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  refuse(path, concat(key, " '", name, "'"),
+         "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, silu and swish");
+}
+
 EncoderConfig read_encoder_config(const ModelPath& directory) {
   if (!directory.exists())
     throw Error(ErrorKind::kNotFound, concat(directory.name(),
@@ -266,6 +266,7 @@ EncoderConfig read_encoder_config(const ModelPath& directory) {
   if (encoder_names(config.family).empty()) {
     std::string known;
     for (const std::string& name : encoder_families()) known += concat(known.empty() ? "" : ", ", name);
+    known += ", and for pictures vit, clip, clip_vision_model and clip_text_model";
     throw Error(ErrorKind::kUnsupported,
                 concat(path, ": model_type '", config.family.empty() ? "(none)" : config.family,
                        "': supported are ", known));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/model_path.h"
 #include "kernels/kernels.h"
 #include "models/language_config.h"
@@ -17,6 +18,7 @@ enum class AttentionPositions : uint8_t {
   kRotary,        // queries and keys are turned (Su et al. 2021, arXiv:2104.09864)
   kBuckets,       // a learned number for each head and distance (Raffel et al. 2020, arXiv:1910.10683)
   kSlopes,        // minus a slope for each head times the distance (Press et al. 2022, arXiv:2108.12409)
+  kCausal,        // nothing, but tokens see those before them alone
   kDisentangled,  // distances have keys and queries of their own (He et al. 2021, arXiv:2006.03654)
 };
 
@@ -48,6 +50,7 @@ struct EncoderConfig {
   float norm_eps = 0;
   bool norm_has_bias = true;
   bool is_pre_norm = false;  // a block's input is normed, not what it adds up to
+  bool norms_first = false;  // of these: that of the first block too
   bool is_gated = false;     // up gives twice as many numbers, one half gates the other
   Activation activation = Activation::kGelu;
   std::vector<int64_t> windows;  // by layer, tokens to either side; 0: none
@@ -63,5 +66,9 @@ struct EncoderConfig {
 // Throws kNotFound (no such directory or file), kCorruptFile (malformed or absurd) or kUnsupported
 // (well-formed, but another architecture or activation; the message names it).
 EncoderConfig read_encoder_config(const ModelPath& directory);
+
+// The function that a field of config.json names; `fallback` where it is not there. Throws kUnsupported.
+Activation read_activation(JsonValue root, const char* key, std::string_view fallback,
+                           const std::string& path);
 
 }  // namespace headrace

@@ -17,11 +17,12 @@ namespace {
 constexpr int64_t kMaxLabels = 1 << 16;
 
 // The end of the class's name in transformers -> what it is for.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kTasks{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kTasks{{
     {"ForSequenceClassification", "classify"},
     {"ForTokenClassification", "tag"},
     {"ForQuestionAnswering", "answer"},
     {"ForMaskedLM", "fill_mask"},
+    {"ForImageClassification", "classify"},
 }};
 
 std::string_view string_field(JsonValue object, std::string_view key) {
@@ -148,7 +149,9 @@ HeadConfig read_head_config(const ModelPath& directory, const std::string& wante
   if (trained == "classify") {
     config.labels = read_labels(root);
     // A regressor of one number stays what its author calls it.
-    if (config.labels.size() == 1 && string_field(root, "problem_type") != "regression") trained = "rerank";
+    if (config.labels.size() == 1 && string_field(root, "problem_type") != "regression" &&
+        config.model_type != "vit")
+      trained = "rerank";
   }
   // sentence-transformers keeps the name of the class that a model was pretrained as.
   config.task = pools(directory) ? "embed" : trained;

@@ -21,9 +21,10 @@ struct HeadConfig {
 // `architectures` names:
 // ...ForSequenceClassification (with one label a rerank model, with more classify),
 // ...ForTokenClassification,
-// ...ForQuestionAnswering, ...ForMaskedLM; anything else embeds, and so does a directory whose
-// modules.json has a Pooling module. wanted: another task than that, or empty. Throws kNotFound,
-// kCorruptFile (labels with gaps, say) or kInvalidArgument (a task that these files have no head for).
+// ...ForQuestionAnswering, ...ForMaskedLM, ...ForImageClassification; anything else embeds, and so does a
+// directory whose modules.json has a Pooling module. wanted: another task than that, or empty. Throws
+// kNotFound, kCorruptFile (labels with gaps, say) or kInvalidArgument (a task that these files have no head
+// for).
 HeadConfig read_head_config(const ModelPath& directory, const std::string& wanted);
 
 }  // namespace headrace

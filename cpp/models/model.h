@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "media/transform.h"
 
 namespace headrace {
 
@@ -24,10 +25,16 @@ struct TokenBatch {
   // [B], how many tokens at the start of each sequence are those of a prompt; empty: none. Only for models
   // that do not pool them.
   std::span<const int32_t> prompts = {};
+  // [B], of models that see: the patches of each sequence that is a picture, as Model::pictures() makes them;
+  // null where it is a text. Empty: all are texts. A picture's ids are not looked at.
+  std::span<const float* const> pictures = {};
 
   int32_t type(int64_t token) const { return types.empty() ? 0 : types[static_cast<size_t>(token)]; }
   int64_t prompt(int64_t sequence) const {
     return prompts.empty() ? 0 : prompts[static_cast<size_t>(sequence)];
+  }
+  const float* picture(int64_t sequence) const {
+    return pictures.empty() ? nullptr : pictures[static_cast<size_t>(sequence)];
   }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t sequences() const { return static_cast<int64_t>(cu_lengths.size()) - 1; }
@@ -51,7 +58,10 @@ struct ModelInfo {
   bool pools_prompt = true;  // of embed: whether the tokens of a prompt are pooled with those of the text
   std::vector<std::pair<std::string, std::string>> prompts;  // of embed: name -> what stands before a text
   std::optional<std::string> default_prompt;                 // the name of the one that is used unasked
-  std::string similarity;  // of embed: how its vectors are to be compared, see sentence_config.h
+  std::string similarity;      // of embed: how its vectors are to be compared, see sentence_config.h
+  bool reads = true;           // texts
+  int64_t picture_tokens = 0;  // of one picture; 0: it sees none
+  int64_t picture_width = 0, picture_height = 0;
   int64_t max_tokens = 0;  // longest sequence, special tokens included
   int64_t vocabulary = 0;  // ids are in [0, vocabulary)
   int64_t types = 1;       // type ids are in [0, types)
@@ -69,6 +79,9 @@ class Model {
  public:
   virtual ~Model() = default;
   virtual const ModelInfo& info() const = 0;
+
+  // How pictures become the patches that forward() takes; null for models that see none.
+  virtual const PictureTransform* pictures() const { return nullptr; }
 
   // Makes room for batches of up to that many tokens; the only call that allocates.
   virtual void reserve(int64_t max_batch_tokens, int threads) = 0;

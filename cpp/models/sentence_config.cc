@@ -229,7 +229,8 @@ ModelPath transformer_directory(const ModelPath& directory) {
   const std::string text = read_settings_file(file);
   const JsonDocument document(text, path);
   for (const JsonValue module : document.root().items()) {
-    if (class_of(module, path) == "Transformer") return folder_of(module, directory);
+    const auto name = class_of(module, path);
+    if (name == "Transformer" || name == "CLIPModel") return folder_of(module, directory);
     break;
   }
   return directory;

@@ -158,6 +158,12 @@ Linear WeightReader::linear_of(const std::string& weight, const std::string& bia
   return pack(plain, bias.empty() ? Buffer(n) : tensor(bias, {n}), n, k);
 }
 
+Linear WeightReader::patches(const std::string& name, int64_t n, int64_t channels, int64_t side,
+                             bool has_bias) {
+  const Buffer plain = tensor(name + ".weight", {n, channels, side, side});
+  return pack(plain, has_bias ? tensor(name + ".bias", {n}) : Buffer(n), n, channels * side * side);
+}
+
 LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps, bool has_bias) {
   return {.gain = tensor(name + ".weight", {c}),
           .bias = has_bias ? tensor(name + ".bias", {c}) : Buffer(c),

@@ -38,6 +38,9 @@ class WeightReader {
   // Several with the same input, their outputs side by side: [sum n, k]; bias is empty when none has one.
   // input: how large x's columns are, by which int8 layers are smoothed; empty: not known.
   Linear projection(const std::vector<Projection>& parts, int64_t k, const ColumnSizes& input = {});
+  // name.weight [n, channels, side, side], a convolution that steps from patch to patch, as a layer over the
+  // patches' numbers; name.bias [n] where has_bias.
+  Linear patches(const std::string& name, int64_t n, int64_t channels, int64_t side, bool has_bias);
   // For reading single rows of a tensor [rows, width] later; throws as tensor() does. Not counted among the
   // parameters: a layer may share the tensor.
   TensorSource::RowReader rows(const std::string& name, int64_t rows, int64_t width) const;

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from ._core import Encoding, Padded, Ragged, Tokenizer, __version__
     from .chat import ChatTemplate
     from .client import AsyncClient, Client
+    from .detections import draw_boxes
     from .engine import Engine, LanguageOptions, info, isa, load
     from .generation import Generation, Piece, Sampling, TokenScore
     from .loaded_model import Embeddings, Model, ModelInfo
     from .predict.function import model
     from .predict.signature import TensorSpec
-    from .results import Answer, Candidate, Entity, Label, Ranked, Span
+    from .results import Answer, Candidate, Detection, Entity, Label, Ranked, Span
     from .search import Neighbours, VectorIndex, similarity
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Client",
     "CorruptFileError",
     "DeadlineError",
+    "Detection",
     "Embeddings",
     "Encoding",
     "Engine",
@@ -70,6 +72,7 @@ __all__ = [
     "UnsupportedError",
     "VectorIndex",
     "__version__",
+    "draw_boxes",
     "info",
     "isa",
     "load",
@@ -83,6 +86,8 @@ _LAZY = {
     "Ranked": "results",
     "Label": "results",
     "Entity": "results",
+    "Detection": "results",
+    "draw_boxes": "detections",
     "Candidate": "results",
     "Answer": "results",
     "__version__": "_core",

@@ -6,7 +6,8 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'tensor_json', 'time_kernel', 'time_reading']
+import typing_extensions
+__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'PictureTransform', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'decode_ssd', 'decode_yolo', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'picture_header', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'suppress_boxes', 'tensor_json', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -383,6 +384,10 @@ class Engine:
         ...
     def names(self) -> list[str]:
         ...
+    def prepare_picture(self, model: str, picture: numpy.typing.NDArray[numpy.uint8]) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        uint8 [height, width, 3] -> float32 [3, height, width] by the model's own preprocessing.
+        """
     def remove(self, name: str) -> None:
         ...
     def submit_ids(self, model: str, ids: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
@@ -390,6 +395,10 @@ class Engine:
     def submit_inputs(self, model: str, texts: list, pairs: list | None, argument: str, first_argument: str, truncate: bool, stride: typing.SupportsInt | typing.SupportsIndex | None, window_tokens: typing.SupportsInt | typing.SupportsIndex, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
         """
         Texts, or pairs of texts, of which the second is cut; with a stride, windows over long ones.
+        """
+    def submit_pictures(self, model: str, pictures: list, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None) -> Ticket:
+        """
+        Arrays of pixels, uint8 [height, width, 3], or of what the model's own preprocessing makes of them, float32 [3, height, width].
         """
     def submit_texts(self, model: str, texts: list, truncate: bool, priority: typing.SupportsInt | typing.SupportsIndex, wait: bool, timeout_us: typing.SupportsInt | typing.SupportsIndex, completions: CompletionQueue | None, prompt: str = '') -> Ticket:
         """
@@ -627,6 +636,28 @@ class PersonalDataFinder:
         """
         For a text that arrives in pieces.
         """
+class PictureTransform:
+    """
+    What is done to a picture before a model sees it. Use headrace.pictures.
+    """
+    def __init__(self, *, resize: str, resize_size: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"], filter: str, canvas: typing.Annotated[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(2)"] | None, fill: typing.SupportsInt | typing.SupportsIndex, scale: typing.SupportsFloat | typing.SupportsIndex, mean: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], std: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(3)"], patch: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def boxes_in_picture(self, width: typing.SupportsInt | typing.SupportsIndex, height: typing.SupportsInt | typing.SupportsIndex, boxes: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n, 4]: boxes of the canvas in the pixels of a picture of that size.
+        """
+    def canvas(self, picture: numpy.typing.NDArray[numpy.uint8]) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        uint8 [height, width, 3]: the picture resized, cut or padded.
+        """
+    def place(self, width: typing.SupportsInt | typing.SupportsIndex, height: typing.SupportsInt | typing.SupportsIndex) -> typing.Annotated[list[int], "FixedSize(6)"]:
+        """
+        [scaled width, scaled height, left, top, canvas width, canvas height] of a picture of that size.
+        """
+    def run(self, pictures: collections.abc.Sequence[typing.Annotated[numpy.typing.ArrayLike, numpy.uint8]], threads: typing.SupportsInt | typing.SupportsIndex | None) -> list[numpy.typing.NDArray[numpy.float32]]:
+        """
+        Each uint8 [height, width, 3] as float32 [3, height, width] or [patches, 3 side side].
+        """
 def available_cpus() -> int:
     """
     Processors this process may run on.
@@ -634,6 +665,14 @@ def available_cpus() -> int:
 def cpu_model() -> str:
     """
     The processor's own name for itself.
+    """
+def decode_ssd(locations: numpy.typing.NDArray[numpy.float32], scores: numpy.typing.NDArray[numpy.float32], anchors: numpy.typing.NDArray[numpy.float32], *, threshold: typing.SupportsFloat | typing.SupportsIndex, variances: typing.Annotated[collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], "FixedSize(2)"]) -> tuple:
+    """
+    (float32 [n, 4], float32 [n], int32 [n]): corners, scores and classes above the threshold.
+    """
+def decode_yolo(output: numpy.typing.NDArray[numpy.float32], *, threshold: typing.SupportsFloat | typing.SupportsIndex, objectness: bool, transposed: bool) -> tuple:
+    """
+    (float32 [n, 4], float32 [n], int32 [n]): corners, scores and classes above the threshold.
     """
 def embedding_objects_json(vectors: numpy.typing.NDArray[numpy.float32], base64: bool) -> bytes:
     """
@@ -659,6 +698,10 @@ def personal_data_kinds() -> list[str]:
     """
     The names of the kinds of personal data that can be found.
     """
+def picture_header(file: typing_extensions.Buffer) -> tuple:
+    """
+    (format, width, height, orientation, scans, has_extras) of an encoded picture, from its first bytes; an unknown format is ''. See cpp/media/picture_header.h.
+    """
 def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str, str | None, str | None] | None:
     """
     Where the body of the plain POST at the start of `data` begins and ends, with its host, x-request-id and authorization; None for anything unusual.
@@ -678,6 +721,10 @@ def runnable_isas() -> list[str]:
 def softmax_top_k(logits: numpy.typing.NDArray[numpy.float32], top_k: typing.SupportsInt | typing.SupportsIndex) -> tuple:
     """
     (int32 [rows, top_k], float32 [rows, top_k]): the columns with the largest logits, best first, of equal ones the first, and their share in the softmax of the whole row.
+    """
+def suppress_boxes(boxes: numpy.typing.NDArray[numpy.float32], scores: numpy.typing.NDArray[numpy.float32], classes: numpy.typing.NDArray[numpy.int32], *, max_overlap: typing.SupportsFloat | typing.SupportsIndex, across_classes: bool, max_detections: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.int32]:
+    """
+    int32 [kept]: the places of the boxes that stay, best first.
     """
 def tensor_json(tensor: numpy.typing.NDArray[numpy.float32]) -> bytes:
     """

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import errors
 from .client_generate import AsyncGenerateCalls, GenerateCalls
+from .client_images import ImageSteps
 from .client_predict import AsyncPredictCalls, PredictCalls
 from .client_tasks import AsyncTaskCalls, TaskCalls
 from .inputs import as_texts
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import httpx2
     import numpy
     from numpy.typing import NDArray
+
+    from .tasks.images import Images
 
 T = TypeVar("T")
 
@@ -84,7 +87,7 @@ def _library() -> Any:
     return httpx2
 
 
-class _Protocol:
+class _Protocol(ImageSteps):
     """What both clients have in common: all but the waiting."""
 
     def __init__(self, base_url: str, api_key: str | None, timeout: float, max_retries: int) -> None:
@@ -141,15 +144,19 @@ class _Protocol:
 
     def _embed(
         self,
-        texts: str | Iterable[str],
+        texts: str | Iterable[str] | None,
         model: str,
         prompt_name: str | None,
         dimensions: int | None,
         truncate: bool,
         show_progress: bool | None,
+        images: Images | None,
     ) -> _Steps[NDArray[numpy.float32]]:
         import numpy
 
+        if images is not None:
+            rows = yield from self._each_image(images, "/v1/embeddings", model=model, dimensions=dimensions)
+            return numpy.asarray([row["embedding"] for row in rows], numpy.float32)
         items = as_texts(texts)
         parts: list[NDArray[numpy.float32]] = []
         with progress_bar(len(items), show_progress, _PROGRESS_FROM) as advance:
@@ -229,8 +236,9 @@ class Client(TaskCalls, GenerateCalls, PredictCalls, _Protocol):
 
     def embed(
         self,
-        texts: str | Iterable[str],
+        texts: str | Iterable[str] | None = None,
         *,
+        images: Images | None = None,
         model: str = "minilm",
         prompt_name: str | None = None,
         dimensions: int | None = None,
@@ -238,8 +246,9 @@ class Client(TaskCalls, GenerateCalls, PredictCalls, _Protocol):
         show_progress: bool | None = None,
     ) -> NDArray[numpy.float32]:
         """One row a text, float32; a list of any length is sent in requests of bounded size. `prompt_name` is one
-        of the model's prompts, which `models` lists."""
-        return self._run(self._embed(texts, model, prompt_name, dimensions, truncate, show_progress))
+        of the model's prompts, which `models` lists. `images` instead of texts: paths, bytes of files, data: URLs or
+        images of Pillow, for models that see."""
+        return self._run(self._embed(texts, model, prompt_name, dimensions, truncate, show_progress, images))
 
     def models(self) -> list[dict[str, Any]]:
         """The models that the server has: id, dimensions, max_tokens and more."""
@@ -301,8 +310,9 @@ class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, AsyncPredictCalls, _Protoc
 
     async def embed(
         self,
-        texts: str | Iterable[str],
+        texts: str | Iterable[str] | None = None,
         *,
+        images: Images | None = None,
         model: str = "minilm",
         prompt_name: str | None = None,
         dimensions: int | None = None,
@@ -310,7 +320,9 @@ class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, AsyncPredictCalls, _Protoc
         show_progress: bool | None = None,
     ) -> NDArray[numpy.float32]:
         """As Client.embed."""
-        return await self._run(self._embed(texts, model, prompt_name, dimensions, truncate, show_progress))
+        return await self._run(
+            self._embed(texts, model, prompt_name, dimensions, truncate, show_progress, images)
+        )
 
     async def models(self) -> list[dict[str, Any]]:
         """As Client.models."""

@@ -12,6 +12,7 @@ from .results import Answer, Candidate, Entity, Label, Ranked, Span
 
 if TYPE_CHECKING:
     from .client import _Protocol, _Reply, _Send, _Sleep
+    from .tasks.images import Images
 
     _Steps: TypeAlias = Generator[_Send | _Sleep, _Reply, Any]
 else:
@@ -43,7 +44,10 @@ class TaskSteps(_Protocol):
             rows += answer["data"]
         return rows
 
-    def _classify(self, texts: Texts, **body: Any) -> _Steps:
+    def _classify(self, texts: Texts | None, images: Images | None = None, **body: Any) -> _Steps:
+        if images is not None:
+            rows = yield from self._each_image(images, "/v1/classify", **body)
+            return [[Label(**label) for label in row["labels"]] for row in rows]
         pairs = isinstance(texts, list) and bool(texts) and isinstance(texts[0], tuple)
         items: Any = texts if pairs else as_texts(texts)
         rows = yield from self._each("/v1/classify", items, **body)
@@ -103,10 +107,16 @@ class TaskCalls(TaskSteps):
         return self._run(self._run_pipeline(texts, pipeline))
 
     def classify(
-        self, texts: Texts, *, model: str, top_k: int | None = None, truncate: bool = False
+        self,
+        texts: Texts | None = None,
+        *,
+        model: str,
+        images: Images | None = None,
+        top_k: int | None = None,
+        truncate: bool = False,
     ) -> list[list[Label]]:
-        """For each text, or pair of texts, the labels of `model`, best first."""
-        return self._run(self._classify(texts, model=model, top_k=top_k, truncate=truncate))  # type: ignore[no-any-return]
+        """For each text, pair of texts or picture the labels of `model`, best first."""
+        return self._run(self._classify(texts, images, model=model, top_k=top_k, truncate=truncate))  # type: ignore[no-any-return]
 
     def rerank(
         self,
@@ -179,10 +189,16 @@ class AsyncTaskCalls(TaskSteps):
         return await self._run(self._run_pipeline(texts, pipeline))
 
     async def classify(
-        self, texts: Texts, *, model: str, top_k: int | None = None, truncate: bool = False
+        self,
+        texts: Texts | None = None,
+        *,
+        model: str,
+        images: Images | None = None,
+        top_k: int | None = None,
+        truncate: bool = False,
     ) -> list[list[Label]]:
         """As Client.classify."""
-        return await self._run(self._classify(texts, model=model, top_k=top_k, truncate=truncate))  # type: ignore[no-any-return]
+        return await self._run(self._classify(texts, images, model=model, top_k=top_k, truncate=truncate))  # type: ignore[no-any-return]
 
     async def rerank(
         self,

@@ -14,6 +14,7 @@ from .generate_methods import GenerateMethods
 from .predict_methods import PredictMethods
 from .running import PORTION, Admission, Priority, Runner, Stop, make_terms
 from .task_methods import TaskMethods
+from .tasks.images import EmbedImagesJob, Images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,9 @@ class ModelInfo:
     `labels` are those that the model gives (classify, tag), `activation` what makes scores of its numbers. Of
     models that embed: `prompts` what may stand before a text, by name, and `default_prompt` the name of the one that
     does unasked; `similarity` how the vectors are to be compared, `normalized` whether their length is 1.
+
+    `modalities` holds "text", "image" or both; `image_size` is the width and height that pictures are brought to.
+    `inputs` and `outputs` are the tensors of a model outside the core, `streams` whether it yields piece by piece.
     """
 
     name: str
@@ -55,6 +59,8 @@ class ModelInfo:
     similarity: str = ""
     normalized: bool = False
     base: str | None = None
+    modalities: tuple[str, ...] = ("text",)
+    image_size: tuple[int, int] | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     streams: bool = False
@@ -109,8 +115,9 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
 
     def embed(
         self,
-        texts: str | Iterable[str],
+        texts: str | Iterable[str] | None = None,
         *,
+        images: Images | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         truncate: bool = False,
@@ -118,10 +125,13 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
         timeout: float | None = None,
         show_progress: bool | None = None,
     ) -> NDArray[np.float32]:
-        """One vector per text: float32 [n, dim], in order. Long lists run in portions of bounded memory.
+        """One vector per text or picture: float32 [n, dim], in order. Long lists run in portions of bounded memory.
 
         Args:
             texts: a str, a list, a numpy array, a pandas or polars Series, or any iterable of str.
+            images: instead of texts, where the model sees ("image" in `info.modalities`): one picture or a list, as
+                `headrace.pictures.decode` takes them (paths, bytes, data: URLs, images of Pillow, uint8 arrays); or
+                float32 arrays [3, height, width] that are preprocessed already.
             prompt_name: one of `info.prompts`, such as "query", to stand before each text; by default
                 `info.default_prompt`, if the model has one.
             prompt: the same in your own words, such as "query: "; "" is none.
@@ -140,8 +150,11 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
         ...     model.embed(["A headrace leads water to the wheel."]).shape
         (1, 384)
         """
-        items = inputs.as_texts(texts)
         self._check_dimensions(dimensions)
+        if images is not None:
+            job = EmbedImagesJob(images, texts, prompt or prompt_name)
+            return self._shorten(job.joined(self._run(job, timeout, show_progress)), dimensions)
+        items = inputs.as_texts(texts)
         before = self._prompt(prompt_name, prompt)
         if len(items) <= PORTION:
             ticket = self._submit(items, truncate, timeout, "normal", "wait", None, before)
@@ -151,8 +164,9 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
 
     async def aembed(
         self,
-        texts: str | Iterable[str],
+        texts: str | Iterable[str] | None = None,
         *,
+        images: Images | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         truncate: bool = False,
@@ -160,6 +174,10 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
         timeout: float | None = None,
     ) -> NDArray[np.float32]:
         """`embed` for asyncio: never blocks the event loop, and cancelling the task cancels the work."""
+        if images is not None:
+            self._check_dimensions(dimensions)
+            job = EmbedImagesJob(images, texts, prompt or prompt_name)
+            return self._shorten(job.joined(await self._arun(job, timeout)), dimensions)
         items = inputs.as_texts(texts)
         if len(items) <= PORTION:
             result = await self.aembed_result(

@@ -14,6 +14,15 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """A thing on a picture: `box` is x1, y1, x2, y2 in its pixels, the upper left corner being 0, 0."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """A document's place in a ranking: `index` is its place in the list given."""
 

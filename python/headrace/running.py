@@ -27,8 +27,7 @@ Priority = Literal["interactive", "normal", "batch"]
 Admission = Literal["refuse", "wait"]
 _PRIORITIES = {"interactive": 0, "normal": 1, "batch": 2}
 
-# Items handed to the core at a time from a long list, and how many such portions wait or run: enough that the next is
-# tokenised while one runs, few enough that memory does not grow with the list.
+# Texts to embed that are handed to the core at a time, as Job.portion, and how many such portions wait or run.
 PORTION = 256
 _PORTIONS_AHEAD = 3
 _PROGRESS_FROM = 1024  # items; below that, no progress bar unless asked for
@@ -88,19 +87,19 @@ class Runner:
         self._check_task(job.task)
         terms = make_terms(timeout, "normal", "wait", None)
         model, items = cast("Model", self), job.items
-        if len(items) > PORTION:
+        if len(items) > job.portion:
             job.check(model)
         results: list[T] = []
         with self._portions(
-            items, lambda part: self._submit_job(job, part, terms), show_progress, stop
+            items, lambda part: self._submit_job(job, part, terms), show_progress, stop, job.portion
         ) as finished:
             for start, ticket in finished:
-                results += job.read(model, items[start : start + PORTION], ticket)
+                results += job.read(model, items[start : start + job.portion], ticket)
         return results
 
     async def _arun(self, job: Job[T], timeout: float | None = None) -> list[T]:
         """`_run` for asyncio."""
-        if len(job.items) <= PORTION:
+        if len(job.items) <= job.portion:
             results, _ = await self._arun_request(job, timeout=timeout, priority="normal", admission="wait")
             return results
         return await self._in_thread(lambda stop: self._run(job, timeout, False, stop))
@@ -202,9 +201,10 @@ class Runner:
         submit: Callable[[Any], Ticket],
         show_progress: bool | None,
         stop: Stop | None,
+        size: int = PORTION,
     ) -> _Portions:
         """`with ... as finished`: the first item of each portion and its finished ticket, in order."""
-        return _Portions(self, items, submit, show_progress, stop)
+        return _Portions(self, items, submit, show_progress, stop, size)
 
 
 class _Portions:
@@ -217,7 +217,9 @@ class _Portions:
         submit: Callable[[Any], Ticket],
         show_progress: bool | None,
         stop: Stop | None,
+        size: int,
     ) -> None:
+        self._size = size
         self._runner = runner
         self._items = items
         self._submit = submit
@@ -235,10 +237,10 @@ class _Portions:
         self._bar.__exit__(*raised)
 
     def _finished(self) -> Iterator[tuple[int, Ticket]]:
-        starts = iter(range(0, len(self._items), PORTION))
+        starts = iter(range(0, len(self._items), self._size))
         while True:
             for start in starts:
-                portion = self._items[start : start + PORTION]
+                portion = self._items[start : start + self._size]
                 self._ahead.append((start, self._submit(portion)))
                 if len(self._ahead) >= _PORTIONS_AHEAD:
                     break
@@ -248,7 +250,7 @@ class _Portions:
             self._runner._wait(ticket, self._stop)
             yield start, ticket
             self._ahead.popleft()
-            self._advance(min(PORTION, len(self._items) - start))
+            self._advance(min(self._size, len(self._items) - start))
 
 
 def _shown(task: str) -> str:

@@ -23,6 +23,7 @@ _CLASSIFY_HELP = """\
 examples:
   headrace classify path/to/model "what a fine mill" "what a bad wheel"
   headrace classify path/to/model --file reviews.txt --top-k 1 --json
+  headrace classify path/to/vit picture.jpg other.png     files, where the model sees pictures
 """
 _RERANK_HELP = """\
 examples:
@@ -50,7 +51,7 @@ _BACKGROUNDS = (153, 157, 229, 217, 183, 223, 195)
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds the commands; `command(name, run, text, epilog)` makes the parser of one."""
-    classify = command("classify", _classify, "Label texts.", _CLASSIFY_HELP)
+    classify = command("classify", _classify, "Label texts, or pictures.", _CLASSIFY_HELP)
     _texts_arguments(classify)
     classify.add_argument("--top-k", type=int, help="so many labels a text (default: all)")
     _cut_argument(classify, "texts")
@@ -141,11 +142,13 @@ def _print_json(value: Any) -> None:
 def _classify(options: argparse.Namespace) -> int:
     texts = read_texts(options)
     with _load(options) as model:
-        for text, labels in zip(
-            texts, model.classify(texts, top_k=options.top_k, truncate=options.truncate), strict=True
-        ):
+        sees = "image" in model.info.modalities
+        given: Any = {"images": texts} if sees else {"texts": texts, "truncate": options.truncate}
+        for text, labels in zip(texts, model.classify(top_k=options.top_k, **given), strict=True):
             if options.json:
-                _print_json({"text": text, "labels": [asdict(label) for label in labels]})
+                _print_json(
+                    {"image" if sees else "text": text, "labels": [asdict(label) for label in labels]}
+                )
             else:
                 told = ", ".join(f"{label.label} {label.score:.4f}" for label in labels)
                 print(f"{told}\t{_line(text)}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from .results import Answer, Candidate, Entity, Label, Ranked
 from .tasks.answer import AnswerJob
-from .tasks.classify import ClassifyJob
 from .tasks.fill_mask import FillMaskJob
+from .tasks.images import Images, classify_job
 from .tasks.rerank import RerankJob
 from .tasks.tag import Aggregation, TagJob
 
@@ -25,17 +25,19 @@ class TaskMethods(_Runner):
 
     def classify(
         self,
-        texts: Texts,
+        texts: Texts | None = None,
         *,
+        images: Images | None = None,
         top_k: int | None = None,
         truncate: bool = False,
         timeout: float | None = None,
         show_progress: bool | None = None,
     ) -> list[list[Label]]:
-        """For each text the model's labels, best first.
+        """For each text or picture the model's labels, best first.
 
         Args:
             texts: as `embed` takes them, or a list of pairs (two texts that are read together, as for entailment).
+            images: instead of texts, where the model sees: as `embed` takes them.
             top_k: so many labels a text at most; by default all.
             truncate: cut texts that are too long (of a pair: the second); by default they are refused.
             timeout: seconds until each portion of a long list must have started.
@@ -53,18 +55,19 @@ class TaskMethods(_Runner):
         ...     [label.label for label in model.classify("A mill wheel turns.")[0]]
         ['positive', 'negative']
         """
-        return self._run(ClassifyJob(texts, top_k=top_k, truncate=truncate), timeout, show_progress)
+        return self._run(classify_job(texts, images, top_k, truncate), timeout, show_progress)
 
     async def aclassify(
         self,
-        texts: Texts,
+        texts: Texts | None = None,
         *,
+        images: Images | None = None,
         top_k: int | None = None,
         truncate: bool = False,
         timeout: float | None = None,
     ) -> list[list[Label]]:
         """`classify` for asyncio."""
-        return await self._arun(ClassifyJob(texts, top_k=top_k, truncate=truncate), timeout)
+        return await self._arun(classify_job(texts, images, top_k, truncate), timeout)
 
     def rerank(
         self,

@@ -57,18 +57,82 @@ def model(task: str, directory: str | os.PathLike[str] | None = None, *, seed: i
     name = task_name(task)
     if not name:
         raise InvalidArgumentError(f"task={task!r}: must be one of {', '.join(_CLASSES)}")
-    if directory is None:
-        parent = tempfile.mkdtemp(prefix="headrace-toy-")
-        atexit.register(shutil.rmtree, parent, ignore_errors=True)
-        directory = Path(parent) / f"toy-{name.replace('_', '-')}"
-    path = Path(directory)
-    path.mkdir(parents=True, exist_ok=True)
+    path = _place(directory, f"toy-{name.replace('_', '-')}")
     tokenizer = _tokenizer()
     config = _config(name, len(tokenizer["model"]["vocab"]))
     _write_json(path / "config.json", config)
     _write_json(path / "tokenizer.json", tokenizer)
     _write_json(path / "tokenizer_config.json", {"mask_token": "[MASK]"})
     _write_safetensors(path / "model.safetensors", _weights(name, config, seed))
+    return path
+
+
+def vision_model(directory: str | os.PathLike[str] | None = None, *, labels: int = 3, seed: int = 0) -> Path:
+    """As `model`, a ViT of two layers for pictures of 32 x 32: it classifies, or with no labels embeds.
+
+    >>> import headrace, headrace.toy, numpy
+    >>> with headrace.load(headrace.toy.vision_model()) as model:
+    ...     [len(found) for found in model.classify(images=numpy.zeros((20, 30, 3), numpy.uint8))]
+    [3]
+    """
+    import numpy as np
+
+    path = _place(directory, "toy-vision")
+    side, patch = 32, 8
+    tokens = (side // patch) ** 2 + 1
+    config = {
+        "architectures": ["ViTForImageClassification" if labels else "ViTModel"], "model_type": "vit",
+        "hidden_size": _HIDDEN, "num_hidden_layers": _LAYERS, "num_attention_heads": 2,
+        "intermediate_size": _FEED_FORWARD, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
+        "image_size": side, "patch_size": patch, "num_channels": 3,
+        "id2label": {str(i): f"thing {i}" for i in range(labels)},
+    }  # fmt: skip
+    if not labels:
+        del config["id2label"]
+    chance = np.random.default_rng(seed)
+    weights: dict[str, NDArray[np.float32]] = {}
+
+    def add(name: str, *shape: int, scale: float = 1.0) -> None:
+        weights[name] = (chance.standard_normal(shape) * scale).astype(np.float32)
+
+    def linear(name: str, n: int, k: int) -> None:
+        add(f"{name}.weight", n, k, scale=k**-0.5)
+        add(f"{name}.bias", n, scale=0.1)
+
+    def norm(name: str) -> None:
+        weights[f"{name}.weight"] = np.ones(_HIDDEN, np.float32)
+        weights[f"{name}.bias"] = np.zeros(_HIDDEN, np.float32)
+
+    add("vit.embeddings.cls_token", 1, 1, _HIDDEN)
+    add("vit.embeddings.position_embeddings", 1, tokens, _HIDDEN, scale=0.3)
+    add("vit.embeddings.patch_embeddings.projection.weight", _HIDDEN, 3, patch, patch, scale=1 / patch)
+    add("vit.embeddings.patch_embeddings.projection.bias", _HIDDEN, scale=0.1)
+    for i in range(_LAYERS):
+        layer = f"vit.encoder.layer.{i}"
+        for part in ("attention.query", "attention.key", "attention.value", "output.dense"):
+            linear(f"{layer}.attention.{part}", _HIDDEN, _HIDDEN)
+        linear(f"{layer}.intermediate.dense", _FEED_FORWARD, _HIDDEN)
+        linear(f"{layer}.output.dense", _HIDDEN, _FEED_FORWARD)
+        norm(f"{layer}.layernorm_before")
+        norm(f"{layer}.layernorm_after")
+    norm("vit.layernorm")
+    if labels:
+        linear("classifier", labels, _HIDDEN)
+    size = {"height": side, "width": side}
+    _write_json(path / "config.json", config)
+    _write_json(path / "preprocessor_config.json", {"size": size, "resample": 2})
+    _write_safetensors(path / "model.safetensors", weights)
+    return path
+
+
+def _place(directory: str | os.PathLike[str] | None, name: str) -> Path:
+    """The folder to write to; without one, a temporary that goes with the process."""
+    if directory is None:
+        parent = tempfile.mkdtemp(prefix="headrace-toy-")
+        atexit.register(shutil.rmtree, parent, ignore_errors=True)
+        directory = Path(parent) / name
+    path = Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
     return path
 
 

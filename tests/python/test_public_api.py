@@ -23,6 +23,7 @@ NAMES = {
     ),
     *("ModelNotFoundError", "OverloadedError", "UnsupportedError"),
     *("Answer", "Candidate", "Entity", "Label", "Ranked", "Span"),
+    *("Detection", "draw_boxes"),
     *("Neighbours", "VectorIndex", "similarity"),
     *("Generation", "LanguageOptions", "Piece", "Sampling", "TokenScore"),
     *("TensorSpec", "model"),

@@ -7,6 +7,7 @@
 #include "kernels/cpu/decoder.inc.h"
 #include "kernels/cpu/grouped.inc.h"
 #include "kernels/cpu/narrow.inc.h"
+#include "kernels/cpu/pixels.inc.h"
 #include "kernels/cpu/rows.inc.h"
 #if defined(__AMX_TILE__) || defined(HEADRACE_TILES_EMULATED)
 #define HEADRACE_HAS_TILES
@@ -68,6 +69,7 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
            grouped_gemm<Nibbles>, peak_ops<Int8>},
     .decoder = {rms_norm, rotate, gate, store_key_value, paged_attention_scratch, paged_attention},
+    .pixels = {resample_row, resample_column},
 #if defined(__AVX512BF16__)
     .has_bf16 = true,
 #else

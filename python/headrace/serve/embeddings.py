@@ -13,6 +13,7 @@ import msgspec
 
 from .._core import embedding_objects_json
 from ..errors import Error, InvalidArgumentError
+from ..tasks.images import EmbedImagesJob
 from .access import current_call
 from .errors import HttpError
 from .masking import check_ids
@@ -35,13 +36,15 @@ class EmbeddingsCall:
     """One request that was understood. Made of its body; HttpError or ModelNotFoundError when it cannot be."""
 
     __slots__ = (
-        *("_base64", "_dimensions", "_inputs", "_model", "_name", "_prompt_name", "_service", "_truncate"),
+        *("_base64", "_dimensions", "_inputs", "_model", "_name", "_pictures", "_prompt_name", "_service"),
+        "_truncate",
     )
 
     def __init__(self, service: Service, body: bytes) -> None:
         wanted = decode_embeddings(body)
         self._service = service
-        self._inputs = wanted.inputs()
+        self._pictures = wanted.pictures()
+        self._inputs = wanted.inputs() if self._pictures is None else []
         self._model: Any = None  # until it is loaded; then a Model
         self._name = wanted.model
         found = loaded_model(service, wanted.model)
@@ -53,7 +56,7 @@ class EmbeddingsCall:
         self._base64 = wanted.encoding_format == "base64"
 
     def _use(self, model: Model) -> None:
-        if not isinstance(self._inputs[0], str):
+        if self._inputs and not isinstance(self._inputs[0], str):
             check_ids(model.tokenizer, self._inputs, "input")
         self._model = model
 
@@ -64,13 +67,20 @@ class EmbeddingsCall:
 
     @property
     def writes_inline(self) -> bool:
-        """Whether the answer is small enough to be written on the event loop."""
-        return bool(len(self._inputs) * self._model.info.dimensions <= _MAX_INLINE_NUMBERS)
+        """Whether the answer is small enough to be written on the event loop, and nothing takes long before it."""
+        return (
+            self._pictures is None and len(self._inputs) * self._model.info.dimensions <= _MAX_INLINE_NUMBERS
+        )
 
     async def result(self) -> Embeddings:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         if self._model is None:
             self._use(await find_model(self._service, self._name))
+        if self._pictures is not None:
+            self._model._check_dimensions(self._dimensions)
+            _, ticket = await self._model._arun_request(EmbedImagesJob(self._pictures))
+            seen: Embeddings = self._model._result_of(ticket, self._dimensions)
+            return seen
         found: Embeddings = await self._model.aembed_result(
             self._inputs,
             prompt_name=self._prompt_name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import _core
+from . import inference_images
 from .embeddings import find_model, loaded_model
 from .errors import HttpError
 from .inference_tasks import TASKS, TaskTensors, split_parameters
@@ -75,13 +76,19 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "headrace", "version": _core.__version__, "extensions": EXTENSIONS}
 
 
+def _inputs(info: ModelInfo) -> tuple[Spec, ...]:
+    """Of a model that reads and sees, what either takes: a request has one of them."""
+    texts = tensors_of(info).inputs_of(info) if "text" in info.modalities else ()
+    return (*texts, *inference_images.specs(info))
+
+
 def metadata(info: ModelInfo) -> dict[str, Any]:
     tensors = tensors_of(info)
     return {
         "name": info.name,
         "versions": [info.version],
         "platform": f"headrace_{info.task}",
-        "inputs": [spec.described() for spec in tensors.inputs_of(info)],
+        "inputs": [spec.described() for spec in _inputs(info)],
         "outputs": [spec.described() for spec in tensors.outputs(info)],
     }
 
@@ -99,7 +106,7 @@ def config(info: ModelInfo) -> dict[str, Any]:
         "platform": f"headrace_{info.task}",
         "backend": "headrace",
         "max_batch_size": 0,  # the first dimension is written out, and batches are the engine's own affair
-        "input": [shown(spec) for spec in tensors.inputs_of(info)],
+        "input": [shown(spec) for spec in _inputs(info)],
         "output": [shown(spec) for spec in tensors.outputs(info)],
         "version_policy": {"specific": {"versions": [int(info.version)]}},
         "parameters": {
@@ -198,10 +205,14 @@ async def infer(
     """
     tensors = tensors_of(model.info)
     own, asked = split_parameters(tensors, request.parameters)
-    texts = {
-        name: mask_texts(given) if isinstance(given, list) else given
-        for name, given in read_inputs(request, raw, tensors.inputs_of(model.info)).items()
-    }
     limits = [limit for limit in (timeout, asked) if limit is not None]
-    values = await tensors.run(cast("Model", model), texts, own, min(limits, default=None))
+    shortest = min(limits, default=None)
+    if model.info.task not in ("predict", "pipeline") and inference_images.has_images(request):
+        values = await inference_images.run(cast("Model", model), request, raw, own, shortest)
+    else:
+        texts = {
+            name: mask_texts(given) if isinstance(given, list) else given
+            for name, given in read_inputs(request, raw, tensors.inputs_of(model.info)).items()
+        }
+        values = await tensors.run(cast("Model", model), texts, own, shortest)
     return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}

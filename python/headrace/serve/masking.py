@@ -55,7 +55,10 @@ def _walk(value: Any, masker: Masker, is_text: bool) -> Any:
         masked = masker.mask(value)
         return masked.text if masked.findings else value
     if isinstance(value, dict):
-        found = {name: _walk(item, masker, is_text or name in _TEXT_FIELDS) for name, item in value.items()}
+        found = {
+            name: _walk(item, masker, (is_text or name in _TEXT_FIELDS) and name != "image_url")
+            for name, item in value.items()
+        }
         return found if any(found[name] is not item for name, item in value.items()) else value
     if isinstance(value, list):
         items = [_walk(item, masker, is_text) for item in value]

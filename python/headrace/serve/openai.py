@@ -12,7 +12,7 @@ from starlette.responses import Response
 from .answer import Answer
 from .embeddings import ROUTE, EmbeddingsCall, loaded_model
 from .errors import HttpError
-from .requests import read_body
+from .requests import read_body_or_form
 from .service import DisconnectWatch, Endpoint, Listed, Service
 
 
@@ -21,7 +21,7 @@ def embeddings_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint(ROUTE)
     async def create_embeddings(request: Request) -> Response:
-        call = EmbeddingsCall(service, await read_body(request, service.max_body_bytes))
+        call = EmbeddingsCall(service, await read_body_or_form(request, service.max_body_bytes))
         with DisconnectWatch(request):
             result = await call.result()
         if call.writes_inline:
@@ -85,6 +85,11 @@ def model_object(listed: Listed) -> dict[str, Any]:
         "task": info.task,
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
+        **(
+            {"modalities": info.modalities, "image_size": info.image_size}
+            if "image" in info.modalities
+            else {}
+        ),
         "precision": info.precision,
         "loaded": listed.is_loaded,
         **({} if info.base is None else {"parent": info.base}),

@@ -12,6 +12,7 @@ import importlib.resources
 import re
 from typing import Any
 
+from .images import MAX_IMAGES
 from .requests import MAX_INPUTS, MAX_NAME
 
 DESCRIPTION = (
@@ -85,6 +86,31 @@ def _responses(schema: dict[str, Any], errors: dict[int, str]) -> dict[str, Any]
     return found
 
 
+_IMAGE = {
+    "type": "string",
+    "minLength": 1,
+    "description": "Base64 of a JPEG, PNG, WebP or GIF, or a data: URL of it.",
+}
+IMAGES: dict[str, Any] = {
+    "anyOf": [_IMAGE, {"type": "array", "minItems": 1, "maxItems": MAX_IMAGES, "items": _IMAGE}],
+    "description": "Pictures instead of `input`, for models that see. A form (multipart/form-data) with files named "
+    "image means the same.",
+}
+IMAGE_PARTS: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MAX_IMAGES,
+    "items": {
+        "type": "object",
+        "required": ["type", "image_url"],
+        "properties": {
+            "type": {"const": "image_url"},
+            "image_url": {"type": "object", "required": ["url"], "properties": {"url": _IMAGE}},
+        },
+    },
+    "description": "Pictures as OpenAI has them in chats; `url` is a data: URL, nothing is fetched.",
+}
+
 EMBEDDINGS: dict[str, Any] = {
     "summary": "Embed texts",
     "description": "One vector for each text, in their order. A text longer than the model takes is refused "
@@ -105,6 +131,7 @@ EMBEDDINGS: dict[str, Any] = {
                                 {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": _TEXT},
                                 _TOKEN_IDS,
                                 {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": _TOKEN_IDS},
+                                IMAGE_PARTS,
                             ],
                             "description": "A text, texts, the token ids of one text, or of several; ids are "
                             "taken as they are, so [CLS] and [SEP] belong to them.",
@@ -121,6 +148,7 @@ EMBEDDINGS: dict[str, Any] = {
                         },
                         "user": {"type": ["string", "null"], "description": "Accepted and not used."},
                         "truncate": {"type": "boolean", "default": False},
+                        "images": IMAGES,
                         "prompt_name": {
                             "type": ["string", "null"],
                             "minLength": 1,

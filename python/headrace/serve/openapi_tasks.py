@@ -7,7 +7,7 @@ from typing import Any
 from ..tasks.answer import MAX_ANSWER_TOKENS
 from ..tasks.answer import MAX_TOP_K as MAX_ANSWERS
 from ..tasks.fill_mask import MAX_TOP_K as MAX_CANDIDATES
-from .openapi import _object, _responses
+from .openapi import IMAGE_PARTS, IMAGES, _object, _responses
 from .requests import MAX_INPUTS, MAX_NAME
 from .tasks import MAX_STRIDE
 
@@ -99,10 +99,15 @@ TASKS: dict[str, dict[str, Any]] = {
                     _TEXT,
                     _TEXTS,
                     {**_TEXTS, "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": _TEXT}},
+                    IMAGE_PARTS,
                 ]
             }
         },
-        {"top_k": _count(1, 1 << 16, None, "So many labels a text; by default all."), "truncate": _TRUNCATE},
+        {
+            "top_k": _count(1, 1 << 16, None, "So many labels a text; by default all."),
+            "truncate": _TRUNCATE,
+            "images": IMAGES,
+        },
         {
             "object": "list",
             "data": _items("classification", labels={"type": "array", "items": _LABEL}),

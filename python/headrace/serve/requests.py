@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 
 from .errors import HttpError, invalid
+from .images import form_as_json, images_of
 from .masking import mask_body
 
 T = TypeVar("T")
@@ -28,16 +29,28 @@ class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /v1/embeddings; OpenAI does not have `truncate` and `prompt_name`."""
 
     model: Name
-    input: str | list[str | int | list[_Token]]
+    input: str | list[str | int | list[_Token] | dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     encoding_format: str | None = None
     dimensions: int | None = None
     user: str | None = None
     truncate: bool = False
     prompt_name: Name | None = None
+    images: str | list[str] | msgspec.UnsetType = msgspec.UNSET
+
+    def pictures(self) -> list[bytes] | None:
+        """Encoded pictures, where these are given; HttpError 400 where they are not what they should be."""
+        found = images_of(self.images, self.input)
+        if found is not None and self.prompt_name is not None:
+            raise invalid(
+                "prompt_name: no prompt can stand before a picture; leave it out", param="prompt_name"
+            )
+        return found
 
     def inputs(self) -> list[str] | list[list[int]]:
         """`input` as a list of texts or a list of lists of token ids; HttpError 400 for a mixture."""
         value = self.input
+        if isinstance(value, msgspec.UnsetType):
+            raise invalid("input is missing", param="input")
         if isinstance(value, str):
             return [_checked_text(value, "input")]
         if not value:
@@ -125,6 +138,14 @@ def _invalid_fields(body: bytes, message: str, kind: Any) -> HttpError:
     path = path.rstrip("`")
     param = re.split(r"[.\[]", path)[0] or None
     return invalid(f"{path}: {what}" if path else what, param=param)
+
+
+async def read_body_or_form(request: Request, limit: int) -> bytes:
+    """As `read_body`, and a form with pictures as the JSON that means the same."""
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        return await read_body(request, limit)
+    return form_as_json(content_type, await read_body(request, limit, any_type=True))
 
 
 async def read_body(request: Request, limit: int, *, any_type: bool = False) -> bytes:

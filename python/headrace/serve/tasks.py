@@ -20,13 +20,15 @@ from ..tasks.answer import MAX_TOP_K as MAX_ANSWERS
 from ..tasks.classify import ClassifyJob
 from ..tasks.fill_mask import MAX_TOP_K as MAX_CANDIDATES
 from ..tasks.fill_mask import FillMaskJob
+from ..tasks.images import ClassifyImagesJob
 from ..tasks.job import Job
 from ..tasks.rerank import RerankJob
 from ..tasks.tag import Aggregation, TagJob
 from .answer import Answer
 from .embeddings import find_model
 from .errors import invalid
-from .requests import MAX_INPUTS, Name, decode, read_body
+from .images import images_of
+from .requests import MAX_INPUTS, Name, decode, read_body, read_body_or_form
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
@@ -65,11 +67,17 @@ def _listed(kind: str, field: str, results: Sequence[object]) -> dict[str, Any]:
 class ClassifyRequest(TaskRequest[list[Label]]):
     """POST /v1/classify."""
 
-    input: str | list[Any]
+    input: str | list[Any] | msgspec.UnsetType = msgspec.UNSET
     top_k: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] | None = None
     truncate: bool = False
+    images: str | list[str] | msgspec.UnsetType = msgspec.UNSET
 
     def job(self) -> ClassifyJob:
+        pictures = images_of(self.images, self.input)
+        if pictures is not None:
+            return ClassifyImagesJob(pictures, top_k=self.top_k)
+        if isinstance(self.input, msgspec.UnsetType):
+            raise invalid("input is missing", param="input")
         return ClassifyJob(_texts_or_pairs(self.input), top_k=self.top_k, truncate=self.truncate)
 
     def data(self, job: Job[list[Label]], results: list[list[Label]]) -> dict[str, Any]:
@@ -195,10 +203,11 @@ ROUTES: dict[str, type[TaskRequest[Any]]] = {
 def task_endpoint(service: Service, route: str) -> Endpoint:
     """The endpoint of one of ROUTES."""
     decoder = msgspec.json.Decoder(ROUTES[route])
+    read = read_body_or_form if route == "/v1/classify" else read_body
 
     @service.endpoint(route)
     async def run_task(request: Request) -> Response:
-        wanted = decode(decoder, await read_body(request, service.max_body_bytes))
+        wanted = decode(decoder, await read(request, service.max_body_bytes))
         job = wanted.job()
         with DisconnectWatch(request):
             model = await find_model(service, wanted.model)

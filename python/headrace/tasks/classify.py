@@ -30,17 +30,19 @@ class ClassifyJob(Job[list[Label]]):
     task = "classify"
 
     def __init__(self, texts: Texts, *, top_k: int | None = None, truncate: bool = False) -> None:
+        self._top_k = None if top_k is None else check_count("top_k", top_k, 1, MAX_TOP_K)
+        self._truncate = truncate
+        self.items: Sequence[Any] = self._checked(texts)
+
+    def _checked(self, texts: Texts) -> Sequence[Any]:
         if isinstance(texts, list) and texts and isinstance(texts[0], tuple):
             for i, item in enumerate(texts):
                 if not _is_pair(item):
                     raise InvalidArgumentError(
                         f"input[{i}] is no pair of texts like input[0]; give texts only, or pairs only"
                     )
-            self.items: Sequence[Any] = texts
-        else:
-            self.items = inputs.as_texts(texts)
-        self._top_k = None if top_k is None else check_count("top_k", top_k, 1, MAX_TOP_K)
-        self._truncate = truncate
+            return texts
+        return inputs.as_texts(texts)
 
     def check(self, model: Model) -> None:
         if not self._truncate and isinstance(self.items[0], str):

@@ -37,6 +37,9 @@ class Job(ABC, Generic[T]):
     items: Sequence[Any]
     # Of answers longer than this `read` takes more than a millisecond, so they are read off the event loop.
     inline_tokens = 2048
+    # Items handed to the core at a time from a long list: enough that the next is tokenised while one runs, few enough
+    # that memory does not grow with the list.
+    portion = 256
 
     @abstractmethod
     def submit(self, model: Model, items: Sequence[Any], terms: Terms) -> _core.Ticket:
