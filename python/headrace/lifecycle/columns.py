@@ -41,6 +41,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "text": ("text", "completion", "response", "answer", "output"),
     },
 }  # fmt: skip
+_EXTRA = ("group", "time", "slice")
 TEXT_PARTS = ("text", "query", "document", "anchor", "positive", "negative", "first", "second", "prompt")
 
 
@@ -71,7 +72,8 @@ def find_columns(
         part = written.removesuffix("?")
         choice = given.get(part)
         if choice is None:
-            taken = {*given.values(), *found.values()}
+            # A query may well be the group too: what only tells rows apart takes no part from another.
+            taken = {*found.values(), *(name for part, name in given.items() if part not in _EXTRA)}
             choice = next((lower[n] for n in usual if n in lower and lower[n] not in taken), None)
         if choice is not None:
             found[part] = choice
@@ -81,7 +83,7 @@ def find_columns(
                     path, f"no column for the {part} (looked for {', '.join(usual)})", usual[0], names, part
                 )
             )
-    for part in ("group", "time", "slice"):
+    for part in _EXTRA:
         if part in given:
             found[part] = given[part]
     return found

@@ -333,8 +333,6 @@ def timed(run: Any, texts: Sequence[Any], one: Any) -> tuple[Any, Speed]:
 
 def read_rows(data: str | Path, task: str, settings: DataSettings, labels: Sequence[str] | None) -> Inspected:
     """The file, checked against the labels that the model gives."""
-    found = inspect_files({"test": data}, task, settings, known_labels=labels if labels is not None else ())[
-        "test"
-    ]
+    found = inspect_files({"test": data}, task, settings, known_labels=labels, evaluation=True)["test"]
     found.report.check()
     return found

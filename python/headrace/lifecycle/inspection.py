@@ -62,12 +62,13 @@ def inspect_files(
     settings: DataSettings | None = None,
     *,
     known_labels: Sequence[str] | None = None,
+    evaluation: bool = False,
     keep: bool = True,
 ) -> dict[str, Inspected]:
     """Reads files that belong together, such as {"train": ..., "test": ...}; the first is the one to train on.
 
-    A text that stands in the first file and in another is dropped from the first. With `known_labels` (evaluation),
-    another label is an error, and repeated or contradicting rows are told and kept: they are what is to be measured.
+    A text that stands in the first file and in another is dropped from the first. With `known_labels` another label is
+    an error. For an `evaluation` repeated or contradicting rows are told and kept: they are what is to be measured.
     `keep=False` only reports: its memory does not grow with the files.
     """
     settings = settings or DataSettings()
@@ -79,10 +80,10 @@ def inspect_files(
             scan.run(finder, source)
             if labels is None and task in ("classify", "tag"):
                 labels = sorted(scan.ids, key=_natural)  # what the first file has, the others may have
-        drops = _duplicates(list(scans.values()), finder, settings, known_labels is not None)
+        drops = _duplicates(list(scans.values()), finder, settings, evaluation)
     found: dict[str, Inspected] = {}
     for (name, scan), drop in zip(scans.items(), drops, strict=True):
-        found[name] = _finish(scan, drop, list(labels or ()), is_training=known_labels is None and not found)
+        found[name] = _finish(scan, drop, list(labels or ()), is_training=not evaluation and not found)
     return found
 
 

@@ -42,6 +42,7 @@ class Training:
     rows: dict[str, int]
     history: History
     seconds: float
+    base: str
     test: Evaluation | None = None
     cross_validation: list[dict[str, float]] = field(default_factory=list)
 
@@ -74,7 +75,8 @@ class Training:
             lines.append(
                 "test: " + ", ".join(f"{name} {value:.4f}" for name, value in self.test.headline.items())
             )
-        lines.append(f"serve it by: headrace serve {self.out}")
+        served = f"{self.base} --adapter {self.out.name}={self.out}" if self.task == "generate" else self.out
+        lines.append(f"serve it by: headrace serve {served}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -172,6 +174,7 @@ def train(
         rows={part: len(chosen) for part, chosen in places.items()},
         history=history,
         seconds=0.0,
+        base=str(base),
         cross_validation=scores,
     )
     record = {

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CELLS = 4_000_000  # of matrices that are held at a time
-Statistic = Callable[[Any], "dict[str, NDArray[np.float64]]"]
 
 
 def _draws(counts: NDArray[Any], draws: int, cells: int, seed: int) -> Any:
@@ -149,6 +148,24 @@ def compare_means(
     gaps = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     means = np.asarray([gaps[chance.integers(0, len(gaps), len(gaps))].mean() for _ in range(draws)])
     return _difference(name, float(np.mean(first)), float(np.mean(second)), means)
+
+
+def compare_statistic(
+    name: str,
+    statistic: Callable[[NDArray[Any]], float],
+    first: NDArray[Any],
+    second: NDArray[Any],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Any figure of rows of two models, which `statistic` computes of [rows, ...], by paired bootstrap."""
+    chance = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(draws):
+        places = chance.integers(0, len(first), len(first))
+        drawn.append(statistic(second[places]) - statistic(first[places]))
+    return _difference(name, statistic(first), statistic(second), np.asarray(drawn))
 
 
 def _difference(name: str, first: float, second: float, drawn: NDArray[np.float64]) -> Difference:
