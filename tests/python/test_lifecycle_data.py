@@ -86,10 +86,19 @@ def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_datasets_is_what_that_library_saves(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="`datasets` is not needed to read its folders")
+    import datasets
+
     datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "saved"))
     blocks = list(read_blocks(tmp_path / "saved"))
     assert blocks[0].columns["text"] == [row["text"] for row in ROWS]
+    classes = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
+    counted = [{**row, "label": ["bad", "good"].index(row["label"])} for row in ROWS]
+    datasets.Dataset.from_list(counted, features=classes).save_to_disk(str(tmp_path / "classes"))
+    datasets.Dataset.from_list(counted, features=classes).to_parquet(str(tmp_path / "classes.parquet"))
+    for name in ("classes", "classes.parquet"):
+        assert next(read_blocks(tmp_path / name)).columns["label"] == [row["label"] for row in ROWS]
 
 
 def test_lines_are_told_where_rows_span_several(tmp_path: Path) -> None:
@@ -200,6 +209,11 @@ def test_broken_files_say_where(tmp_path: Path) -> None:
     quote.write_text('text,label\na,b\n"open' + "x" * (17 << 20))
     with pytest.raises(headrace.CorruptFileError, match=r"row 2 \(line 3\).*quote not closed"):
         list(read_blocks(quote))
+    quote.write_text('text,label\na,b\n"open,c\nd,e\nf,g\n')
+    with pytest.raises(
+        headrace.CorruptFileError, match=r"row 2 \(line 3\): a quote is open at the end"
+    ):
+        list(read_blocks(quote))
     lines = tmp_path / "d.jsonl"
     lines.write_text('{"text": "a", "label": "b"}\n{"text": \n[1]\n')
     assert list(next(read_blocks(lines)).broken) == [2, 3]
@@ -225,6 +239,7 @@ def test_conll_is_read(tmp_path: Path) -> None:
 
 def test_cells() -> None:
     assert [as_label(value) for value in (1.0, True, " x ", 2)] == ["1", "True", "x", "2"]
+    assert not is_missing("none")
     assert as_time("2024-05-31") < as_time("2024-05-31T01:00:00Z") < as_time("2024-06-01")
     assert not is_missing("N")
 

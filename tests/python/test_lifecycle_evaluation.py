@@ -132,6 +132,11 @@ def test_what_cannot_be_evaluated_is_refused(model: Path, data: Path, tmp_path: 
         lifecycle.evaluate(headrace.toy.model("fill_mask"), data)
     with pytest.raises(headrace.InvalidArgumentError, match="nothing to compare"):
         lifecycle.evaluate(model, data, compare=headrace.toy.model("tag"))
+    sentences = tmp_path / "sentences.jsonl"
+    sentences.write_text('{"tokens": ["Maria"], "tags": ["B-PER"], "country": "fr"}')
+    settings = lifecycle.DataSettings(columns={"slice": "country"})
+    with pytest.raises(headrace.UnsupportedError, match="slices are told of classify"):
+        lifecycle.evaluate(headrace.toy.model("tag"), sentences, data_settings=settings)
     strange = tmp_path / "strange.csv"
     strange.write_text("text,label\nthe mill,positive\nthe wheel,Positive\n")
     with pytest.raises(headrace.InvalidArgumentError, match=r"row 2 \(line 3\).*perhaps 'positive'"):

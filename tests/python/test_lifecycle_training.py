@@ -159,6 +159,8 @@ def test_a_killed_training_goes_on_to_the_same_end(data: Path, base: Path, tmp_p
     assert resumed.history.resumed_at == step
     assert resumed.history.losses == whole.history.losses
     assert resumed.metrics == whole.metrics
+    with pytest.raises(headrace.InvalidArgumentError, match="finished"):
+        train("classify", data, base, out, numbers, resume=True)
     one, two = (load_file(folder / "model.safetensors") for folder in (out, whole.out))
     assert all((one[name] == two[name]).all() for name in one)
 

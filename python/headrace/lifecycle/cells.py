@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any
 
-_NULLS = {"", "nan", "null", "n/a", "<na>", "none"}
+_NULLS = {"", "nan", "null", "n/a", "<na>"}
 # UTF-8 that was read as cp1252 and written again: "cafÃ©" for "café", "itâ€™s" for "it’s".
 _MOJIBAKE = re.compile("[ÂÃ][\u0080-\u00bf\u0152-\u2122]|â€[\u0090-\u2122]|\ufffd")
 
@@ -18,7 +18,7 @@ class CellError(ValueError):
 
 
 def is_missing(value: Any) -> bool:
-    """None, NaN, or one of the words that programs write for them.
+    """None, NaN, or one of the words that programs write for them; "none" may well be a class.
 
     >>> [is_missing(value) for value in (None, float("nan"), "NaN", "", 0, "no")]
     [True, True, True, True, False, False]

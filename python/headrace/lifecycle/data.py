@@ -11,7 +11,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,10 +105,14 @@ def read_blocks(
         yield from _read_jsonl(path, encoding, rows)
     elif kind == "conll":
         yield from _read_conll(path, encoding, rows)
-    elif kind == "parquet":
-        yield from _read_parquet(path, rows)
     else:
-        yield from _read_arrow(path, kind, rows)
+        from . import arrow_data
+
+        first = 1
+        for columns in arrow_data.read_columns(path, kind, rows):
+            block = Block(first, columns)
+            yield block
+            first += len(block)
 
 
 def undecodable(text: str) -> bool:
@@ -178,6 +182,42 @@ class _Collector:
         return found
 
 
+class _Record:
+    """Lines of a file, of which it keeps those of the row that is being read."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._kept: list[str] = []
+        self._is_done = False
+        self._number, self.first = 0, 1  # of the last line, and of the first that is kept
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        if self._is_done:
+            self._kept.clear()
+            self._is_done = False
+            self.first = self._number + 1
+        self._number += 1
+        self._kept.append(line)
+        return line
+
+    def ends(self) -> None:
+        """The row ended with the last line."""
+        self._is_done = True
+
+    def is_open(self, delimiter: str) -> bool:
+        """Whether the last row ended with the file within quotes: then it has swallowed the rows behind it."""
+        try:
+            for _ in csv.reader(self._kept, delimiter=delimiter, strict=True):
+                pass
+        except csv.Error as error:
+            return "end of data" in str(error)
+        return False
+
+
 def _read_csv(path: Path, encoding: str, delimiter: str | None, rows: int) -> Iterator[Block]:
     csv.field_size_limit(MAX_CELL)
     with open_text(path, encoding) as file:
@@ -187,7 +227,8 @@ def _read_csv(path: Path, encoding: str, delimiter: str | None, rows: int) -> It
         if delimiter is None:
             delimiter = max(",;\t", key=first.count)
         file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter)
+        record = _Record(file)
+        reader = csv.reader(record, delimiter=delimiter)
         names = [name.strip() for name in next(reader)]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -203,7 +244,12 @@ def _read_csv(path: Path, encoding: str, delimiter: str | None, rows: int) -> It
                     f"{path.name}: row {row + 1} (line {line}): {error}; is a quote not closed?"
                 ) from None
             if cells is None:
+                if record.is_open(delimiter):
+                    raise CorruptFileError(
+                        f"{path.name}: row {row} (line {record.first}): a quote is open at the end of the file"
+                    )
                 break
+            record.ends()
             if not cells:  # an empty line is no row, as in pandas
                 line = reader.line_num + 1
                 continue
@@ -299,59 +345,3 @@ def _read_conll(path: Path, encoding: str, rows: int) -> Iterator[Block]:
     rest = collector.block()
     if rest is not None:
         yield rest
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise ImportError("Parquet and Arrow files need pyarrow: pip install 'headrace[train]'") from None
-    return pyarrow
-
-
-def _read_parquet(path: Path, rows: int) -> Iterator[Block]:
-    pyarrow = _arrow()
-    import pyarrow.parquet as parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield from _of_batches(file.iter_batches(batch_size=rows), rows)
-    except pyarrow.ArrowException as error:
-        raise CorruptFileError(f"{path.name}: {error}") from None
-
-
-def _read_arrow(path: Path, kind: str, rows: int) -> Iterator[Block]:
-    pyarrow = _arrow()
-    files = [path]
-    if kind == "datasets":
-        if not (path / "state.json").is_file():
-            splits = sorted(found.parent.name for found in path.glob("*/state.json"))
-            raise InvalidArgumentError(f"{path}: a folder of several splits; give one: {', '.join(splits)}")
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        files = [path / item["filename"] for item in state["_data_files"]]
-        if state.get("_indices_data_files"):
-            raise UnsupportedError(f"{path}: rows chosen by indices; save it after `flatten_indices()`")
-
-    def batches() -> Iterator[Any]:
-        for one in files:
-            with pyarrow.memory_map(str(one)) as source:
-                try:
-                    reader = pyarrow.ipc.open_file(source)
-                    yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
-                except pyarrow.ArrowInvalid:  # the format of streams, which `datasets` writes
-                    source.seek(0)
-                    yield from pyarrow.ipc.open_stream(source)
-
-    try:
-        yield from _of_batches(batches(), rows)
-    except pyarrow.ArrowException as error:
-        raise CorruptFileError(f"{path.name}: {error}") from None
-
-
-def _of_batches(batches: Iterator[Any], rows: int) -> Iterator[Block]:
-    first = 1
-    for batch in batches:
-        for begin in range(0, batch.num_rows, rows):
-            part = batch.slice(begin, rows)
-            yield Block(first, {name: part.column(name).to_pylist() for name in part.schema.names})
-            first += part.num_rows

@@ -42,7 +42,7 @@ class Speed:
     calls: int
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation:
     """How good a model is on some rows.
 
@@ -80,7 +80,7 @@ class Evaluation:
     speed: Speed | None = None
     mistakes: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=dict)
-    predictions: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    predictions: list[dict[str, Any]] = field(default_factory=list)
     comparison: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -129,6 +129,8 @@ class Evaluation:
         if "mcnemar_p" in self.comparison:
             lines.append(f"  McNemar's test: p = {self.comparison['mcnemar_p']:.4f}")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         from .report import body
@@ -202,6 +204,10 @@ def evaluate(
     with load(model, precision=precision, threads=threads) as loaded:
         evaluator = _evaluator(loaded)
         found = evaluator.read(loaded, data, data_settings or DataSettings())
+        if "slice" in found.report.columns and not hasattr(evaluator, "SLICES"):
+            raise UnsupportedError(
+                f"evaluate: slices are told of classify, and this model is for {loaded.info.task}"
+            )
         places, note = choose_rows(Path(loaded.info.path), found, rows)
         result = _measure(evaluator, loaded, str(model), found, places, bootstrap, seed, predictions)
         if note:

@@ -62,7 +62,7 @@ class Problem:
         )
 
 
-@dataclass
+@dataclass(repr=False)
 class DataReport:
     """What a file holds. `rows` are all, `kept` those that a training would use; `labels` counts the latter.
 
@@ -120,6 +120,8 @@ class DataReport:
         if not self.problems:
             lines.append("no problem found")
         return "\n".join(lines)
+
+    __repr__ = __str__  # a report is to be read
 
     def _largest(self) -> Iterable[tuple[str, int]]:
         return sorted(self.labels.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_ROWS]

@@ -29,7 +29,7 @@ TASKS = ("classify", "tag", "embed", "rerank", "generate")
 _CHECKPOINTS = "checkpoints"
 
 
-@dataclass
+@dataclass(repr=False)
 class Training:
     """What a training gave: the folder, what the data were, what happened, and how good the model is in our engine.
 
@@ -78,6 +78,8 @@ class Training:
         served = f"{self.base} --adapter {self.out.name}={self.out}" if self.task == "generate" else self.out
         lines.append(f"serve it by: headrace serve {served}")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         from .plots import losses_svg
@@ -202,6 +204,8 @@ def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         return
     if not folder.is_dir():
         raise InvalidArgumentError(f"{folder}: a file; out is the folder to write")
+    if resume and (folder / lineage.NAME).is_file() and not (folder / _CHECKPOINTS).is_dir():
+        raise InvalidArgumentError(f"{folder}: its training is finished: there is nothing to go on with")
     if any(folder.iterdir()) and not resume:
         is_stopped = (folder / _CHECKPOINTS).is_dir()
         what = "is not empty"

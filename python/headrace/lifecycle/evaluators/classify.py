@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ...model import Model
 
+SLICES = True
 _WORST = 50
 _CURVE_CLASSES, _CURVE_POINTS = 12, 200
 
