@@ -210,9 +210,7 @@ def test_broken_files_say_where(tmp_path: Path) -> None:
     with pytest.raises(headrace.CorruptFileError, match=r"row 2 \(line 3\).*quote not closed"):
         list(read_blocks(quote))
     quote.write_text('text,label\na,b\n"open,c\nd,e\nf,g\n')
-    with pytest.raises(
-        headrace.CorruptFileError, match=r"row 2 \(line 3\): a quote is open at the end"
-    ):
+    with pytest.raises(headrace.CorruptFileError, match=r"row 2 \(line 3\): a quote is open at the end"):
         list(read_blocks(quote))
     lines = tmp_path / "d.jsonl"
     lines.write_text('{"text": "a", "label": "b"}\n{"text": \n[1]\n')

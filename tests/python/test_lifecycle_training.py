@@ -221,6 +221,11 @@ def test_what_cannot_be_trained_is_refused(data: Path, base: Path, tmp_path: Pat
     (tmp_path / "note").write_text("x")
     with pytest.raises(headrace.InvalidArgumentError, match="not empty"):
         train_classifier(data, base, tmp_path)
+    with pytest.raises(headrace.InvalidArgumentError, match="no training wrote this folder"):
+        train_classifier(data, base, tmp_path, overwrite=True)
+    for own in (data.parent, base.parent, base):
+        with pytest.raises(headrace.InvalidArgumentError, match="which this training needs"):
+            train_classifier(data, base, own, overwrite=True)
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(b"GGUF")
     with pytest.raises(headrace.UnsupportedError, match="GGUF"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,9 +134,9 @@ def train(
         raise InvalidArgumentError(f"task={task!r}: must be one of {', '.join(TASKS)}")
     begin = time.perf_counter()
     folder = Path(out)
-    _check_folder(folder, resume, overwrite)
-    bases.transformers()
     files = {"train": data, "validation": validation_file, "test": test_file}
+    _check_folder(folder, resume, overwrite, [path for path in files.values() if path is not None], base)
+    bases.transformers()
     found = inspect_files(
         {part: path for part, path in files.items() if path is not None}, task, data_settings
     )
@@ -160,8 +159,7 @@ def train(
     encoded = {part: recipe.encode(one) for part, one in found.items()}
     scores = _cross_validate(task, base, found["train"], encoded["train"], places["train"], settings)
     _use(recipe, found, encoded, places)
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(f"training {folder.name}", show_progress))
+    with Progress(f"training {folder.name}", show_progress) as progress:
         history = fit(
             recipe, settings, checkpoints=folder / _CHECKPOINTS, fingerprint=mark, watch=progress.step
         )
@@ -199,11 +197,25 @@ def train(
     return result
 
 
-def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    if not folder.exists() or overwrite:
+def _check_folder(
+    folder: Path, resume: bool, overwrite: bool, files: Sequence[str | Path], base: str | Path
+) -> None:
+    if not folder.exists():
         return
     if not folder.is_dir():
         raise InvalidArgumentError(f"{folder}: a file; out is the folder to write")
+    if overwrite:
+        # What is removed must be a training's, and nothing that this one needs.
+        own = folder.resolve()
+        for path in (*files, bases.base_folder(base)):
+            if own in (Path(path).resolve(), *Path(path).resolve().parents):
+                raise InvalidArgumentError(
+                    f"{folder}: overwriting it would remove {path}, which this training needs"
+                )
+        is_training = (folder / lineage.NAME).is_file() or (folder / _CHECKPOINTS).is_dir()
+        if any(folder.iterdir()) and not is_training:
+            raise InvalidArgumentError(f"{folder}: no training wrote this folder; remove it yourself")
+        return
     if resume and (folder / lineage.NAME).is_file() and not (folder / _CHECKPOINTS).is_dir():
         raise InvalidArgumentError(f"{folder}: its training is finished: there is nothing to go on with")
     if any(folder.iterdir()) and not resume:
