@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -207,6 +208,8 @@ def _train(options: argparse.Namespace) -> int:
         resume=options.resume,
         overwrite=options.overwrite,
     )
+    if int(os.environ.get("RANK", "0")):
+        return 0  # of several processes the first one tells
     if options.json:
         from .lifecycle.evaluation import plain
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InvalidArgumentError
+from . import distributed
 from .batches import epoch_order
 from .checkpoints import Checkpoints
 from .settings import TrainSettings, learning_rate_at
@@ -110,7 +111,7 @@ def fit(
 
     def save() -> None:
         nonlocal saved
-        if store is not None:
+        if store is not None and distributed.is_first():
             store.save(step, model, optimizer, history, best)
             saved = time.monotonic()
 
@@ -124,14 +125,18 @@ def fit(
             for places in order[step % steps_an_epoch :]:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_at(settings, step, steps)
-                with autocast():
-                    loss = recipe.loss(places)
-                loss.backward()  # type: ignore[no-untyped-call]
+                mine, value = distributed.share(places), 0.0
+                if len(mine):
+                    with autocast():
+                        loss = recipe.loss(mine) * (len(mine) / len(places))
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    value = loss.item()
+                value = distributed.sum_gradients(parameters, value)
                 if settings.clip is not None:
                     torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-                history.losses.append(loss.item())
+                history.losses.append(value)
                 step, rows = step + 1, rows + len(places)
                 if not math.isfinite(history.losses[-1]):
                     raise InvalidArgumentError(
@@ -170,7 +175,7 @@ def _end_epoch(
 
     recipe.model.eval()
     with torch.inference_mode():
-        figures = recipe.validate()
+        figures = distributed.of_first(recipe.validate)
     losses = history.losses[-steps:]
     history.epochs.append(EpochRecord(epoch + 1, sum(losses) / len(losses), figures, speed))
     if not figures:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgumentError
-from . import bases, lineage
+from . import bases, distributed, lineage
 from .inspection import Inspected, inspect_files
 from .loop import History, fit
 from .plots import Progress, write_losses
@@ -132,14 +132,26 @@ def train(
     settings, data_settings = settings or TrainSettings(), data_settings or DataSettings()
     if task not in TASKS:
         raise InvalidArgumentError(f"task={task!r}: must be one of {', '.join(TASKS)}")
-    begin = time.perf_counter()
-    folder = Path(out)
     files = {"train": data, "validation": validation_file, "test": test_file}
-    _check_folder(folder, resume, overwrite, [path for path in files.values() if path is not None], base)
+    given = {part: path for part, path in files.items() if path is not None}
+    _check_folder(Path(out), resume, overwrite, list(given.values()), base)
     bases.transformers()
-    found = inspect_files(
-        {part: path for part, path in files.items() if path is not None}, task, data_settings
-    )
+    with distributed.processes():
+        return _train(task, given, base, Path(out), settings, data_settings, overwrite, show_progress)
+
+
+def _train(
+    task: str,
+    files: Mapping[str, str | Path],
+    base: str | Path,
+    folder: Path,
+    settings: TrainSettings,
+    data_settings: DataSettings,
+    overwrite: bool,
+    show_progress: bool | None,
+) -> Training:
+    begin = time.perf_counter()
+    found = inspect_files(files, task, data_settings)
     for one in found.values():
         one.report.check()
     places = split_rows(found, settings)
@@ -152,21 +164,21 @@ def train(
             "keep_duplicates": data_settings.keep_duplicates,
         }
     )
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    distributed.wait()  # all have looked at the folder before the first changes it
+    if distributed.is_first():
+        if overwrite and folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    distributed.wait()
     recipe = make_recipe(task, base, found["train"].names, settings)
     encoded = {part: recipe.encode(one) for part, one in found.items()}
     scores = _cross_validate(task, base, found["train"], encoded["train"], places["train"], settings)
     _use(recipe, found, encoded, places)
+    show_progress = show_progress if distributed.is_first() else False
     with Progress(f"training {folder.name}", show_progress) as progress:
         history = fit(
             recipe, settings, checkpoints=folder / _CHECKPOINTS, fingerprint=mark, watch=progress.step
         )
-    recipe.save(folder)
-    write_losses(history, folder / "loss.png")
-    own = [part for part in places if part == "train" or files[part] is None]  # those with rows of `data`
-    np.savez_compressed(folder / lineage.ROWS, **{part: found["train"].rows[places[part]] for part in own})
     result = Training(
         out=folder,
         task=task,
@@ -177,15 +189,36 @@ def train(
         base=str(base),
         cross_validation=scores,
     )
+    if distributed.is_first():
+        _write(result, recipe, found, places, settings, begin)
+    distributed.wait()
+    return result
+
+
+def _write(
+    result: Training,
+    recipe: Any,
+    found: Mapping[str, Inspected],
+    places: Mapping[str, Any],
+    settings: TrainSettings,
+    begin: float,
+) -> None:
+    """The folder: the model, what it was made of, and how good it is."""
+    folder, history = result.out, result.history
+    recipe.save(folder)
+    write_losses(history, folder / "loss.png")
+    own = [part for part in places if part == "train" or part not in found]  # those with rows of `data`
+    np.savez_compressed(folder / lineage.ROWS, **{part: found["train"].rows[places[part]] for part in own})
+    reading = found["train"].settings
     record = {
-        "task": task,
-        "base": {"name": str(base), "sha256": lineage.base_hash(bases.base_folder(base))},
+        "task": result.task,
+        "base": {"name": result.base, "sha256": lineage.base_hash(bases.base_folder(result.base))},
         "data": lineage.describe(found),
         "rows": result.rows,
         "settings": asdict(settings),
-        "reading": {"encoding": data_settings.encoding, "delimiter": data_settings.delimiter},
+        "reading": {"encoding": reading.encoding, "delimiter": reading.delimiter},
         "history": history.to_dict(),
-        "cross_validation": scores,
+        "cross_validation": result.cross_validation,
     }
     lineage.write(folder, record)
     result.test = _test(result, found, places)
@@ -194,7 +227,6 @@ def train(
     lineage.write(folder, {**record, "test": test_figures, "seconds": round(result.seconds, 3)})
     _log(result, settings)
     shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
-    return result
 
 
 def _check_folder(

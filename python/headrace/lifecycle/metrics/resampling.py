@@ -178,8 +178,8 @@ def _difference(name: str, first: float, second: float, drawn: NDArray[np.float6
 def mcnemar(first_right: NDArray[Any], second_right: NDArray[Any]) -> float:
     """The exact two-sided p of McNemar's test: whether two models are right equally often on the same rows.
 
-    >>> mcnemar(np.array([1, 1, 1, 1, 1, 1, 0]), np.array([0, 0, 0, 0, 0, 0, 0])).__round__(4)
-    0.0312
+    >>> round(mcnemar(np.array([1, 1, 1, 1, 1, 1, 0]), np.array([0, 0, 0, 0, 0, 0, 0])), 6)
+    0.03125
     """
     only_first = int((first_right.astype(bool) & ~second_right.astype(bool)).sum())
     only_second = int((second_right.astype(bool) & ~first_right.astype(bool)).sum())
