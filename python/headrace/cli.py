@@ -20,6 +20,7 @@ from . import (
     golden,
     inputs,
     key_command,
+    lifecycle_commands,
     mask_command,
     seal_command,
     serve_command,
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     chat_command.add(command)
     mask_command.add(command)
     golden.add(command)
+    lifecycle_commands.add(command)
     seal_command.add(command)
 
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)

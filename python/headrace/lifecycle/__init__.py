@@ -1,0 +1,72 @@
+"""A model's life before it serves: look at data, train, evaluate (extra `train`).
+
+    from headrace import lifecycle
+
+    training = lifecycle.train_classifier("news.csv", "demo:minilm", "news-model", epochs=2)
+    evaluation = lifecycle.evaluate("news-model", "news.csv")
+    evaluation.write_report("report.html")
+
+The commands `headrace data`, `headrace train` and `headrace evaluate` do the same. Nothing heavy is imported before it
+is used; an evaluation needs numpy alone, plots need matplotlib.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import read_blocks
+    from .evaluation import Evaluation, evaluate
+    from .inspection import inspect_files
+    from .problems import DataReport, Problem
+    from .scan import DataSettings
+    from .settings import TrainSettings
+    from .splits import folds, split
+    from .training import Training, train, train_classifier
+
+__all__ = [
+    "DataReport",
+    "DataSettings",
+    "Evaluation",
+    "Problem",
+    "TrainSettings",
+    "Training",
+    "evaluate",
+    "folds",
+    "inspect_files",
+    "read_blocks",
+    "split",
+    "train",
+    "train_classifier",
+]
+
+_LAZY = {
+    "DataReport": "problems",
+    "DataSettings": "scan",
+    "Evaluation": "evaluation",
+    "Problem": "problems",
+    "TrainSettings": "settings",
+    "Training": "training",
+    "evaluate": "evaluation",
+    "folds": "splits",
+    "inspect_files": "inspection",
+    "read_blocks": "data",
+    "split": "splits",
+    "train": "training",
+    "train_classifier": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'headrace.lifecycle' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,250 @@
+"""`headrace data`, `train` and `evaluate`: from a file with labels to a model that is measured and can be served."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import inputs
+from .errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from .lifecycle.scan import DataSettings
+
+_TASKS = ("classify", "tag", "embed", "rerank", "generate")
+_PARTS = ("text", "label", "tokens", "tags", "query", "document", "anchor", "positive", "negative", "prompt")
+_DATA_HELP = """\
+examples:
+  headrace data news.csv                                      what is in it, and what is wrong, by row
+  headrace data news.csv --label-column topic --json
+  headrace data sentences.conll --task tag
+Rows are counted from 1; the header of a CSV is no row. Files of any size are read in bounded memory.
+"""
+_TRAIN_HELP = """\
+examples:
+  headrace train classify --data news.csv --base demo:minilm --out news-model
+  headrace train classify --data news.csv --base demo:minilm --out news-model --dry-run     looks at the data alone
+  headrace train classify --data train.parquet --test test.parquet --base models/bert --out m --class-weights balanced
+  headrace train classify --data news.csv --base demo:minilm --out news-model --resume      after a kill
+  headrace train tag --data train.conll --base models/bert --out ner-model
+then:
+  headrace evaluate news-model --data news.csv                the rows that were held out of this file
+  headrace serve news-model
+Data: .csv, .tsv, .jsonl, .parquet, .arrow, .conll, folders of `datasets`. The model's folder has training.json (what it
+was made of), loss.png, and the files that transformers reads.
+"""
+_EVALUATE_HELP = """\
+examples:
+  headrace evaluate news-model --data test.csv
+  headrace evaluate news-model --data test.csv --report report.html --json
+  headrace evaluate news-model --data test.csv --compare older-model       is the difference real?
+  headrace evaluate news-model --data test.csv --slice-column country      figures by country, and their gaps
+Answers come from the engine that serves the model: what is measured is what is served.
+"""
+
+
+def add(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Adds the commands; `command(name, run, text, epilog)` makes the parser of one."""
+    data = command(
+        "data", _data, "Say what a file of labelled data holds, and what is wrong with it.", _DATA_HELP
+    )
+    data.add_argument("data", metavar="FILE")
+    data.add_argument("--task", choices=_TASKS, default="classify", help="(default %(default)s)")
+    data.add_argument("--json", action="store_true")
+    _data_arguments(data)
+
+    train = command("train", _train, "Train a model on a file of labelled data.", _TRAIN_HELP)
+    train.add_argument("task", metavar="TASK", choices=_TASKS, help=", ".join(_TASKS))
+    train.add_argument("--data", required=True, metavar="FILE")
+    train.add_argument(
+        "--base", required=True, metavar="MODEL", help="folder or demo:minilm: what to begin with"
+    )
+    train.add_argument("--out", required=True, metavar="DIR", help="the model's folder, to be made")
+    train.add_argument("--validation-file", metavar="FILE", help="rows to choose the best epoch by")
+    train.add_argument("--test-file", metavar="FILE", help="rows to measure the result with")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
+    train.add_argument("--overwrite", action="store_true", help="what is in DIR goes")
+    train.add_argument("--dry-run", action="store_true", help="report on the data, train nothing")
+    train.add_argument("--json", action="store_true", help="print what a program can read")
+    _data_arguments(train)
+    train.add_argument("--group-column", metavar="NAME", help="rows of one group stay in one part")
+    train.add_argument("--time-column", metavar="NAME", help="the latest rows test")
+    train.add_argument(
+        "--keep-duplicates", action="store_true", help="train on repeated rows too (in one part)"
+    )
+    _settings_arguments(train.add_argument_group("recipe"))
+
+    evaluate = command("evaluate", _evaluate, "Measure how good a model is.", _EVALUATE_HELP)
+    evaluate.add_argument("model", metavar="DIR")
+    evaluate.add_argument("--data", required=True, metavar="FILE")
+    evaluate.add_argument("--compare", metavar="DIR", help="another model, on the same rows")
+    evaluate.add_argument("--slice-column", metavar="NAME", help="also by the values of this column")
+    evaluate.add_argument(
+        "--rows", choices=["auto", "all", "train", "validation", "test"], default="auto",
+        help="auto: of the file that the model was trained on its test rows, else all (default %(default)s)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--bootstrap", type=int, default=1000, help="samples (default %(default)s); 0: none"
+    )
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--report", metavar="FILE.html", help="write a page with plots")
+    evaluate.add_argument("--predictions", metavar="FILE.jsonl", help="write each row's answer")
+    evaluate.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+    evaluate.add_argument("--json", action="store_true", help="print what a program can read")
+    _data_arguments(evaluate)
+    inputs.add_precision(evaluate)
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data")
+    for part in _PARTS:
+        group.add_argument(
+            f"--{part}-column", metavar="NAME", help=f"the column of the {part} (default: found)"
+        )
+    group.add_argument("--encoding", default="utf-8", help="of text files (default %(default)s)")
+    group.add_argument("--delimiter", help="of a CSV (default: comma, semicolon or tab, by its header)")
+
+
+def _settings_arguments(group: Any) -> None:
+    from .lifecycle.settings import PRECISIONS, SCHEDULES, TrainSettings
+
+    told = {
+        "epochs": "how often each row is seen, at most",
+        "batch_size": "rows a step",
+        "learning_rate": "the highest one",
+        "schedule": "how the learning rate falls",
+        "warmup": "share of the steps in which it rises",
+        "weight_decay": "of AdamW",
+        "clip": "the longest gradient",
+        "seed": "of split, order, new weights and dropout",
+        "precision": "auto: bf16 where the processor has instructions for it",
+        "max_tokens": "cut longer texts (default 256, or what the model takes)",
+        "patience": "end after so many epochs without a better validation",
+        "class_weights": "balanced: rare classes weigh more",
+        "checkpoint_steps": "steps between checkpoints (default: each minute)",
+        "freeze_layers": "so many of the lower layers keep their weights",
+        "folds": "cross-validate with so many folds first",
+        "validation": "share of the rows that chooses the best epoch",
+        "test": "share of the rows that measures the result",
+        "lora_rank": "of generate: the size of the adapter",
+        "lora_alpha": "of generate: the weight of the adapter",
+    }
+    choices = {"precision": PRECISIONS, "schedule": SCHEDULES, "class_weights": ("balanced",)}
+    for one in fields(TrainSettings):
+        kind = float if "float" in str(one.type) else int if "int" in str(one.type) else str
+        default = "" if one.default is None or "default" in told[one.name] else f" (default {one.default})"
+        group.add_argument(
+            "--" + one.name.replace("_", "-"),
+            type=kind,
+            default=one.default,
+            choices=choices.get(one.name),
+            help=told[one.name] + default,
+        )
+
+
+def _data_settings(options: argparse.Namespace) -> DataSettings:
+    from .lifecycle.scan import DataSettings
+
+    parts = (*_PARTS, "group", "time", "slice")
+    columns = {part: getattr(options, f"{part}_column", None) for part in parts}
+    return DataSettings(
+        columns={part: name for part, name in columns.items() if name is not None},
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+        keep_duplicates=getattr(options, "keep_duplicates", False),
+    )
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _data(options: argparse.Namespace) -> int:
+    from .lifecycle.inspection import inspect_files
+
+    return _report(
+        inspect_files({"train": options.data}, options.task, _data_settings(options), keep=False), options
+    )
+
+
+def _report(found: dict[str, Any], options: argparse.Namespace) -> int:
+    """Prints what the files hold; 1 where something stops a training."""
+    reports = {part: one.report for part, one in found.items()}
+    if options.json:
+        _print_json({part: report.to_dict() for part, report in reports.items()})
+    else:
+        print("\n".join(map(str, reports.values())))
+    return 1 if any(report.errors for report in reports.values()) else 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .lifecycle.settings import TrainSettings
+
+    data_settings = _data_settings(options)
+    if options.dry_run:
+        from .lifecycle.inspection import inspect_files
+
+        files = {"train": options.data, "validation": options.validation_file, "test": options.test_file}
+        given = {part: path for part, path in files.items() if path is not None}
+        return _report(inspect_files(given, options.task, data_settings, keep=False), options)
+    from .lifecycle.training import train
+
+    settings = TrainSettings(**{one.name: getattr(options, one.name) for one in fields(TrainSettings)})
+    result = train(
+        options.task,
+        options.data,
+        options.base,
+        options.out,
+        settings,
+        validation_file=options.validation_file,
+        test_file=options.test_file,
+        data_settings=data_settings,
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    if int(os.environ.get("RANK", "0")):
+        return 0  # of several processes the first one tells
+    if options.json:
+        from .lifecycle.evaluation import plain
+
+        values = {"out": str(result.out), "task": result.task, "rows": result.rows, "metrics": result.metrics}
+        _print_json(
+            plain({**values, "seconds": round(result.seconds, 3), "history": result.history.to_dict()})
+        )
+    else:
+        for problem in result.data.problems:
+            print(f"{problem.action}: {problem}", file=sys.stderr)
+        print(result)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from .lifecycle.evaluation import evaluate
+
+    if options.bootstrap < 0:
+        raise InvalidArgumentError(f"--bootstrap {options.bootstrap}: must be 0 or more")
+    result = evaluate(
+        options.model,
+        options.data,
+        data_settings=_data_settings(options),
+        rows=options.rows,
+        compare=options.compare,
+        bootstrap=options.bootstrap,
+        seed=options.seed,
+        predictions=options.predictions,
+        precision=options.precision,
+        threads=options.threads,
+    )
+    if options.report is not None:
+        result.write_report(Path(options.report))
+    if options.json:
+        _print_json(result.to_dict())
+    else:
+        print(result)
+    return 0
