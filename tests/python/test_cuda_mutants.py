@@ -78,19 +78,27 @@ MUTANTS = {
 }  # fmt: skip
 
 
+SOURCES = ("simt.cc", "simt_exchange.cc")
+DEFINES = '-DHEADRACE_EMULATOR="simt.h"'
+
+
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """simt.cc, compiled once."""
-    compiled = tmp_path_factory.mktemp("simt") / "simt.o"
-    subprocess.run([CXX, "-std=c++20", "-O2", "-c", EMULATOR / "simt.cc", "-o", compiled], check=True)
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The emulator, compiled once."""
+    folder = tmp_path_factory.mktemp("simt")
+    compiled = []
+    for source in SOURCES:
+        compiled.append(folder / f"{source}.o")
+        command = [CXX, "-std=c++20", "-O2", DEFINES, "-c", EMULATOR / source, "-o", compiled[-1]]
+        subprocess.run(command, check=True)
     return compiled
 
 
-def probe(folder: Path, emulator: Path) -> tuple[int, str]:
+def probe(folder: Path, emulator: list[Path]) -> tuple[int, str]:
     """Compiles the probe with the kernels in `folder` and runs it."""
     includes = [f"-I{folder}", f"-I{EMULATOR}", f"-I{ROOT / 'cpp'}"]
     program = folder / "probe"
-    command = [CXX, "-std=c++20", "-O1", *includes, EMULATOR / "probe.cc", emulator, "-o", program]
+    command = [CXX, "-std=c++20", "-O1", DEFINES, *includes, EMULATOR / "probe.cc", *emulator, "-o", program]
     subprocess.run(command, check=True)
     done = subprocess.run([program], capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout
@@ -101,12 +109,12 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def test_the_kernels_are_sound(tmp_path: Path, emulator: Path) -> None:
+def test_the_kernels_are_sound(tmp_path: Path, emulator: list[Path]) -> None:
     assert probe(copied(tmp_path), emulator) == (0, "ok\n")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_planted_fault_is_found(tmp_path: Path, emulator: Path, mutant: str) -> None:
+def test_a_planted_fault_is_found(tmp_path: Path, emulator: list[Path], mutant: str) -> None:
     name, old, new, says = MUTANTS[mutant]
     file = copied(tmp_path) / "kernels" / "cuda" / name
     text = file.read_text()

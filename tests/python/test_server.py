@@ -306,10 +306,12 @@ class TestOtherRoutes:
                 "/health",
             ),
             *("/v1/embeddings", "/v1/models", "/v1/models/{id}"),
-            *("/v1/classify", "/v1/rerank", "/v1/tag", "/v1/answer", "/v1/fill-mask"),
+            *("/v1/classify", "/v1/rerank", "/v1/tag", "/v1/answer", "/v1/fill-mask", "/v1/predict"),
+            "/v1/pipelines/{name}",
             *("/v1/chat/completions", "/v1/completions"),
             *("/livez", "/readyz", "/metrics", "/v1/status"),
-            *("/v1/admin/keys", "/v1/admin/keys/{id}", "/v1/admin/models"),
+            *("/v1/admin/keys", "/v1/admin/keys/{id}", "/v1/admin/models", "/v1/admin/audit"),
+            "/v1/admin/models/{name}/promote",
         }
         body = described["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"]
         assert len(body["examples"]) >= 4

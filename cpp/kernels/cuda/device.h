@@ -18,7 +18,7 @@
 #define HEADRACE_AND_WHERE
 #define HEADRACE_SHARED(T, name, count) __shared__ __align__(16) T name[count]
 #else
-#include "simt.h"
+#include HEADRACE_EMULATOR  // the header of tests/cuda/, named by whoever compiles for the emulator
 
 #define HEADRACE_KERNEL inline void
 #define HEADRACE_DEVICE inline
