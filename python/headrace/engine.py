@@ -148,7 +148,8 @@ class Engine(Deployments):
         return model
 
     def _read(self, name: str, core_name: str, directory: Path, task: str | None, precision: str) -> Model:
-        if (manifest := read_manifest(directory)).runtime is not None:
+        repository.check_is_data(directory)
+        if (manifest := read_manifest(directory)).runtime is not None or repository.is_onnx(directory):
             from .predict.loading import load_directory
 
             return load_directory(self, name, directory, manifest)

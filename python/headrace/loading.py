@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Error, InvalidArgumentError, ModelNotFoundError
-from .repository import MODEL_NAME, default_name, models_in
+from .repository import MODEL_NAME, check_is_data, default_name, models_in
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -61,6 +62,7 @@ def _expanded(arguments: Sequence[str]) -> Iterator[tuple[str, Wanted]]:
         elif found:
             yield from ((default_name(path), Wanted(os.fspath(path), required=False)) for path in found)
         else:
+            check_is_data(Path(argument).expanduser())
             raise ModelNotFoundError(
                 f"{argument}: no model in it; a model is a directory with config.json, tokenizer.json and "
                 "model.safetensors, or one of numbered versions"

@@ -233,7 +233,7 @@ class PredictMethods:
         signature = self._callable().signature
         assert signature is not None
         checked, count = signature.read(tensors)
-        return self._checked(Work(checked, count))
+        return self._checked(Work(checked, count, pads=signature.pads))
 
     def _checked(self, work: Work) -> Work:
         self._callable().quarantine.check(work.values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError
+from .checksums import check_sums
 from .function import Function, as_function
 from .runner import Calls
 from .target import Target, in_process
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _AT = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _ASYNC_CONCURRENCY = 8
+_RUNTIMES = ("onnx",)  # each a module beside this, with `read`
 
 
 def named_function(text: str) -> tuple[str, str] | None:
@@ -48,7 +51,15 @@ def read_function(file: str | os.PathLike[str], name: str) -> Function:
     return function
 
 
-def load_function(engine: Engine, name: str, function: Function, path: str = "") -> Model:
+def load_function(
+    engine: Engine,
+    name: str,
+    function: Function,
+    path: str = "",
+    *,
+    runtime: str = "python",
+    labels: tuple[str, ...] = (),
+) -> Model:
     """Begins to serve a function; in workers where it asks for them, which are started first."""
     targets: list[Target] = []
     options = function.options
@@ -77,10 +88,12 @@ def load_function(engine: Engine, name: str, function: Function, path: str = "")
         signature=function.signature,
         streams=function.streams,
     )
-    return made_model(engine, name, calls, path=path, architecture="python")
+    return made_model(engine, name, calls, path=path, architecture=runtime, labels=labels)
 
 
-def made_model(engine: Engine, name: str, calls: Calls, *, path: str, architecture: str) -> Model:
+def made_model(
+    engine: Engine, name: str, calls: Calls, *, path: str, architecture: str, labels: tuple[str, ...] = ()
+) -> Model:
     from ..loaded_model import Model, ModelInfo
 
     info = ModelInfo(
@@ -88,19 +101,32 @@ def made_model(engine: Engine, name: str, calls: Calls, *, path: str, architectu
         dimensions=0, max_tokens=0, vocabulary=0, parameters=0, weight_bytes=0, precision="", isa=_core.isa(),
         inputs=() if calls.signature is None else calls.signature.inputs,
         outputs=() if calls.signature is None else calls.signature.outputs,
-        streams=calls.streams,
+        streams=calls.streams, labels=labels,
     )  # fmt: skip
     return Model(engine, info, calls=calls)
 
 
 def load_directory(engine: Engine, name: str, directory: Path, manifest: Manifest) -> Model:
-    """A folder whose headrace.toml names a runtime.
+    """A folder whose headrace.toml names a runtime, or one of ONNX.
 
     Raises UnsupportedError for a runtime that is not known, and for code that the operator has not said to trust.
     """
-    assert manifest.runtime is not None
-    if manifest.runtime != "python":
-        raise UnsupportedError(f"{directory}: runtime {manifest.runtime!r}: known is python")
+    runtime = manifest.runtime or "onnx"
+    if runtime == "python":
+        function = _python_function(directory, manifest)
+    elif runtime in _RUNTIMES:
+        check_sums(directory)
+        module = importlib.import_module(f".{runtime}", __package__)
+        function = module.read(directory, manifest, engine.threads)
+    else:
+        known = ", ".join(("python", *_RUNTIMES))
+        raise UnsupportedError(f"{directory}: runtime {runtime!r}: known are {known}")
+    return load_function(
+        engine, name, function, os.fspath(directory), runtime=runtime, labels=manifest.labels
+    )
+
+
+def _python_function(directory: Path, manifest: Manifest) -> Function:
     check_trusted(directory, manifest, "Python code")
     file, colon, function_name = (manifest.function or "").partition(":")
     path = (directory / file).resolve()
@@ -112,7 +138,7 @@ def load_directory(engine: Engine, name: str, directory: Path, manifest: Manifes
     function = read_function(path, function_name)
     if manifest.batch is not None:
         function = Function(function.made_of, manifest.batch, function.signature)
-    return load_function(engine, name, function, os.fspath(directory))
+    return function
 
 
 def check_trusted(directory: Path, manifest: Manifest, what: str) -> None:

@@ -99,6 +99,8 @@ def find_function(where: dict[str, Any]) -> Function:
     function = as_function(found)
     if function is None:
         raise TypeError(f"{where.get('qualname')} is no function")
+    if where.get("arguments"):
+        return Function(function.made_of, function.options, None, where["arguments"])
     return function
 
 
