@@ -21,6 +21,7 @@ from . import (
     inputs,
     key_command,
     mask_command,
+    package_command,
     seal_command,
     serve_command,
     task_commands,
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     chat_command.add(command)
     mask_command.add(command)
     golden.add(command)
+    package_command.add(command)
     seal_command.add(command)
 
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)

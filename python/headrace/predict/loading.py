@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _AT = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _ASYNC_CONCURRENCY = 8
-_RUNTIMES = ("onnx",)  # each a module beside this, with `read`
+_RUNTIMES = ("onnx", "sklearn", "torch")  # each a module beside this, with `read`
 
 
 def named_function(text: str) -> tuple[str, str] | None:

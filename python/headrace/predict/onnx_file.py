@@ -55,6 +55,7 @@ class OnnxFile:
     outputs: list[Port] = field(default_factory=list)
     parameters: int = 0
     bytes: int = 0
+    files: set[str] = field(default_factory=set)  # where the data of tensors lie, in the model's folder
 
 
 def read_onnx(path: Path, folder: Path) -> OnnxFile:
@@ -266,6 +267,7 @@ class _Reader:
                 f"{size}, and the file has {there}"
             )
         self.found.bytes += size
+        self.found.files.add(where)
 
 
 def _numbers(value: int | memoryview) -> list[int]:

@@ -229,7 +229,7 @@ def _results(found: Any) -> Any:
         return [
             _raised(each["error"]) if "error" in each else _copied(each["value"]) for each in found["list"]
         ]
-    return _copied(found["tensors"])
+    return tuple(_copied(found["tuple"])) if "tuple" in found else _copied(found["tensors"])
 
 
 def _copied(value: Any) -> Any:
