@@ -1,10 +1,10 @@
-"""LitServe with its own batching: python rivals/dense_litserve.py PORT dense|describe."""
+"""LitServe with its own batching: python rivals/dense_litserve.py PORT dense|describe.
 
-from __future__ import annotations
+It reads the annotation of decode_request, so that has none.
+"""
 
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -18,7 +18,7 @@ class Dense(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.net = network()
 
-    def decode_request(self, request: dict[str, Any]) -> torch.Tensor:
+    def decode_request(self, request) -> torch.Tensor:
         return torch.tensor(request["x"])
 
     def batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
@@ -39,7 +39,7 @@ class Describe(litserve.LitAPI):
     def setup(self, device: str) -> None:
         return
 
-    def decode_request(self, request: dict[str, Any]) -> str:
+    def decode_request(self, request) -> str:
         return request["text"]
 
     def batch(self, inputs: list[str]) -> list[str]:
