@@ -57,17 +57,17 @@ class Running:
                 time.sleep(0.2)
 
     def _pids(self) -> list[int]:
-        group = self._process.pid
-        found = []
+        parents = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
-                try:
+                with contextlib.suppress(OSError):
                     fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                except OSError:
-                    continue
-                if int(fields[3]) == group:  # the session
-                    found.append(int(entry.name))
-        return found
+                    parents[int(entry.name)] = int(fields[1])
+        found, rest = [], [self._process.pid]
+        while rest:  # some start sessions of their own, so it is the family that counts
+            found.append(rest.pop())
+            rest += [pid for pid, parent in parents.items() if parent == found[-1]]
+        return [pid for pid in found if pid in parents]
 
     def cpu_seconds(self) -> float:
         total = 0
@@ -82,11 +82,13 @@ class Running:
 
     def stop(self) -> None:
         self.send(signal.SIGCONT)
-        self.send(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
-        self.send(signal.SIGKILL)
-        self._process.wait()
+        family = self._pids()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
         self._log.close()
 
 

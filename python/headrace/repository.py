@@ -143,10 +143,14 @@ def is_function(model: str | os.PathLike[str]) -> bool:
 
 
 def has_runtime(path: Path) -> bool:
-    """Whether the folder's headrace.toml says what runs it."""
+    """Whether the folder's headrace.toml says what runs it, or that above it where it is a numbered version."""
+    numbered = re.fullmatch("[0-9]{1,18}", path.name) is not None
     manifest = path / "headrace.toml"
+    if numbered and not manifest.is_file():
+        manifest = path.parent / "headrace.toml"
     return (
         manifest.is_file()
+        and (numbered or not any(re.fullmatch("[0-9]{1,18}", folder.name) for folder in _folders(path)))
         and re.search(rb"(?m)^\s*runtime\s*=", manifest.read_bytes()[:_MAX_CONFIG]) is not None
     )
 

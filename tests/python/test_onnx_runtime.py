@@ -53,6 +53,19 @@ def test_a_folder_with_such_a_file_and_one_of_versions(tmp_path: Path) -> None:
         assert np.allclose(two.predict(x=np.ones((1, 3)))["y"], np.ones((1, 3)) @ w + b, atol=1e-6)
 
 
+def test_versions_share_the_manifest_above_them(tmp_path: Path) -> None:
+    for version in (1, 2):
+        _, w, b = linear(tmp_path / "net" / str(version) / "model.onnx", seed=version)
+    (tmp_path / "net" / "headrace.toml").write_text('runtime = "onnx"\n[inputs.x]\nhigh = 1\n')
+    with headrace.Engine() as engine:
+        model = engine.add("net", tmp_path / "net")
+        assert model.info.version == "2"
+        assert np.allclose(model.predict(x=np.ones((1, 3)))["y"], np.ones((1, 3)) @ w + b, atol=1e-6)
+        with pytest.raises(headrace.InvalidArgumentError, match="between any and 1"):
+            model.predict(x=[[2, 2, 2]])
+        assert engine.replace("net", tmp_path / "net" / "1").info.version == "1"
+
+
 def test_what_is_no_input_is_refused_before_the_model_sees_it(tmp_path: Path) -> None:
     linear(tmp_path / "model.onnx")
     (tmp_path / "headrace.toml").write_text('runtime = "onnx"\n[inputs.x]\nlow = -1\nhigh = 1\n')

@@ -25,7 +25,7 @@ NAMES = {
     *("Answer", "Candidate", "Entity", "Label", "Ranked", "Span"),
     *("Neighbours", "VectorIndex", "similarity"),
     *("Generation", "LanguageOptions", "Piece", "Sampling", "TokenScore"),
-    *("TensorSpec", "model"),
+    *("Packaged", "TensorSpec", "model", "package"),
     *("__version__", "info", "isa", "load"),
 }
 
