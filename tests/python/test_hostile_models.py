@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import random
 import time
 from pathlib import Path
 
 import httpx2
 import pytest
 from hostile_models import Payload, hostile_files
-from onnx_models import linear
+from onnx_models import linear, masked_mean
 
 import headrace
 from headrace.catalogue import Catalogue
+from headrace.predict.onnx_file import read_onnx
 from headrace.security.keyring import KeyRing
 from headrace.security.keys import Pepper, make_key
 from headrace.serve import create_app
@@ -59,6 +61,28 @@ def test_a_hostile_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
             assert fastest(lambda given=given: engine.add("evil", given)) < LIMIT_SECONDS, name
             assert engine.models() == []
     assert not canary.exists()
+
+
+def test_no_damage_to_a_file_makes_its_check_fail_otherwise(tmp_path: Path) -> None:
+    """Bytes changed, cut out and doubled at random: read, or refused by an error of ours."""
+    whole = bytearray(masked_mean(tmp_path / "m.onnx").read_bytes())
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(1500):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            at, size = rng.randrange(len(data)), rng.randint(1, 8)
+            kind = rng.randrange(3)
+            data[at : at + size] = (
+                rng.randbytes(size) if kind == 0 else b"" if kind == 1 else data[at : at + size] * 2
+            )
+        path = tmp_path / "damaged.onnx"
+        path.write_bytes(data)
+        try:
+            read_onnx(path, tmp_path)
+        except headrace.Error:
+            refused += 1
+    assert refused > 500
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch", "sklearn", "python"])

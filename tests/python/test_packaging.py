@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,12 @@ def test_a_torch_program_runs_in_a_worker_and_must_be_trusted(tmp_path: Path) ->
         model = engine.add("net", tmp_path / "net")
         assert model.info.architecture == "torch"
         assert np.abs(model.predict(**given)["output_0"] - expected).max() < 1e-5
+        assert model._calls is not None
+        worker: Any = model._calls._targets[0]
+        first = worker.pid
+        os.kill(first, signal.SIGKILL)
+        assert np.abs(model.predict(**given)["output_0"] - expected).max() < 1e-5  # by the next one
+        assert worker.pid != first
     toml.write_text(toml.read_text().replace("trusted = true", "trusted = false"))
     with pytest.raises(headrace.UnsupportedError, match="trusted = true") as refused:
         headrace.load(tmp_path / "net")
