@@ -68,7 +68,7 @@ def test_no_damage_to_a_file_makes_its_check_fail_otherwise(tmp_path: Path) -> N
     whole = bytearray(masked_mean(tmp_path / "m.onnx").read_bytes())
     rng = random.Random(0)
     refused = 0
-    for _ in range(1500):
+    for _ in range(600):
         data = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
             at, size = rng.randrange(len(data)), rng.randint(1, 8)
@@ -82,7 +82,7 @@ def test_no_damage_to_a_file_makes_its_check_fail_otherwise(tmp_path: Path) -> N
             read_onnx(path, tmp_path)
         except headrace.Error:
             refused += 1
-    assert refused > 500
+    assert refused > 200
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch", "sklearn", "python"])
