@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .engine import Engine, LanguageOptions, info, isa, load
     from .generation import Generation, Piece, Sampling, TokenScore
     from .loaded_model import Embeddings, Model, ModelInfo
+    from .packing.package import Packaged, package
     from .predict.function import model
     from .predict.signature import TensorSpec
     from .results import Answer, Candidate, Detection, Entity, Label, Ranked, Span
@@ -60,6 +61,7 @@ __all__ = [
     "ModelNotFoundError",
     "Neighbours",
     "OverloadedError",
+    "Packaged",
     "Padded",
     "Piece",
     "Ragged",
@@ -77,6 +79,7 @@ __all__ = [
     "isa",
     "load",
     "model",
+    "package",
     "similarity",
 ]
 
@@ -114,6 +117,8 @@ _LAZY = {
     "isa": "engine",
     "load": "engine",
     "model": "predict.function",
+    "Packaged": "packing.package",
+    "package": "packing.package",
     "TensorSpec": "predict.signature",
 }
 

@@ -22,6 +22,7 @@ from . import (
     key_command,
     lifecycle_commands,
     mask_command,
+    package_command,
     seal_command,
     serve_command,
     task_commands,
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     mask_command.add(command)
     golden.add(command)
     lifecycle_commands.add(command)
+    package_command.add(command)
     seal_command.add(command)
 
     tokenize = command("tokenize", _tokenize, "Show the tokens of texts.", _TOKENIZE_HELP)

@@ -170,12 +170,19 @@ class Engine(Pipelines, EnginePredictMethods):
             precision = manifest.precision
             inputs.check_precision(precision, source.device)
         # Nothing here may hold the files once the core has them: it gives their memory back when it has packed them.
+        repository.check_is_data(directory)
         held = [repository.memory_files(directory)]
         generates = repository.generates_text(directory, held[0])
-        size = self._expected_bytes(directory, held[0], precision, generates)
+
+        is_outside = manifest.runtime is not None or repository.is_onnx(directory)
+        size = (
+            repository.size_on_disk(directory)
+            if is_outside
+            else self._expected_bytes(directory, held[0], precision, generates)
+        )
 
         def read() -> Model:
-            if manifest.runtime is not None:
+            if is_outside:
                 return load_directory(self, name, core_name, directory, manifest)
             if generates:
                 return self._load_language_model(name, core_name, directory, task, precision, held.pop())

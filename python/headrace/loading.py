@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .errors import Error, InvalidArgumentError, ModelNotFoundError
 from .manifest import read_manifest
 from .pipeline import in_order, names_in
-from .repository import MODEL_NAME, default_name, is_pipeline, models_in, resolve
+from .repository import MODEL_NAME, check_is_data, default_name, is_pipeline, models_in, resolve
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -64,6 +64,7 @@ def _expanded(arguments: Sequence[str]) -> Iterator[tuple[str, Wanted]]:
         elif found:
             yield from ((default_name(path), Wanted(os.fspath(path), required=False)) for path in found)
         else:
+            check_is_data(Path(argument).expanduser())
             raise ModelNotFoundError(
                 f"{argument}: no model in it; a model is a directory with config.json, tokenizer.json and "
                 "model.safetensors, or one of numbered versions"

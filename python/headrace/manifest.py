@@ -7,7 +7,19 @@ pinned = true               # stays in memory, whatever the engine's memory budg
 
 runtime = "python"          # what runs it, where it is not one of headrace's own
 function = "model.py:Model" # of python: a file of this folder, and a function or class in it
+model = "model.onnx"        # of others: the file, where the folder holds several
 trusted = true              # of runtimes whose files are code: that you know where this is from
+labels = ["cat", "dog"]     # what the places of its output stand for
+licence = "Apache-2.0"
+
+[inputs.ids]                # of those: what is to be said of an input beyond its file; all of it where that says none
+dtype = "int64"
+shape = ["?"]               # of one item
+high = 30521                # and low, nan: see docs/predict.md
+pad = 0                     # shorter items of a batch are filled up with it
+
+[outputs]                   # the outputs that are given, in this order
+logits = "float32[2]"
 
 [batch]                     # of those: how it wants its batches
 max_batch = 32
@@ -18,6 +30,7 @@ workers = 2
 golden = "golden.json"      # made by `headrace golden`
 min_cosine = 0.995          # of each vector with the one that is expected; for embed
 min_agreement = 1.0         # share of the inputs with the expected answer; for other tasks
+max_difference = 1e-5       # of any number from the one that is expected; for predict
 """
 
 from __future__ import annotations
@@ -33,7 +46,8 @@ from .settings import parse_toml, read_toml
 NAME = "headrace.toml"
 _KNOWN: dict[str, type] = {
     "task": str, "precision": str, "aliases": list, "gate": dict, "pinned": bool,
-    "runtime": str, "function": str, "trusted": bool, "batch": dict,
+    "runtime": str, "function": str, "model": str, "trusted": bool, "batch": dict, "labels": list, "licence": str,
+    "inputs": dict, "outputs": dict,
 }  # fmt: skip
 
 
@@ -44,6 +58,7 @@ class Gate:
     golden: Path
     min_cosine: float = 0.995
     min_agreement: float = 1.0
+    max_difference: float = 1e-5
     data: bytes | None = field(default=None, repr=False)
 
 
@@ -57,9 +72,15 @@ class Manifest:
     gate: Gate | None = None
     runtime: str | None = None
     function: str | None = None
+    model: str | None = None
     trusted: bool = False
     batch: BatchOptions | None = None
     pinned: bool = False
+    batch_names: frozenset[str] = frozenset()  # the options of `batch` that are said
+    labels: tuple[str, ...] = ()
+    licence: str | None = None
+    inputs: dict[str, Any] = field(default_factory=dict, hash=False)
+    outputs: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -85,17 +106,29 @@ def read_manifest(directory: Path) -> Manifest:
     except (InvalidArgumentError, UnicodeDecodeError) as error:
         raise CorruptFileError(str(error)) from None
     values = _checked(path, given, _KNOWN)
-    aliases = values.pop("aliases", [])
-    if not all(isinstance(alias, str) for alias in aliases):
-        raise CorruptFileError(f"{path}: aliases must be a list of names")
+    for name in ("aliases", "labels"):
+        values[name] = tuple(values.get(name, ()))
+        if not all(isinstance(each, str) for each in values[name]):
+            raise CorruptFileError(f"{path}: {name} must be a list of names")
+    for name in ("inputs", "outputs"):
+        if not all(isinstance(spec, (str, dict)) for spec in values.get(name, {}).values()):
+            raise CorruptFileError(
+                f"{path}: each of {name} must be a text such as 'float32[3, ?]' or a table with dtype, shape and so on"
+            )
     gate = values.pop("gate", None)
     if gate is not None:
-        limits = _checked(path, gate, {"golden": str, "min_cosine": float, "min_agreement": float})
+        limits = _checked(
+            path,
+            gate,
+            {"golden": str, "min_cosine": float, "min_agreement": float, "max_difference": float},
+        )
         if "golden" not in limits:
             raise CorruptFileError(f"{path}: the gate needs golden, a file made by `headrace golden`")
         for name in ("min_cosine", "min_agreement"):
             if not 0 <= limits.get(name, 1) <= 1:
                 raise CorruptFileError(f"{path}: gate.{name} must be between 0 and 1")
+        if not limits.get("max_difference", 0) >= 0:
+            raise CorruptFileError(f"{path}: gate.max_difference must be at least 0")
         golden = (path.parent / limits.pop("golden")).resolve()
         if path.parent.resolve() not in golden.parents:
             raise CorruptFileError(f"{path}: gate.golden must lie in the manifest's own folder")
@@ -108,7 +141,8 @@ def read_manifest(directory: Path) -> Manifest:
         gate = Gate(golden, **limits, data=data)
     if (batch := values.pop("batch", None)) is not None:
         values["batch"] = _batch(path, batch)
-    return Manifest(**values, aliases=tuple(aliases), gate=gate)
+        values["batch_names"] = frozenset(batch)
+    return Manifest(**values, gate=gate)
 
 
 def _sealed_file(directory: Path, name: str) -> bytes | None:

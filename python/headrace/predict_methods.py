@@ -137,7 +137,7 @@ class PredictMethods:
         """`predict_many` for asyncio, as one request."""
         work = self._many(items)
         await self._acall(work, timeout, priority, admission)
-        return _rows(work)
+        return rows(work)
 
     def predict_stream(self, item: Any, *, timeout: float | None = None) -> Iterator[Any]:
         """The pieces of the answer of a function that yields, as they come. Leaving the loop ends the work.
@@ -171,7 +171,7 @@ class PredictMethods:
                         yield piece
                 if ended:
                     break
-            _raise_failure(work, call)
+            raise_failure(work, call)
         finally:
             wanted[0] = False
             self._queue().cancel(call.id)
@@ -202,7 +202,7 @@ class PredictMethods:
         completions = completions_of_running_loop()
         call = self._begin_call(work, timeout, priority, admission, completions.queue)
         if call.done:
-            _raise_failure(work, call)
+            raise_failure(work, call)
 
         # The runner's last piece was handed to the loop before the call's end is.
         def on_end() -> None:
@@ -213,7 +213,7 @@ class PredictMethods:
             while (piece := await pieces.get()) is not end:
                 if piece is not None:
                     yield piece
-            _raise_failure(work, call)
+            raise_failure(work, call)
         finally:
             wanted[0] = False
             completions.forget(call)
@@ -257,7 +257,7 @@ class PredictMethods:
         signature = self._callable().signature
         assert signature is not None
         checked, count = signature.read(tensors)
-        return self._checked(Work(checked, count))
+        return self._checked(Work(checked, count, pads=signature.pads))
 
     def _checked(self, work: Work) -> Work:
         self._callable().quarantine.check(work.values)
@@ -300,11 +300,11 @@ class PredictMethods:
         except BaseException:  # Ctrl-C: what nobody waits for must not run
             self._queue().cancel(call.id)
             raise
-        _raise_failure(call.payload, call)
+        raise_failure(call.payload, call)
 
     def _answers(self, work: Work, call: Call) -> list[Any]:
         self._wait_for(call)
-        return _rows(work)
+        return rows(work)
 
     async def _acall(
         self, work: Work, timeout: float | None, priority: Priority, admission: Admission
@@ -321,10 +321,11 @@ class PredictMethods:
             raise
         add_usage(work.count)
         add_phase("model", begin)
-        _raise_failure(work, call)
+        raise_failure(work, call)
 
 
-def _raise_failure(work: Work, call: Call) -> None:
+def raise_failure(work: Work, call: Call) -> None:
+    """What a finished call failed with, if it did."""
     if call.error is not None:
         raise call.error from work.error
 
@@ -336,7 +337,7 @@ def _answer(work: Work, is_one: bool) -> Any:
     return {name: array[0] for name, array in found.items()} if is_one else found
 
 
-def _rows(work: Work) -> list[Any]:
+def rows(work: Work) -> list[Any]:
     """One answer for each item."""
     if not isinstance(work.values, dict):
         return [_one_of(result) for result in work.items()]

@@ -2,6 +2,8 @@
 
 e5-small/config.json, tokenizer.json, model.safetensors      a model
 llama/model.gguf, or the path model.gguf                     a language model in one file
+digits/model.onnx, or the path model.onnx                    a model for onnxruntime
+digits/headrace.toml, which says runtime = "..."             a model that something else runs
 e5-small/1/config.json ...  e5-small/2/config.json ...       versions of a model; the highest is taken
 search/headrace.toml                                         a pipeline of models (pipeline.py)
 models/e5-small/...  models/reranker/...                     a folder of models, each named as its folder
@@ -17,7 +19,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import InvalidArgumentError, ModelNotFoundError
+from .errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError
 from .settings import read_toml
 
 if TYPE_CHECKING:
@@ -47,11 +49,20 @@ _MARKS = (
 
 
 _MAX_CONFIG = 16 << 20
+_FILES = (".gguf", ".onnx")  # a model by themselves
+# Formats that run what is in them when they are read, or may.
+_CODE = (".pt", ".pth", ".pt2", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".skops", ".keras",
+         ".h5", ".hdf5", ".pb", ".tar", ".zip", ".mar", ".dill", ".cloudpickle", ".nemo")  # fmt: skip
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def _is_model(path: Path) -> bool:
-    return any((path / name).is_file() for name in _MARKS) or any(path.glob("*.gguf")) or has_runtime(path)
+    return (
+        any((path / name).is_file() for name in _MARKS)
+        or any(path.glob("*.gguf"))
+        or has_runtime(path)
+        or is_onnx(path)
+    )
 
 
 def _folders(path: Path) -> list[Path]:
@@ -105,7 +116,7 @@ def versions_in(path: str | os.PathLike[str]) -> list[str]:
 
 def resolve(model: str | os.PathLike[str]) -> Path:
     """The directory of `model`: a path, its highest version where it has numbered ones, or `demo:minilm` and
-    `demo:smollm2` for weights that come as packages. A .gguf file is a model by itself.
+    `demo:smollm2` for weights that come as packages. A .gguf or .onnx file is a model by itself.
 
     Raises:
         ModelNotFoundError: no such directory, a folder of several models, or the demo's package is not installed.
@@ -113,13 +124,15 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     text = os.fspath(model)
     if not text.startswith("demo:"):
         path = Path(text).expanduser()
-        if path.suffix == ".gguf" and path.is_file():
+        if path.suffix in _FILES and path.is_file():
             return path
+        if path.is_file():
+            check_is_data(path)
         if not path.is_dir():
             hint = (
                 "demo:minilm names the demo model"
                 if not path.exists()
-                else "a model is a directory, or a .gguf file"
+                else "a model is a directory, or a .gguf or .onnx file"
             )
             raise ModelNotFoundError(f"{text}: no such model directory; {hint}")
         if _is_model(path):
@@ -147,11 +160,54 @@ def is_function(model: object) -> bool:
 
 
 def has_runtime(path: Path) -> bool:
-    """Whether the folder's headrace.toml says what runs it."""
+    """Whether the folder's headrace.toml says what runs it, or that above it where it is a numbered version."""
+    numbered = re.fullmatch("[0-9]{1,18}", path.name) is not None
     manifest = path / "headrace.toml"
+    if numbered and not manifest.is_file():
+        manifest = path.parent / "headrace.toml"
     return (
         manifest.is_file()
+        and (numbered or not any(re.fullmatch("[0-9]{1,18}", folder.name) for folder in _folders(path)))
         and re.search(rb"(?m)^\s*runtime\s*=", manifest.read_bytes()[:_MAX_CONFIG]) is not None
+    )
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether it is a file for onnxruntime, or a folder with such files and none of another kind of model."""
+    if path.is_file():
+        return path.suffix == ".onnx"
+    return (
+        any(path.glob("*.onnx"))
+        and not any((path / name).is_file() for name in _MARKS)
+        and not any(path.glob("*.gguf"))
+    )
+
+
+def check_is_data(path: Path) -> None:
+    """UnsupportedError (not_trusted) for a file that code may be in, or a folder whose only weights are such files."""
+    if path.is_dir():
+        if has_runtime(path) or any(path.glob("*.safetensors*")) or is_onnx(path) or any(path.glob("*.gguf")):
+            return
+        found = sorted(file.name for file in path.iterdir() if file.suffix in _CODE and file.is_file())
+        if not found or is_sealed(path):
+            return
+        what = found[0]
+    elif path.suffix in _CODE:
+        what = path.name
+    else:
+        return
+    error = UnsupportedError(
+        f"{path}: {what} is a file that can hold code, which runs when it is read; it is not opened. Convert it "
+        "(safetensors, ONNX: `headrace package`), or give its folder a headrace.toml with runtime and trusted = true"
+    )
+    error.code = "not_trusted"
+    raise error
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, or of a folder's files."""
+    return sum(
+        file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()
     )
 
 
@@ -235,5 +291,5 @@ def default_name(model: str | os.PathLike[str]) -> str:
     if is_function(text):
         return text.rpartition(":")[2].replace(".", "-")[:128]
     path = Path(text).expanduser().resolve()
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem if path.suffix == ".gguf" else path.name).lstrip("._-")
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem if path.suffix in _FILES else path.name).lstrip("._-")
     return name[:128] or "model"

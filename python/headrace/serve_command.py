@@ -30,6 +30,8 @@ examples:
   headrace serve models/e5-small               a folder of Hugging Face files, named e5-small
   headrace serve demo:smollm2                  a chat model, at /v1/chat/completions
   headrace serve models/llama.gguf             the same from one file
+  headrace serve model.onnx                    a model for onnxruntime, at /v1/predict
+  headrace serve functions.py:describe         a Python function that takes a batch
   headrace serve models                        every model in the folder models, named as its own folder
   headrace serve fast=models/a best=models/b   two models, by names of your own
   headrace serve --port 0 --json               any free port; the first line is JSON with the URL
@@ -78,7 +80,8 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="folder, folder of models, .gguf file, demo:minilm, demo:smollm2 or NAME=one model (default demo:minilm)",
+        help="folder, folder of models, .gguf or .onnx file, FILE.py:NAME, demo:minilm, demo:smollm2 or NAME=one "
+        "(default demo:minilm)",
     )
     serve.add_argument(
         "--config", metavar="FILE", help="settings in TOML (HEADRACE_CONFIG names one as well)"

@@ -37,7 +37,7 @@ class TestDamagedModels:
         self.check(tmp_path / "nowhere", headrace.ModelNotFoundError, "nowhere")
 
     def test_a_file_for_a_directory(self) -> None:
-        self.check(TINY / "config.json", headrace.ModelNotFoundError, "a directory, or a .gguf file")
+        self.check(TINY / "config.json", headrace.ModelNotFoundError, "a directory, or a .gguf or .onnx file")
 
     def test_an_unknown_demo(self) -> None:
         with pytest.raises(headrace.ModelNotFoundError, match="demo:minilm"):

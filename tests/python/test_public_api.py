@@ -26,7 +26,7 @@ NAMES = {
     *("Detection", "draw_boxes"),
     *("Neighbours", "VectorIndex", "similarity"),
     *("Generation", "LanguageOptions", "Piece", "Sampling", "TokenScore"),
-    *("TensorSpec", "model"),
+    *("Packaged", "TensorSpec", "model", "package"),
     *("__version__", "info", "isa", "load"),
 }
 

@@ -56,10 +56,17 @@ class BatchOptions:
 
 
 class Function:
-    """A function or class that takes a batch, with what it wants; made by `headrace.model`. Calling it calls that."""
+    """A function or class that takes a batch, with what it wants; made by `headrace.model`. Calling it calls that.
+
+    arguments: of a class, what its instances are made with: numbers, texts, lists and dicts, since workers are told.
+    """
 
     def __init__(
-        self, made_of: Callable[..., Any], options: BatchOptions, signature: Signature | None
+        self,
+        made_of: Callable[..., Any],
+        options: BatchOptions,
+        signature: Signature | None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         if not callable(made_of):
             raise InvalidArgumentError(f"headrace.model: {made_of!r} is no function or class")
@@ -68,6 +75,7 @@ class Function:
         self.made_of = made_of
         self.options = options
         self.signature = signature
+        self.arguments = dict(arguments or {})
         functools.update_wrapper(self, made_of, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -77,7 +85,7 @@ class Function:
         """The function, or an instance of the class: it loads here what it needs."""
         if not inspect.isclass(self.made_of):
             return self.made_of
-        found: Any = self.made_of()
+        found: Any = self.made_of(**self.arguments)
         if not callable(found):
             raise InvalidArgumentError(f"headrace.model: the class {self.made_of.__name__} has no __call__")
         return cast("Callable[..., Any]", found)

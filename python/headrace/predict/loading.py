@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import time
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from ..errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError
+from ..repository import size_on_disk
+from .checksums import check_sums
 from .function import BatchOptions, Function, as_function
 from .runner import Calls
 from .target import Target, in_process
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from ..residency import ModelPath
 
 _ASYNC_CONCURRENCY = 8
+_RUNTIMES = ("onnx", "sklearn", "torch")  # each a module beside this, with `read`
 
 
 def read_function(source: ModelPath) -> Function:
@@ -51,7 +55,16 @@ def load_function(engine: Engine, name: str, core_name: str, source: ModelPath) 
     return _served(engine, name, core_name, read_function(source), os.fspath(path))
 
 
-def _served(engine: Engine, name: str, core_name: str, function: Function, path: str) -> Model:
+def _served(
+    engine: Engine,
+    name: str,
+    core_name: str,
+    function: Function,
+    path: str,
+    *,
+    runtime: str = "python",
+    labels: tuple[str, ...] = (),
+) -> Model:
     """In workers where it asks for them, which are started first."""
     targets: list[Target] = []
     options = function.options
@@ -80,32 +93,56 @@ def _served(engine: Engine, name: str, core_name: str, function: Function, path:
         signature=function.signature,
         streams=function.streams,
     )
-    return made_model(engine, name, core_name, calls, path=path, architecture="python")
+    return made_model(engine, name, core_name, calls, path=path, architecture=runtime, labels=labels)
 
 
 def made_model(
-    engine: Engine, name: str, core_name: str, calls: Calls, *, path: str, architecture: str
+    engine: Engine,
+    name: str,
+    core_name: str,
+    calls: Calls,
+    *,
+    path: str,
+    architecture: str,
+    labels: tuple[str, ...] = (),
 ) -> Model:
     from ..loaded_model import Model, ModelInfo
 
+    # What it takes in memory nobody tells; its files are the best guess.
+    weight_bytes = size_on_disk(Path(path)) if path and Path(path).exists() else 0
     info = ModelInfo(
         name=name, task="predict", architecture=architecture, path=path, created=int(time.time()),
-        dimensions=0, max_tokens=0, vocabulary=0, parameters=0, weight_bytes=0, precision="", isa=_core.isa(),
+        dimensions=0, max_tokens=0, vocabulary=0, parameters=0, weight_bytes=weight_bytes,
+        precision="", isa=_core.isa(),
         inputs=() if calls.signature is None else calls.signature.inputs,
         outputs=() if calls.signature is None else calls.signature.outputs,
-        streams=calls.streams,
+        streams=calls.streams, labels=labels,
     )  # fmt: skip
     return Model(engine, info, core_name=core_name, calls=calls)
 
 
 def load_directory(engine: Engine, name: str, core_name: str, directory: Path, manifest: Manifest) -> Model:
-    """A folder whose headrace.toml names a runtime.
+    """A folder whose headrace.toml names a runtime, or one of ONNX.
+
 
     Raises UnsupportedError for a runtime that is not known, and for code that the operator has not said to trust.
     """
-    assert manifest.runtime is not None
-    if manifest.runtime != "python":
-        raise UnsupportedError(f"{directory}: runtime {manifest.runtime!r}: known is python")
+    runtime = manifest.runtime or "onnx"
+    if runtime == "python":
+        function = _python_function(directory, manifest)
+    elif runtime in _RUNTIMES:
+        check_sums(directory)
+        module = importlib.import_module(f".{runtime}", __package__)
+        function = module.read(directory, manifest, engine.threads)
+    else:
+        known = ", ".join(("python", *_RUNTIMES))
+        raise UnsupportedError(f"{directory}: runtime {runtime!r}: known are {known}")
+    return _served(
+        engine, name, core_name, function, os.fspath(directory), runtime=runtime, labels=manifest.labels
+    )
+
+
+def _python_function(directory: Path, manifest: Manifest) -> Function:
     check_trusted(directory, manifest, "Python code")
     file, colon, function_name = (manifest.function or "").partition(":")
     path = (directory / file).resolve()
@@ -117,7 +154,7 @@ def load_directory(engine: Engine, name: str, core_name: str, directory: Path, m
     function = read_function(f"{path}:{function_name}")
     if manifest.batch is not None:
         function = Function(function.made_of, manifest.batch, function.signature)
-    return _served(engine, name, core_name, function, os.fspath(directory))
+    return function
 
 
 def check_trusted(directory: Path, manifest: Manifest, what: str) -> None:

@@ -52,7 +52,12 @@ def describe(function: Function) -> dict[str, Any]:
     made_of = function.made_of
     module = getattr(made_of, "__module__", None) or ""
     qualname = getattr(made_of, "__qualname__", "<lambda>")
-    where: dict[str, Any] = {"module": module, "qualname": qualname, "sys_path": list(sys.path)}
+    where: dict[str, Any] = {
+        "module": module,
+        "qualname": qualname,
+        "sys_path": list(sys.path),
+        "arguments": function.arguments,
+    }
     found = sys.modules.get(module)
     where["file"] = getattr(found, "__file__", None)
     if "<" not in qualname and where["file"] is not None:
@@ -224,7 +229,7 @@ def _results(found: Any) -> Any:
         return [
             _raised(each["error"]) if "error" in each else _copied(each["value"]) for each in found["list"]
         ]
-    return _copied(found["tensors"])
+    return tuple(_copied(found["tuple"])) if "tuple" in found else _copied(found["tensors"])
 
 
 def _copied(value: Any) -> Any:

@@ -20,7 +20,7 @@ from . import wire
 from .function import BatchOptions
 from .signature import WrongAnswerError
 from .target import RemoteError, Target, WorkerDiedError
-from .work import Values, Work, joined
+from .work import Tensors, Values, Work, joined
 
 if TYPE_CHECKING:
     from .._core import CallBatch, CallQueue
@@ -172,6 +172,8 @@ class Runner:
         self._quarantine = quarantine
         self._target = target
         self._signature = signature
+        self._pads = {} if signature is None else signature.pads
+        self._cuts = {} if signature is None else signature.cuts
 
     def run(self, batch: CallBatch) -> None:
         parts = [_Part(*part) for part in batch.parts]
@@ -227,7 +229,7 @@ class Runner:
         return left
 
     def _run_parts(self, parts: list[_Part], emitted: _Emitted) -> None:
-        values = joined([part.values for part in parts])
+        values = joined([part.values for part in parts], self._pads)
         results = self._target.run(values, emitted)
         count = sum(part.size for part in parts)
         if emitted.collected is not None:
@@ -244,10 +246,20 @@ class Runner:
         for part in parts:
             end = at + part.size
             if isinstance(results, dict):
-                part.work.put(part.start, {name: array[at:end] for name, array in results.items()})
+                part.work.put(part.start, self._own(part, {n: array[at:end] for n, array in results.items()}))
             else:
                 part.work.put(part.start, results[at:end])
             at = end
+
+    def _own(self, part: _Part, results: Tensors) -> Tensors:
+        """Without what belongs to the padding of a longer request beside it."""
+        inputs = part.work.values
+        assert isinstance(inputs, dict)
+        for name, of in self._cuts.items():
+            own = inputs[of].shape[1]
+            if results[name].ndim > 1 and results[name].shape[1] > own:
+                results[name] = results[name][:, :own]
+        return results
 
     def _failure(self, error: BaseException) -> _Failure:
         if isinstance(error, Error):

@@ -39,6 +39,10 @@ class TensorSpec:
         shape: of one item, without the batch's axis; None for a size that may differ from request to request.
         low, high: the smallest and the largest number allowed, such as a vocabulary's ids; None: any.
         nan: "refuse" (NaN and infinity are no input) or "allow".
+        pad: what shorter items of a batch are filled up with, so that items of different sizes run together; None: they
+            run apart.
+        mask_of: of an input that a request may leave out: 1 for what is an item's own of that padded input, else 0.
+        cut_to: of an output with an entry for each of a padded input: that input's name; the rest is cut.
     """
 
     name: str
@@ -47,6 +51,9 @@ class TensorSpec:
     low: float | None = None
     high: float | None = None
     nan: str = "refuse"
+    pad: float | None = None
+    mask_of: str | None = None
+    cut_to: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DATATYPES:
@@ -55,15 +62,24 @@ class TensorSpec:
             )
         if any(size is not None and size < 1 for size in self.shape):
             raise InvalidArgumentError(f"{self.name}: shape {self.shape}: sizes are at least 1, or None")
+        if not all(
+            bound is None or isinstance(bound, (int, float)) for bound in (self.low, self.high, self.pad)
+        ):
+            raise InvalidArgumentError(f"{self.name}: low, high and pad must be numbers")
         if self.nan not in ("refuse", "allow"):
             raise InvalidArgumentError(f"{self.name}: nan={self.nan!r}: must be 'refuse' or 'allow'")
+        if self.pad is not None and (self.datatype == "BYTES" or None not in self.shape):
+            raise InvalidArgumentError(
+                f"{self.name}: pad={self.pad!r}: is for numbers with a size that may differ, such as int64[?]; this is "
+                f"{self}"
+            )
 
     @classmethod
     def parse(cls, name: str, given: TensorSpec | str | Mapping[str, Any]) -> TensorSpec:
         """From "float32[3, ?, ?]" (of one item; ? is any size), a mapping of the fields, or itself.
 
         >>> TensorSpec.parse("x", "float32[3, ?]")
-        TensorSpec(name='x', dtype='float32', shape=(3, None), low=None, high=None, nan='refuse')
+        TensorSpec(name='x', dtype='float32', shape=(3, None), low=None, high=None, nan='refuse', pad=None, ...)
         """
         if isinstance(given, TensorSpec):
             return given
@@ -79,10 +95,12 @@ class TensorSpec:
                 raise ValueError
             sizes = [size.strip() for size in (found[2] or "").split(",") if size.strip()]
             return cls(name, found[1], tuple(None if size == "?" else int(size) for size in sizes))
+        except InvalidArgumentError:
+            raise
         except (TypeError, ValueError):
             raise InvalidArgumentError(
                 f"{name}: {given!r}: must be a dtype with the shape of one item, such as 'float32[3, ?, ?]', 'int64' "
-                "or 'str', or a table with dtype, shape, low, high and nan"
+                "or 'str', or a table with dtype, shape, low, high, nan, pad and mask_of"
             ) from None
 
     @property
@@ -185,7 +203,30 @@ class Signature:
         read = [
             tuple(TensorSpec.parse(name, spec) for name, spec in each.items()) for each in (inputs, outputs)
         ]
-        return cls(*read)
+        found = cls(*read)
+        padded = {spec.name for spec in found.inputs if spec.pad is not None}
+        for spec in (*found.inputs, *found.outputs):
+            for name in (spec.mask_of, spec.cut_to):
+                if name is not None and name not in padded:
+                    raise InvalidArgumentError(
+                        f"{spec.name}: {name!r} must be the name of an input that has pad; such are "
+                        f"{', '.join(sorted(padded)) or 'none'}"
+                    )
+        return found
+
+    @property
+    def pads(self) -> dict[str, float]:
+        """What padded inputs and their masks are filled up with, by name."""
+        return {
+            spec.name: 0 if spec.pad is None else spec.pad
+            for spec in self.inputs
+            if spec.pad is not None or spec.mask_of is not None
+        }
+
+    @property
+    def cuts(self) -> dict[str, str]:
+        """Outputs that are cut to an input's own size, with that input."""
+        return {spec.name: spec.cut_to for spec in self.outputs if spec.cut_to is not None}
 
     def read(self, given: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], int]:
         """Checked tensors and the number of their items. InvalidArgumentError for missing, unknown or unfit ones."""
@@ -193,6 +234,7 @@ class Signature:
         known = {spec.name for spec in self.inputs}
         if unknown := [name for name in given if name not in known]:
             raise InvalidArgumentError(f"this model has no input {unknown[0]!r}: its inputs are {names}")
+        given, made = self._filled_up(given)
         if missing := [spec.name for spec in self.inputs if spec.name not in given]:
             raise InvalidArgumentError(
                 f"the input {missing[0]!r} is missing: this model's inputs are {names}"
@@ -200,10 +242,34 @@ class Signature:
         tensors: dict[str, NDArray[Any]] = {}
         items: int | None = None
         for spec in self.inputs:
-            tensors[spec.name] = spec.read(given[spec.name], items)
+            tensors[spec.name] = given[spec.name] if spec.name in made else spec.read(given[spec.name], items)
             items = len(tensors[spec.name])
         assert items is not None
         return tensors, items
+
+    def _filled_up(self, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], set[str]]:
+        """With rows of different sizes as arrays, and with the masks that are left out; and the names of those."""
+        if all(spec.pad is None for spec in self.inputs):
+            return given, set()
+        from . import padding
+
+        found = dict(given)
+        sizes: dict[str, list[tuple[int, ...]]] = {}
+        for spec in self.inputs:
+            if spec.name not in given or (spec.pad is None and spec.mask_of is None):
+                continue
+            fill = spec.pad or 0
+            found[spec.name], rows = padding.padded(spec.name, given[spec.name], len(spec.shape), fill)
+            if rows is None:  # whatever it is, it is looked at later
+                shape: tuple[int, ...] = getattr(found[spec.name], "shape", ())
+                rows = [tuple(shape[1:])] * shape[0] if len(shape) == len(spec.shape) + 1 else []
+            sizes[spec.name] = rows
+        made = set()
+        for spec in self.inputs:
+            if spec.mask_of is not None and spec.name not in given and sizes.get(spec.mask_of):
+                found[spec.name] = padding.mask(sizes[spec.mask_of], len(spec.shape), spec.dtype)
+                made.add(spec.name)
+        return found, made
 
     def answer(self, given: Any, items: int) -> dict[str, NDArray[Any]]:
         """What a model gave, by name and with `items` rows; WrongAnswerError that says what is wrong with it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Work:
         values: Sequence[Any] | Tensors,
         count: int,
         on_pieces: Callable[[list[Any]], bool] | None = None,
+        pads: Mapping[str, float] | None = None,
     ) -> None:
         self.values = values
         self.count = count
@@ -30,9 +31,12 @@ class Work:
         self.on_pieces = on_pieces
         self.error: BaseException | None = None  # what it failed with, as it was raised
         self.deaths = 0.0  # of workers that had it
-        # Only tensors of the same sizes can lie in one array.
+        # Only tensors of the same sizes can lie in one array, but for padded ones.
         self.shape = (
-            tuple((array.shape[1:], array.dtype) for array in values.values())
+            tuple(
+                (array.ndim if pads and name in pads else array.shape[1:], array.dtype)
+                for name, array in values.items()
+            )
             if isinstance(values, dict)
             else ()
         )
@@ -61,12 +65,19 @@ class Work:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def joined(parts: list[Values]) -> Values:
-    """Several requests' values as one batch."""
+def joined(parts: list[Values], pads: Mapping[str, float] | None = None) -> Values:
+    """Several requests' values as one batch; of tensors with those in `pads` filled up to one size."""
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], dict):
         import numpy as np
 
+        if pads:
+            from . import padding
+
+            return {
+                name: padding.joined([part[name] for part in parts], pads.get(name, 0))  # type: ignore[call-overload]
+                for name in parts[0]
+            }
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}  # type: ignore[call-overload]
     return [item for part in parts for item in part]

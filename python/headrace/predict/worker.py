@@ -99,6 +99,8 @@ def find_function(where: dict[str, Any]) -> Function:
     function = as_function(found)
     if function is None:
         raise TypeError(f"{where.get('qualname')} is no function")
+    if where.get("arguments"):
+        return Function(function.made_of, function.options, None, where["arguments"])
     return function
 
 
@@ -139,8 +141,11 @@ def _told(error: BaseException) -> dict[str, Any]:
     return {"type": type(error).__name__, "message": str(error), "code": code, "places": places}
 
 
-def marked(results: Any) -> Any:
-    """Exceptions among the results as what the other side makes exceptions of again."""
+def marked(results: Any, values: Any) -> Any:
+    """Exceptions among the results as what the other side makes exceptions of again; the outputs of tensors, which may
+    be a tuple, as such."""
+    if isinstance(values, dict):
+        return {"tuple": list(results)} if isinstance(results, tuple) else {"tensors": results}
     if isinstance(results, (list, tuple)):
         return {
             "list": [{"error": _told(r)} if isinstance(r, BaseException) else {"value": r} for r in results]
@@ -183,7 +188,7 @@ class _Worker:
                 results = asyncio.run(_awaited(made, values))
             else:
                 results = call(made, values)
-            self._send(RESULTS, None if function.streams else marked(results))
+            self._send(RESULTS, None if function.streams else marked(results, values))
         except Exception as error:
             self._send(RAISED, _told(error))
 

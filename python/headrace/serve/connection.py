@@ -1,9 +1,10 @@
-"""The connections of `headrace serve`: uvicorn's, with a short way for plain requests to the busiest route.
+"""The connections of `headrace serve`: uvicorn's, with a short way for plain requests to the busiest routes.
 
 The event loop shares the cores with the model, so each microsecond here is one the model lacks, and under overload
 refusing must stay cheaper than serving. A request of the plain shape (cpp/http/plain_post.h) is therefore answered by
 callbacks, with no task, no ASGI scope and one write. Everything else takes uvicorn's way with the very same bytes, so
-odd cases have one place. What both do with a body is one piece of code, embeddings.py.
+odd cases have one place. What both do with a body is one piece of code, embeddings.py and
+predict.py.
 """
 
 from __future__ import annotations
@@ -24,26 +25,28 @@ from .answer import CLOSE, Answer
 from .embeddings import ROUTE, EmbeddingsCall
 from .errors import HttpError, error_response
 from .guard import CERTIFICATE
+from .predict import PREDICT_ROUTE, PredictCall
 from .service import STOPPED, Service, request_id
 
 if TYPE_CHECKING:
-    from .._core import Ticket
+    from ..completions import Waitable
 
-_TARGET = ROUTE.encode()
 HEAD_SECONDS = 10.0  # in which a request's head must be complete, and a new connection's first one
 BODY_SECONDS = 30.0  # that a body may stand still
 _SLOWEST_BODY = 1024.0  # bytes a second, over the whole of it
 _READER_SECONDS = 60.0  # that a client may read nothing of its answer
-# A body so short is tokenised in about a millisecond, on the event loop.
-_MAX_BODY_BYTES = 32_768
+# (route, what its bodies make, the longest that is read on the event loop, in about a millisecond)
+_ROUTES = ((ROUTE, EmbeddingsCall, 32_768), (PREDICT_ROUTE, PredictCall, 131_072))
+_BY_START = {f"POST {route} ".encode(): (route, route.encode(), call, size) for route, call, size in _ROUTES}
 
 
 class _Request:
-    """Who asks, and since when."""
+    """Who asks, where, and since when."""
 
-    __slots__ = ("admitted", "identity", "start")
+    __slots__ = ("admitted", "identity", "route", "start")
 
-    def __init__(self, admitted: Call | None, given_id: str | None, start: float) -> None:
+    def __init__(self, route: str, admitted: Call | None, given_id: str | None, start: float) -> None:
+        self.route = route
         self.admitted = admitted
         self.identity = request_id(given_id) if admitted is None else admitted.identity
         self.start = start if admitted is None else admitted.start
@@ -54,7 +57,7 @@ class _Exchange:
 
     __slots__ = ("call", "request", "ticket")
 
-    def __init__(self, request: _Request, call: EmbeddingsCall, ticket: Ticket) -> None:
+    def __init__(self, request: _Request, call: Any, ticket: Waitable) -> None:
         self.request = request
         self.call = call
         self.ticket = ticket
@@ -71,7 +74,6 @@ class Connection(HttpToolsProtocol):
         # An answer that must wait for its record, and a request whose trace is wanted, take uvicorn's way.
         is_watched = access is not None and (access.tracer is not None or access.is_strict)
         self._short_way = not self.access_log and not is_watched
-        self._max_body = min(_MAX_BODY_BYTES, service.max_body_bytes)
         self._exchange: _Exchange | None = None
         self._admitted: Call | None = None  # whose body is still on its way
         # The next of several requests that came together is due in the loop's next turn.
@@ -108,12 +110,12 @@ class Connection(HttpToolsProtocol):
                 return
             data = bytes(self._held)
             self._held.clear()
-        place = self._plain(data)
-        if place is None:
+        found = self._plain(data)
+        if found is None:
             self._withdraw_admitted()
             super().data_received(data)
             return
-        body, end, host, given_id, authorization = place
+        route, kind, (body, end, host, given_id, authorization) = found
         start = time.perf_counter()
         access, admitted = self._service.access, self._admitted
         if access is not None and admitted is None:
@@ -136,23 +138,27 @@ class Connection(HttpToolsProtocol):
             return
         self._admitted = None
         self._in_head = False
-        self._begin(data, body, end, _Request(admitted, given_id, start))
+        self._begin(data, body, end, kind, _Request(route, admitted, given_id, start))
 
-    def _plain(self, data: bytes) -> tuple[int, int, str, str | None, str | None] | None:
-        """The place of a plain request at the start of `data`, if one may go the short way now."""
+    def _plain(self, data: bytes) -> tuple[str, Any, tuple[int, int, str, str | None, str | None]] | None:
+        """Route, kind and place of a plain request at the start of `data`, if one may go the short way now."""
         uvicorns = self._in_message or (self.cycle is not None and not self.cycle.response_complete)
         # A client that does not read its answers gets no more of them; uvicorn's way waits for it.
         if uvicorns or self._service.draining or self.flow.write_paused or not self._short_way:
             return None
-        place = plain_post(data, _TARGET, self._max_body)
+        known = next((known for start, known in _BY_START.items() if data.startswith(start)), None)
+        if known is None:
+            return None
+        route, target, kind, size = known
+        place = plain_post(data, target, min(size, self._service.max_body_bytes))
         # Whether Basic is taken depends on headers that the short way does not read.
-        return None if place is not None and is_basic(place[4]) else place
+        return None if place is None or is_basic(place[4]) else (route, kind, place)
 
-    def _begin(self, data: bytes, body: int, end: int, request: _Request) -> None:
-        ticket: Ticket | None = None
+    def _begin(self, data: bytes, body: int, end: int, kind: Any, request: _Request) -> None:
+        ticket: Any = None
         token = current_usage.set(request.admitted)
         try:
-            call = EmbeddingsCall(self._service, data[body:end])
+            call = kind(self._service, data[body:end])
             if call.is_loaded and call.writes_inline:
                 ticket = call.submit(self._completions.queue)
             error: BaseException | None = ticket.error if ticket is not None else None
@@ -189,21 +195,21 @@ class Connection(HttpToolsProtocol):
         except Exception as error:
             response = error_response(error, request.identity)
         if request.admitted is not None:
-            request.admitted.add(exchange.ticket.tokens)
+            request.admitted.add(exchange.call.cost(exchange.ticket))
         self._conclude(request, response)
 
     def _conclude(self, request: _Request, response: Answer) -> None:
         self._record(request, response)
-        self._write(response, request.identity, request.start)
+        self._write(response, request.identity, request.start, request.route)
 
     def _record(self, request: _Request, response: Answer) -> None:
         access, admitted = self._service.access, request.admitted
         if access is not None and admitted is not None:
-            admitted.route = ROUTE
+            admitted.route = request.route
             response.raw_headers += access.limit_headers(admitted)
             access.finish(admitted, response.status_code)
 
-    def _write(self, response: Answer, identity: str, start: float, route: str = ROUTE) -> None:
+    def _write(self, response: Answer, identity: str, start: float, route: str) -> None:
         self._service.conclude(route, response, identity, start)
         if self.transport.is_closing():
             return
@@ -247,7 +253,7 @@ class Connection(HttpToolsProtocol):
                 CancelledError("the client left before its answer was ready"), request.identity
             )
             self._record(request, gone)
-            self._service.conclude(ROUTE, gone, request.identity, request.start)
+            self._service.conclude(request.route, gone, request.identity, request.start)
         super().connection_lost(exc)
 
     def give_up(self) -> None:

@@ -103,6 +103,10 @@ class EmbeddingsCall:
     def cancel(self, ticket: Ticket) -> None:
         self._model._cancel(ticket)
 
+    def cost(self, ticket: Ticket) -> int:
+        """What it takes of its key's limits."""
+        return ticket.tokens
+
     def result_of(self, ticket: Ticket) -> Embeddings:
         """What a finished ticket holds; raises what it failed with."""
         found: Embeddings = self._model._result_of(ticket, self._dimensions)

@@ -113,7 +113,9 @@ async def load(service: Service, name: str, settings: dict[str, Any]) -> None:
             raise
         # Not the client's fault, and not ours to hide from who manages models; paths stay in the log.
         raise HttpError(
-            422, f"model {name!r} cannot be loaded: {_without_path(error, path)}", code="model_unusable"
+            422,
+            f"model {name!r} cannot be loaded: {_without_path(error, path)}",
+            code=error.code or "model_unusable",
         ) from error
     finally:
         service.loading.discard(name)

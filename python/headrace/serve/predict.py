@@ -16,15 +16,18 @@ from starlette.responses import Response, StreamingResponse
 
 from .. import _core
 from ..errors import InternalError
+from ..predict_methods import raise_failure, rows
 from .answer import Answer
-from .embeddings import find_model
+from .embeddings import find_model, loaded_model
 from .errors import error_response, invalid
-from .masking import mask_values
+from .masking import current_masker, mask_values
 from .requests import MAX_INPUTS, Name, decode, read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
 
 if TYPE_CHECKING:
+    from .._core import Call, CompletionQueue
     from ..loaded_model import Model
+    from ..predict.work import Work
 
 PREDICT_ROUTE = "/v1/predict"
 
@@ -67,30 +70,87 @@ def json_default(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=json_default).encode
 
 
+class PredictCall:
+    """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be."""
+
+    __slots__ = ("_is_one", "_model", "_name", "_service", "_wanted", "_work")
+
+    def __init__(self, service: Service, body: bytes) -> None:
+        wanted = decode(_decoder, body)
+        self._is_one = wanted.inputs is msgspec.UNSET
+        if (wanted.input is msgspec.UNSET) == self._is_one:
+            raise invalid("give input, one item, or inputs, a list of them", param="input")
+        self._service = service
+        self._name = wanted.model
+        self._wanted = wanted
+        self._work: Work | None = None
+        self._model: Any = None  # until it is loaded; then a Model
+        found = loaded_model(service, wanted.model)
+        if found is not None:
+            self._use(found)
+
+    def _use(self, model: Model) -> None:
+        self._model = model
+        if not self._wanted.stream:
+            wanted = self._wanted
+            self._work = model._many([wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory; else only `answer` can run it."""
+        return self._model is not None
+
+    @property
+    def writes_inline(self) -> bool:
+        """Whether the answer is one body that needs nothing of the request's context."""
+        return self._work is not None and current_masker() is None
+
+    async def answer(self, request: Request) -> Response:
+        """Runs it, as the task that asks; cancelling the task cancels the work."""
+        if self._model is None:
+            self._use(await find_model(self._service, self._name))
+        if self._work is None:
+            return await _streamed(self._model, self._wanted)
+        with DisconnectWatch(request):
+            await self._model._acall(self._work, None, "interactive", "refuse")
+        return Answer(self.body(self._work))
+
+    def submit(self, queue: CompletionQueue) -> Call:
+        """Starts it; `queue` hears of its end, unless the call is finished already."""
+        assert self._work is not None
+        begun: Call = self._model._begin_call(self._work, None, "interactive", "refuse", queue)
+        return begun
+
+    def cancel(self, call: Call) -> None:
+        self._model._queue().cancel(call.id)
+
+    def result_of(self, call: Call) -> Work:
+        """What a finished call holds; raises what it failed with."""
+        assert self._work is not None
+        raise_failure(self._work, call)
+        return self._work
+
+    def cost(self, call: Call) -> int:
+        """What it takes of its key's limits."""
+        return call.items
+
+    def body(self, work: Work) -> bytes:
+        """The answer's body."""
+        outputs = mask_values(rows(work))
+        about = {"model": self._name, "usage": {"items": work.count}}
+        if self._is_one:
+            return _encode({"object": "prediction", "output": outputs[0], **about})
+        data = [{"object": "prediction", "index": i, "output": output} for i, output in enumerate(outputs)]
+        return _encode({"object": "list", "data": data, **about})
+
+
 def predict_endpoint(service: Service) -> Endpoint:
     """The endpoint of /v1/predict."""
 
     @service.endpoint(PREDICT_ROUTE)
     async def predict(request: Request) -> Response:
-        wanted = decode(_decoder, await read_body(request, service.max_body_bytes))
-        if (wanted.input is msgspec.UNSET) == (wanted.inputs is msgspec.UNSET):
-            raise invalid("give input, one item, or inputs, a list of them", param="input")
-        model = await find_model(service, wanted.model)
-        if wanted.stream:
-            return await _streamed(model, wanted)
-        items = [wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs
-        with DisconnectWatch(request):
-            outputs = await model.apredict_many(items, priority="interactive", admission="refuse")
-        outputs = mask_values(outputs)
-        usage = {"items": len(items)}
-        if wanted.inputs is msgspec.UNSET:
-            body = {"object": "prediction", "output": outputs[0], "model": wanted.model, "usage": usage}
-        else:
-            data = [
-                {"object": "prediction", "index": i, "output": output} for i, output in enumerate(outputs)
-            ]
-            body = {"object": "list", "data": data, "model": wanted.model, "usage": usage}
-        return Answer(_encode(body))
+        call = PredictCall(service, await read_body(request, service.max_body_bytes))
+        return await call.answer(request)
 
     return predict
 

@@ -1,0 +1,287 @@
+"""The same small dense torch model (1,000 -> 128 -> 1) and the same Python function over HTTP, beside other servers.
+
+Each server's answer is compared with torch's first. Then they take turns: while one is measured the others are stopped.
+A line has requests a second at 32 connections and the server's processor time for each (of all of its processes).
+
+    python benchmarks/bench_predict.py --rivals fastapi,litserve,bentoml,mlserver
+
+Rivals that are not installed are an error: pip install litserve bentoml mlserver, in an environment of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import harness
+from headrace.loadtest import closed_loop, run_fast
+from rivals.dense import INPUTS, describe, network
+from servers import free_port
+
+HERE = Path(__file__).parent
+TEXT = "the water leaves the pond through the headrace and turns the wheel of the mill"
+
+
+class Running:
+    """A server and all of its processes."""
+
+    def __init__(self, name: str, command: list[str], port: int, ready: str, **environment: str) -> None:
+        self.name, self.port = name, port
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
+        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            command, cwd=HERE, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        )  # fmt: skip
+        end = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{ready}", timeout=5).close()
+                return
+            except OSError as error:
+                if getattr(error, "code", 500) < 500:
+                    return
+                if time.monotonic() > end or self._process.poll() is not None:
+                    self._log.seek(0)
+                    raise SystemExit(f"{name} did not start: {self._log.read().decode()[-3000:]}") from None
+                time.sleep(0.2)
+
+    def _pids(self) -> list[int]:
+        parents = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                    parents[int(entry.name)] = int(fields[1])
+        found, rest = [], [self._process.pid]
+        while rest:  # some start sessions of their own, so it is the family that counts
+            found.append(rest.pop())
+            rest += [pid for pid, parent in parents.items() if parent == found[-1]]
+        return [pid for pid in found if pid in parents]
+
+    def cpu_seconds(self) -> float:
+        total = 0
+        for pid in self._pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def send(self, number: int) -> None:
+        for pid in self._pids():
+            os.kill(pid, number)
+
+    def stop(self) -> None:
+        self.send(signal.SIGCONT)
+        family = self._pids()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
+        self._log.close()
+
+
+def ask(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
+    head = {"content-type": "application/json", **(headers or {})}
+    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=head), timeout=30) as answer:
+        return json.load(answer)
+
+
+def row() -> list[float]:
+    import torch
+
+    return torch.randn(INPUTS, generator=torch.Generator().manual_seed(1)).tolist()
+
+
+class Entry:
+    """A server under test: for each task its path and body, and where the answer stands."""
+
+    def __init__(self, server: Running, tasks: dict[str, tuple[str, Any, Any]]) -> None:
+        self.server = server
+        self.tasks = tasks
+
+    def check(self, expected: dict[str, Any]) -> None:
+        for task, (path, body, read) in self.tasks.items():
+            found = read(ask(f"http://127.0.0.1:{self.server.port}{path}", json.dumps(body).encode()))
+            wanted = expected[task.split()[0]]
+            same = found == wanted if task == "function" else abs(found - wanted) < 1e-5
+            if not same:
+                raise SystemExit(f"{self.server.name}: {task}: answered {found!r}, torch {wanted!r}")
+
+    def measure(self, task: str, seconds: float) -> tuple[float, float]:
+        path, body, _ = self.tasks[task]
+        before = self.server.cpu_seconds()
+        url = f"http://127.0.0.1:{self.server.port}{path}"
+        result = run_fast(closed_loop(url, [json.dumps(body).encode()], connections=32, seconds=seconds))
+        if set(result.statuses) != {200}:
+            raise SystemExit(
+                f"{self.server.name}: {task}: answered {dict(result.statuses)}, {result.lost} lost"
+            )
+        answered = len(result.latencies)
+        return answered / seconds, 1e6 * (self.server.cpu_seconds() - before) / answered
+
+
+def headrace(folder: Path) -> Entry:
+    import headrace as package
+
+    made = package.package(
+        network(), folder / "dense", example_inputs={"x": [row(), row()]}, outputs=["score"]
+    )
+    port = free_port()
+    start = "import sys; from headrace.cli import main; sys.exit(main())"
+    function = f"describe={HERE / 'rivals' / 'dense_headrace.py'}:describe_all"
+    command = [sys.executable, "-c", start, "serve", str(made.directory), function, "--port", str(port)]
+    server = Running("headrace", [*command, "--queue-budget", "60"], port, "/readyz")
+    numbers = {"name": "x", "shape": [1, INPUTS], "datatype": "FP32", "data": row()}
+    return Entry(
+        server,
+        {
+            "dense": (
+                "/v1/predict",
+                {"model": "dense", "input": {"x": row()}},
+                lambda a: a["output"]["score"][0],
+            ),
+            "dense v2": (
+                "/v2/models/dense/infer",
+                {"inputs": [numbers]},
+                lambda a: a["outputs"][0]["data"][0],
+            ),
+            "function": ("/v1/predict", {"model": "describe", "input": TEXT}, lambda a: a["output"]),
+        },
+    )
+
+
+def fastapi(_: Path) -> Entry:
+    port = free_port()
+    options = ["--port", str(port), "--log-level", "warning", "--no-access-log"]
+    command = [sys.executable, "-m", "uvicorn", "rivals.dense_fastapi:app", *options]
+    server = Running("fastapi", command, port, "/openapi.json")
+    return Entry(
+        server,
+        {
+            "dense": ("/predict", {"x": row()}, lambda a: a["score"][0]),
+            "function": ("/describe", {"text": TEXT}, lambda a: a),
+        },
+    )
+
+
+def litserve(kind: str) -> Any:
+    def start(_: Path) -> Entry:
+        port = free_port()
+        command = [sys.executable, str(HERE / "rivals" / "dense_litserve.py"), str(port), kind]
+        server = Running("litserve", command, port, "/health")
+        tasks = {"dense": ("/predict", {"x": row()}, lambda a: a["score"][0])}
+        if kind != "dense":
+            tasks = {"function": ("/predict", {"text": TEXT}, lambda a: a)}
+        return Entry(server, tasks)
+
+    return start
+
+
+def bentoml(_: Path) -> Entry:
+    port = free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", "rivals.dense_bentoml:Dense", "--port", str(port)]
+    server = Running("bentoml", command, port, "/readyz", BENTOML_DO_NOT_TRACK="1")
+    return Entry(
+        server,
+        {
+            "dense": ("/predict", {"x": [row()]}, lambda a: a[0][0]),
+            "function": ("/describe", {"text": TEXT}, lambda a: a),
+        },
+    )
+
+
+def mlserver(folder: Path) -> Entry:
+    port, made = free_port(), folder / "mlserver"
+    made.mkdir()
+    settings = {
+        "http_port": port,
+        "grpc_port": free_port(),
+        "metrics_port": free_port(),
+        "parallel_workers": 0,
+    }
+    (made / "settings.json").write_text(json.dumps({"host": "127.0.0.1", "debug": False, **settings}))
+    model = {"name": "dense", "implementation": "rivals.dense_mlserver.Dense", "max_batch_size": 32}
+    (made / "model-settings.json").write_text(json.dumps({**model, "max_batch_time": 0.001}))
+    if not Path(sys.executable).with_name("mlserver").exists():
+        raise SystemExit("mlserver is not installed")
+    command = [str(Path(sys.executable).with_name("mlserver")), "start", str(made)]
+    server = Running("mlserver", command, port, "/v2/health/ready")
+    numbers = {"name": "x", "shape": [1, INPUTS], "datatype": "FP32", "data": row()}
+    return Entry(
+        server,
+        {"dense v2": ("/v2/models/dense/infer", {"inputs": [numbers]}, lambda a: a["outputs"][0]["data"][0])},
+    )
+
+
+STARTS: dict[str, list[Any]] = {
+    "fastapi": [fastapi],
+    "litserve": [litserve("dense"), litserve("describe")],
+    "bentoml": [bentoml],
+    "mlserver": [mlserver],
+}
+
+
+def main() -> None:
+    parser = harness.parser("predict", __doc__)
+    parser.add_argument("--rivals", default="fastapi,litserve,bentoml,mlserver", help="(default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of one turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-write", action="store_true", help="only show the lines")
+    arguments = parser.parse_args()
+    import torch
+
+    with torch.inference_mode():
+        score = network()(torch.tensor([row()])).item()
+    expected = {"dense": score, "function": describe(TEXT)}
+    chosen = [name for name in arguments.rivals.split(",") if name]
+    with tempfile.TemporaryDirectory() as folder:
+        entries: list[Entry] = []
+        try:
+            for start in [headrace, *(start for name in chosen for start in STARTS[name])]:
+                entries.append(start(Path(folder)))
+                entries[-1].check(expected)
+                for task in entries[-1].tasks:
+                    entries[-1].measure(task, 1.0)  # warm
+                entries[-1].server.send(signal.SIGSTOP)
+            places = [(entry, task) for entry in entries for task in entry.tasks]
+            rates: list[list[float]] = [[] for _ in places]
+            costs: list[list[float]] = [[] for _ in places]
+            for _ in range(arguments.rounds):
+                for place, (entry, task) in enumerate(places):
+                    entry.server.send(signal.SIGCONT)
+                    rate, cost = entry.measure(task, arguments.seconds)
+                    entry.server.send(signal.SIGSTOP)
+                    rates[place].append(rate)
+                    costs[place].append(cost)
+        finally:
+            for entry in entries:
+                entry.server.stop()
+    lines = [
+        {
+            "server": entry.server.name, "task": task, "connections": 32, "unit": "requests/s",
+            **harness.spread(rates[place], 1), "cpu_us_per_request": round(statistics.median(costs[place]), 1),
+            "versions": harness.versions("headrace", "torch", entry.server.name),
+        }
+        for place, (entry, task) in enumerate(places)
+    ]  # fmt: skip
+    if arguments.no_write:
+        for line in lines:
+            print(json.dumps(line))
+        return
+    harness.write("predict", lines, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

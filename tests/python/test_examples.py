@@ -1,0 +1,124 @@
+"""Each example trains a model, says how good it is on what was held out, and packages it; all of them are then served
+together, and over REST and gRPC they answer as their frameworks did."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from conftest import Server
+
+import headrace
+from headrace.packing.examples import difference
+
+pytestmark = pytest.mark.slow  # they train
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+NAMES = ("dense_classifier", "digits", "sentiment", "recommender", "cancer", "wine")
+TOLERANCE = 1e-5
+
+
+class Trained:
+    """The folders of those that could be trained, what each printed, and why others could not."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.lines: dict[str, dict[str, Any]] = {}
+        self.missing: dict[str, str] = {}
+        for name in NAMES:
+            command = [sys.executable, str(EXAMPLES / f"{name}.py"), str(folder / name), "--no-serve"]
+            done = subprocess.run(
+                [*command, "--cache", str(cache)], capture_output=True, text=True, timeout=600, check=False,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},  # threads that share a busy machine wait for each other
+            )  # fmt: skip
+            if done.returncode == 0:
+                self.lines[name] = json.loads(done.stdout.splitlines()[0])
+                print(name, self.lines[name])
+            elif "NoDataError" in done.stderr:
+                self.missing[name] = done.stderr.splitlines()[-1]
+            else:
+                raise AssertionError(f"{name}: {done.stderr}")
+
+    def held_out(self, name: str) -> dict[str, float]:
+        if name in self.missing:
+            pytest.skip(f"its data cannot be had here: {self.missing[name]}")
+        found: dict[str, float] = self.lines[name]["held_out"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    cache = os.environ.get("HEADRACE_EXAMPLES_DATA") or tmp_path_factory.mktemp("data")
+    return Trained(tmp_path_factory.mktemp("examples"), Path(cache))
+
+
+@pytest.fixture(scope="module")
+def served(trained: Trained) -> Iterator[Server]:
+    with Server(str(trained.folder), "--grpc-port", "0", "--queue-budget", "60") as server:
+        yield server
+        assert server.stop() == 0
+
+
+def test_each_is_good_on_what_it_has_not_seen(trained: Trained) -> None:
+    assert trained.held_out("dense_classifier")["accuracy"] >= 0.9
+    assert trained.held_out("cancer")["accuracy"] >= 0.95
+    assert trained.held_out("wine")["accuracy"] >= 0.9
+
+
+def test_digits(trained: Trained) -> None:
+    """99 % of real ones of 28x28 pixels; where npm is not there they have 8x8, and 98 % is asked."""
+    held_out = trained.held_out("digits")
+    assert held_out["accuracy"] >= (0.99 if "28x28" in trained.lines["digits"]["data"] else 0.98)
+
+
+def test_sentiment(trained: Trained) -> None:
+    assert trained.held_out("sentiment")["accuracy"] >= 0.75
+
+
+def test_the_recommender_is_better_than_what_most_have_seen(trained: Trained) -> None:
+    held_out = trained.held_out("recommender")
+    assert held_out["recall_at_10"] > 1.2 * held_out["popular_recall_at_10"]
+    assert held_out["ndcg_at_10"] > 1.2 * held_out["popular_ndcg_at_10"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rest_and_grpc_answer_as_the_framework(trained: Trained, served: Server, name: str) -> None:
+    trained.held_out(name)
+    golden = json.loads((trained.folder / name / "golden.json").read_text())
+    expected = {key: np.array([row[key] for row in golden["answers"]]) for key in golden["answers"][0]}
+    with headrace.load(trained.folder / name) as model:
+        inputs, outputs = model.info.inputs, model.info.outputs
+    arrays = {
+        spec.name: np.array([row[spec.name] for row in golden["inputs"]], dtype=spec.dtype) for spec in inputs
+    }
+
+    body = {"model": name, "inputs": golden["inputs"]}
+    answer = httpx2.post(f"{served.url}/v1/predict", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    rows = [each["output"] for each in answer.json()["data"]]
+    assert all(difference(np.array([row[k] for row in rows]), expected[k]) <= TOLERANCE for k in expected)
+
+    clients = (
+        (triton_http, triton_http.InferenceServerClient(served.url.removeprefix("http://"))),
+        (triton_grpc, triton_grpc.InferenceServerClient(f"127.0.0.1:{served.started['grpc_port']}")),
+    )
+    for kind, client in clients:
+        with client:
+            tensors = []
+            for spec in inputs:
+                tensor = kind.InferInput(spec.name, list(arrays[spec.name].shape), spec.datatype)
+                tensor.set_data_from_numpy(arrays[spec.name])
+                tensors.append(tensor)
+            found = client.infer(name, tensors)
+            for spec in outputs:
+                assert difference(found.as_numpy(spec.name), expected[spec.name]) <= TOLERANCE, spec.name
