@@ -12,6 +12,7 @@
 #include "bindings/encoding.h"
 #include "bindings/memory_file.h"
 #include "kernels/dispatch.h"
+#include "models/precision.h"
 #include "models/settings_file.h"
 
 namespace py = pybind11;
@@ -40,6 +41,7 @@ py::dict metrics(const Generator& generator) {
   dict["waiting"] = m.waiting;
   dict["queued_tokens"] = m.queued_tokens;
   dict["cache_blocks"] = m.cache_blocks;
+  dict["cache_bytes"] = m.cache_bytes;
   dict["cache_used"] = m.cache_used;
   dict["cache_cached"] = m.cache_cached;
   dict["cache_evictions"] = m.cache_evictions;
@@ -133,7 +135,7 @@ void register_generator(py::module_& module) {
       module, "Generator", "Runs one language model for many requests. Use headrace.load.")
       .def(py::init([](const std::string& path, const std::string& precision, std::optional<int> threads,
                        int64_t context, int64_t cache_tokens, int64_t step_tokens, int64_t max_sequences,
-                       int64_t speculation, const std::optional<py::dict>& files) {
+                       int64_t speculation, const std::string& kv, const std::optional<py::dict>& files) {
              const int count = threads_argument(threads);
              const auto must = [](const char* name, int64_t value, int64_t low, int64_t high) {
                if (value < low || value > high)
@@ -145,6 +147,7 @@ void register_generator(py::module_& module) {
              must("step_tokens", step_tokens, 1, 8192);
              must("max_sequences", max_sequences, 1, 4096);
              must("speculation", speculation, kAdaptiveSpeculation, 32);
+             const std::optional<KvType> type = kv_type_by_name(kv);
              const ModelPath place = model_path(path, files);
              const py::gil_scoped_release unlocked;
              const std::optional<ModelPath> gguf = gguf_path(place);
@@ -156,6 +159,7 @@ void register_generator(py::module_& module) {
                                                                               {.threads = count,
                                                                                .context = context,
                                                                                .cache_tokens = cache_tokens,
+                                                                               .kv = type,
                                                                                .step_tokens = step_tokens,
                                                                                .max_sequences = max_sequences,
                                                                                .speculation = speculation}));
@@ -163,7 +167,7 @@ void register_generator(py::module_& module) {
            py::arg("path"), py::kw_only(), py::arg("precision") = "auto", py::arg("threads") = py::none(),
            py::arg("context") = 0, py::arg("cache_tokens") = 0, py::arg("step_tokens") = 256,
            py::arg("max_sequences") = 64, py::arg("speculation") = kAdaptiveSpeculation,
-           py::arg("files") = py::none())
+           py::arg("kv") = "auto", py::arg("files") = py::none())
       .def(
           "submit",
           [](Generator& self, const Ids& prompt, float temperature, int64_t top_k, float top_p, float min_p,
@@ -221,6 +225,9 @@ void register_generator(py::module_& module) {
       .def("close", &Generator::close, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("tokenizer", &Generator::tokenizer)
       .def_property_readonly("threads", &Generator::threads)
+      .def_property_readonly(
+          "kv", [](const Generator& self) { return kv_type_name(self.kv()); },
+          "What keys and values are kept in: f32, bf16 or int8.")
       .def_property_readonly("end_ids",
                              [](const Generator& self) {
                                return std::vector<int32_t>(self.end_ids().begin(), self.end_ids().end());

@@ -30,7 +30,8 @@ Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Token
       tokenizer_(std::move(tokenizer)),
       pool_(options.threads > 0 ? options.threads : available_cpus()),
       seeds_(std::random_device{}()) {
-  const int64_t block_bytes = model_->cache_block_bytes();
+  kv_ = options.kv.value_or(info().precision == "f32" ? KvType::kF32 : KvType::kBf16);
+  const int64_t block_bytes = model_->cache_block_bytes(kv_);
   context_ = options.context > 0 ? std::min(options.context, info().max_tokens) : info().max_tokens;
   int64_t blocks = options.cache_tokens > 0 ? divide_up(options.cache_tokens, kCacheBlock)
                                             : std::max<int64_t>(1, kCacheBytes / block_bytes);
@@ -43,6 +44,7 @@ Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Token
                                       : options.step_tokens,
                    .context = context_,
                    .blocks = blocks,
+                   .kv = kv_,
                    .threads = pool_.threads()});
   static_assert(kCacheBlock == KvBlocks::kBlockTokens);
   blocks_ = std::make_unique<KvBlocks>(blocks, seeds_());
@@ -144,6 +146,7 @@ GeneratorMetrics Generator::metrics() const {
   metrics.waiting = static_cast<int64_t>(scheduler_->waiting());
   metrics.queued_tokens = scheduler_->queued_tokens();
   metrics.cache_blocks = blocks_->counts().blocks;
+  metrics.cache_bytes = metrics.cache_blocks * model_->cache_block_bytes(kv_);
   metrics.cache_used = blocks_->counts().used;
   metrics.cache_cached = blocks_->counts().cached;
   metrics.cache_evictions = blocks_->counts().evictions;

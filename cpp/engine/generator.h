@@ -30,6 +30,7 @@ struct GeneratorOptions {
   int threads = 0;           // 0: every processor the process may use
   int64_t context = 0;       // the longest sequence; 0: the model's own, as far as the cache holds it
   int64_t cache_tokens = 0;  // 0: what 2 GiB hold, at least one whole context
+  std::optional<KvType> kv;  // none: f32 where the model's matrices are, else bf16
   int64_t step_tokens = 256;
   int64_t max_sequences = 64;
   int64_t max_queue_tokens = 65536;
@@ -43,6 +44,7 @@ struct GeneratorMetrics {
   int64_t steps = 0, preemptions = 0;
   int64_t running = 0, waiting = 0, queued_tokens = 0;
   int64_t cache_blocks = 0, cache_used = 0, cache_cached = 0, cache_evictions = 0;
+  int64_t cache_bytes = 0;  // of all blocks
   double step_seconds = 0;  // spent in steps
   double row_cost = 0;      // RowCost::share()
 };
@@ -60,6 +62,7 @@ class Generator {
   const LanguageConfig& config() const { return model_->config(); }
   std::span<const int32_t> end_ids() const { return model_->config().end_ids; }
   int64_t context() const { return context_; }
+  KvType kv() const { return kv_; }
   int threads() const { return pool_.threads(); }
 
   // Queues a prompt. Throws kInvalidArgument (an option out of its range; an empty prompt, an id outside the
@@ -107,6 +110,7 @@ class Generator {
   std::shared_ptr<Tokenizer> tokenizer_;
   ThreadPool pool_;  // the loop thread's
   int64_t context_ = 0;
+  KvType kv_ = KvType::kF32;
 
   mutable std::mutex mutex_;
   std::condition_variable work_, news_;

@@ -35,6 +35,9 @@ class LanguageOptions:
         speculation: how many tokens that followed the same words before, in the prompt or the text, are tried at a
             time; the text is the same, it comes sooner. "auto": as many as are measured to be worth their time; "off";
             or a number, at most so many and whatever they cost.
+        kv: what keys and values are kept in, which is most of the memory that texts take: "f32", "bf16" (half of it),
+            "int8" (about a quarter: a scale for each head and token) or "auto": f32 where the model's matrices are,
+            else bf16.
     """
 
     context: int | None = None
@@ -42,9 +45,11 @@ class LanguageOptions:
     step_tokens: int = 256
     max_sequences: int = 64
     speculation: Literal["auto", "off"] | int = "auto"
+    kv: Literal["auto", "f32", "bf16", "int8"] = "auto"
 
     def __post_init__(self) -> None:
         inputs.proposed_tokens(self.speculation)
+        inputs.check_kv(self.kv)
 
 
 class Engine(Deployments):
@@ -194,6 +199,7 @@ class Engine(Deployments):
             step_tokens=self.language.step_tokens,
             max_sequences=self.language.max_sequences,
             speculation=inputs.proposed_tokens(self.language.speculation),
+            kv=self.language.kv,
             files=files,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())

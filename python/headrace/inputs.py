@@ -103,6 +103,26 @@ def add_speculation(parser: argparse.ArgumentParser) -> None:
     )
 
 
+KV_TYPES = ("auto", "f32", "bf16", "int8")
+
+
+def check_kv(kv: str) -> None:
+    """Raises InvalidArgumentError unless keys and values can be kept in `kv`."""
+    if kv not in KV_TYPES:
+        raise InvalidArgumentError(f"kv={kv!r}: must be one of {', '.join(KV_TYPES)}")
+
+
+def add_kv(parser: argparse.ArgumentParser) -> None:
+    """The option --kv-cache-type of a command that serves language models."""
+    parser.add_argument(
+        "--kv-cache-type",
+        choices=KV_TYPES,
+        default="auto",
+        help="what keys and values of texts are kept in; bf16 takes half of f32's memory, int8 about a quarter; auto: "
+        "f32 where the model's matrices are, else bf16",
+    )
+
+
 def check_precision(precision: str, device: str) -> None:
     """Raises InvalidArgumentError or UnsupportedError unless this build can run that combination."""
     from .errors import UnsupportedError

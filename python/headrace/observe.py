@@ -71,6 +71,7 @@ _GENERATION_GAUGES = {
     "queued_tokens": "Prompt tokens that wait",
     "row_cost": "What one more row of a step costs, as a share of a step of one row",
     "cache_blocks": "Blocks of the cache of keys and values",
+    "cache_bytes": "Memory of all blocks",
     "cache_used": "Blocks in use",
     "cache_cached": "Blocks not in use that hold what may be asked for again",
 }

@@ -97,6 +97,7 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
     inputs.add_precision(serve)
     inputs.add_speculation(serve)
+    inputs.add_kv(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
                        help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
     serve.add_argument(
@@ -210,7 +211,7 @@ def _serve(given: argparse.Namespace) -> int:
     from .engine import Engine, LanguageOptions
 
     access = _access(options, is_loopback)
-    language = LanguageOptions(speculation=options.speculation)
+    language = LanguageOptions(speculation=options.speculation, kv=options.kv_cache_type)
     engine = Engine(threads=options.threads, queue_budget=options.queue_budget, language=language)
     loader = ModelLoader(
         engine,
