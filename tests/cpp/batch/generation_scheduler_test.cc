@@ -202,6 +202,93 @@ TEST(GenerationScheduler, adaptive_proposals_stop_where_they_fail_and_where_many
   EXPECT_EQ(last.find('+'), std::string::npos) << last;
 }
 
+TEST(GenerationScheduler, tenants_take_turns_to_begin) {
+  Trace trace({.step_tokens = 32, .max_sequences = 1, .max_queue_tokens = 100'000}, 400);
+  for (uint64_t id = 1; id <= 1000; ++id) trace.run(concat("submit ", id, " prompt=32 max=1 tenant=a"));
+  EXPECT_EQ(trace.run("step"), "1:32*");
+  EXPECT_EQ(trace.run("step"), "2:32*");
+  trace.run("submit 2001 prompt=32 max=1 tenant=b");
+  trace.run("submit 2002 prompt=32 max=1 tenant=b");
+  trace.run("submit 2003 prompt=32 max=1 tenant=c");
+  EXPECT_EQ(trace.run("step"), "3:32*") << "a's turn was next";
+  EXPECT_EQ(trace.run("step"), "2001:32*");
+  EXPECT_EQ(trace.run("step"), "2003:32*");
+  EXPECT_EQ(trace.run("step"), "4:32*");
+  EXPECT_EQ(trace.run("step"), "2002:32*");
+  EXPECT_EQ(trace.run("step"), "5:32*");
+  EXPECT_EQ(trace.run("step"), "6:32*");
+  // A turn is one of a priority.
+  trace.run("submit 2004 prompt=32 max=1 tenant=b priority=1");
+  for (int i = 7; i <= 1000; ++i) trace.run("step");
+  EXPECT_EQ(trace.run("step"), "2004:32*");
+  EXPECT_EQ(trace.run("step"), "");
+}
+
+TEST(GenerationScheduler, who_reads_many_long_prompts_does_not_keep_others_from_theirs) {
+  Trace trace({.step_tokens = 128}, 4000);
+  for (uint64_t id = 1; id <= 30; ++id) trace.run(concat("submit ", id, " prompt=2000 max=1 tenant=a"));
+  EXPECT_EQ(trace.run("step"), "1:32 2:32 3:32 4:32");
+  EXPECT_EQ(trace.run("step"), "1:32@32 2:32@32 3:32@32 4:32@32");
+  trace.run("submit 101 prompt=20 max=1 tenant=b");
+  EXPECT_EQ(trace.run("step"), "101:20* 1:32@64 2:32@64 3:32@64 4:12@64");
+  trace.run("submit 102 prompt=150 max=1 tenant=b");
+  trace.run("submit 103 prompt=150 max=1 tenant=b priority=1");
+  EXPECT_EQ(trace.run("step"), "102:32 1:32@96 2:32@96 3:32@96");
+  EXPECT_EQ(trace.run("step"), "1:32@128 102:32@32 2:32@128 3:32@128") << "it does not begin a second one";
+}
+
+TEST(GenerationScheduler, a_full_queue_has_room_for_who_has_little_in_it) {
+  Trace trace({.step_tokens = 10, .max_sequences = 1, .max_queue_tokens = 100}, 20);
+  for (uint64_t id = 1; id <= 10; ++id)
+    EXPECT_EQ(trace.run(concat("submit ", id, " prompt=10 max=9 tenant=a")), "ok");
+  EXPECT_EQ(trace.run("submit 11 prompt=10 max=9 tenant=a"), "overloaded");
+  EXPECT_EQ(trace.run("submit 12 prompt=40 max=9 tenant=b"), "ok");
+  EXPECT_EQ(trace.run("submit 13 prompt=20 max=9 tenant=b"), "overloaded") << "its part is a half";
+  EXPECT_EQ(trace.run("submit 14 prompt=10 max=9 tenant=b"), "ok");
+  EXPECT_EQ(trace.run("submit 15 prompt=34 max=9 tenant=c"), "overloaded") << "its part is a third";
+  EXPECT_EQ(trace.run("submit 16 prompt=33 max=9 tenant=c"), "ok");
+  EXPECT_EQ(trace.run("submit 17 prompt=10 max=9 tenant=a"), "overloaded");
+}
+
+TEST(GenerationScheduler, a_variant_finds_no_prompts_of_another) {
+  KvBlocks blocks(20);
+  GenerationScheduler scheduler({.step_tokens = 100}, blocks);
+  std::vector<int32_t> prompt(70);
+  std::vector<GenerationSpan> spans;
+  std::vector<uint64_t> expired;
+  const std::vector<int32_t> drawn{1};
+  const auto read = [&](uint64_t id, uint64_t variant) {
+    EXPECT_FALSE(
+        scheduler.submit({.id = id, .tenant = "a", .variant = variant, .prompt = prompt, .max_tokens = 1}));
+    scheduler.next_step(0, spans, expired);
+    const size_t count = spans.at(0).tokens.size();
+    scheduler.advance(id, static_cast<int64_t>(count), drawn);
+    scheduler.finish(id);
+    return count;
+  };
+  EXPECT_EQ(read(1, 0), 70u);
+  EXPECT_EQ(read(2, 7), 70u);
+  EXPECT_EQ(read(3, 0), 6u);
+  EXPECT_EQ(read(4, 7), 6u);
+}
+
+TEST(GenerationScheduler, a_suggestion_is_proposed_once_where_it_is_likelier) {
+  Trace trace({.step_tokens = 100, .speculation = 4}, 20);
+  trace.run("submit 1 prompt=10 max=30");
+  const std::vector<int32_t> guess{7, 8, 9, 10, 11, 12};
+  trace.scheduler().suggest(1, guess, 0.9);
+  EXPECT_EQ(trace.run("step"), "1:10*") << "it does not run yet";
+  trace.scheduler().suggest(99, guess, 0.9);
+  trace.scheduler().suggest(1, guess, 0.9);
+  EXPECT_EQ(trace.run("step accept=2"), "1:1*+4");
+  EXPECT_EQ(trace.run("step"), "1:1*");
+  trace.scheduler().suggest(1, std::span(guess).first(2), 0.9);
+  EXPECT_EQ(trace.run("step"), "1:1*+2");
+  EXPECT_GT(trace.scheduler().own_chance(1), 0) << "9 9 was there before";
+  trace.scheduler().suggest(1, std::span(guess).first(2), 0.01);
+  EXPECT_EQ(trace.run("step"), "1:1*+4") << "its own proposal is likelier";
+}
+
 TEST(GenerationScheduler, what_can_never_fit_is_refused_at_once) {
   Trace trace({}, 2);
   EXPECT_THROW(trace.run("submit 1 prompt=64 max=2"), Error);
@@ -244,7 +331,8 @@ void live(uint32_t seed) {
       life.deadline = up_to(8) == 0 ? now + 1 + up_to(30) : 0;
       try {
         const auto error = scheduler.submit({.id = next,
-                                             .tenant = up_to(2) ? "a" : "b",
+                                             .tenant = up_to(2) ? "a" : concat("b", up_to(5)),
+                                             .variant = static_cast<uint64_t>(up_to(4) == 0),
                                              .prompt = life.tokens,
                                              .max_tokens = life.max_tokens,
                                              .priority = static_cast<Priority>(up_to(3)),
@@ -266,6 +354,10 @@ void live(uint32_t seed) {
       const bool was_alive = lives[id].ends == 0;
       ASSERT_EQ(scheduler.finish(id), was_alive);
       if (was_alive) end(id);
+    }
+    if (next > 1 && up_to(3) == 0) {
+      const std::vector<int32_t> guess(static_cast<size_t>(up_to(12)), 1);
+      scheduler.suggest(1 + random() % (next - 1), guess, 0.7);
     }
     scheduler.next_step(now, spans, expired);
     for (const uint64_t id : expired) {
