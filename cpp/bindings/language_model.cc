@@ -47,9 +47,10 @@ class LoneModel {
 
  private:
   void check(std::span<const int32_t> ids, int64_t step) const {
-    if (ids.empty() || static_cast<int64_t>(ids.size()) > info().max_tokens)
+    const int64_t longest = std::max(info().max_tokens, model_->config().stretched);
+    if (ids.empty() || static_cast<int64_t>(ids.size()) > longest)
       throw Error(ErrorKind::kInvalidArgument,
-                  concat(ids.size(), " token ids: the model takes 1 to ", info().max_tokens));
+                  concat(ids.size(), " token ids: the model takes 1 to ", longest));
     for (const int32_t id : ids)
       if (id < 0 || id >= info().vocabulary)
         throw Error(ErrorKind::kInvalidArgument,
@@ -60,14 +61,15 @@ class LoneModel {
 
   void reserve(int64_t tokens, int64_t step) {
     const int64_t blocks = (tokens + kCacheBlock - 1) / kCacheBlock;
-    if (blocks <= static_cast<int64_t>(blocks_.size()) && step <= step_) return;
+    if (tokens <= tokens_ && step <= step_) return;
+    tokens_ = std::max(tokens, tokens_);
     step_ = std::max(step, step_);
     blocks_.resize(static_cast<size_t>(std::max(blocks, static_cast<int64_t>(blocks_.size()))));
     std::iota(blocks_.begin(), blocks_.end(), 0);
     const auto count = static_cast<int64_t>(blocks_.size());
     model_->reserve({.step_tokens = step_,
                      .step_wanted = step_,
-                     .context = count * kCacheBlock,
+                     .context = tokens_,
                      .blocks = count,
                      .kv = kv_,
                      .threads = pool_.threads()});
@@ -77,7 +79,7 @@ class LoneModel {
   ThreadPool pool_;
   KvType kv_;
   std::vector<int32_t> blocks_;
-  int64_t step_ = 0;
+  int64_t step_ = 0, tokens_ = 0;
 };
 
 py::array_t<float> logits_of(LoneModel& model, const Ids& ids, int64_t step) {
