@@ -56,6 +56,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "LlamaConfig",
         {"rope_parameters": _LLAMA3, "attention_bias": True, "mlp_bias": True, "head_dim": 48},
     ),
+    "llama-biases": ("LlamaForCausalLM", "LlamaConfig", {"attention_bias": True}),
     "llama-linear": (
         "LlamaForCausalLM",
         "LlamaConfig",
