@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -38,6 +38,8 @@ class LanguageOptions:
         kv: what keys and values are kept in, which is most of the memory that texts take: "f32", "bf16" (half of it),
             "int8" (about a quarter: a scale for each head and token) or "auto": f32 where the model's matrices are,
             else bf16.
+        draft: a smaller model of the same vocabulary, which guesses what comes next where that is measured to be worth
+            its time; texts are the same, they come sooner. For all language models, or by name in a mapping.
     """
 
     context: int | None = None
@@ -46,10 +48,19 @@ class LanguageOptions:
     max_sequences: int = 64
     speculation: Literal["auto", "off"] | int = "auto"
     kv: Literal["auto", "f32", "bf16", "int8"] = "auto"
+    draft: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None
 
     def __post_init__(self) -> None:
         inputs.proposed_tokens(self.speculation)
         inputs.check_kv(self.kv)
+        if self.draft is not None and inputs.proposed_tokens(self.speculation) == 0:
+            raise InvalidArgumentError(
+                "draft= has nothing to do with speculation='off': say 'auto' or a number"
+            )
+
+    def draft_of(self, name: str) -> str | os.PathLike[str] | None:
+        """The draft model of the model of that name."""
+        return self.draft.get(name) if isinstance(self.draft, Mapping) else self.draft
 
 
 class Engine(Deployments):
@@ -190,6 +201,10 @@ class Engine(Deployments):
     ) -> Model:
         if task not in (None, "generate"):
             raise InvalidArgumentError(f"task={task!r}: {path} is a language model; its task is 'generate'")
+        wanted = self.language.draft_of(name)
+        draft = None if wanted is None else repository.resolve(wanted)
+        if draft is not None and not repository.generates_text(draft):
+            raise InvalidArgumentError(f"draft={os.fspath(draft)!r}: is no language model")
         generator = _core.Generator(
             os.fspath(path),
             precision=precision,
@@ -200,6 +215,8 @@ class Engine(Deployments):
             max_sequences=self.language.max_sequences,
             speculation=inputs.proposed_tokens(self.language.speculation),
             kv=self.language.kv,
+            draft=None if draft is None else os.fspath(draft),
+            draft_files=None if draft is None else repository.memory_files(draft),
             files=files,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())

@@ -98,6 +98,7 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     inputs.add_precision(serve)
     inputs.add_speculation(serve)
     inputs.add_kv(serve)
+    inputs.add_draft(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
                        help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
     serve.add_argument(
@@ -211,7 +212,9 @@ def _serve(given: argparse.Namespace) -> int:
     from .engine import Engine, LanguageOptions
 
     access = _access(options, is_loopback)
-    language = LanguageOptions(speculation=options.speculation, kv=options.kv_cache_type)
+    language = LanguageOptions(
+        speculation=options.speculation, kv=options.kv_cache_type, draft=inputs.drafts(options.draft, models)
+    )
     engine = Engine(threads=options.threads, queue_budget=options.queue_budget, language=language)
     loader = ModelLoader(
         engine,

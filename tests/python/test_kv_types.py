@@ -26,6 +26,12 @@ QUESTIONS = [
     "Say hello in Spanish.",
     "Which planet is the largest?",
     "Who wrote Hamlet?",
+    "What colour is the sky?",
+    "How many days has a week?",
+    "What is water made of?",
+    "Name a large river.",
+    "What do bees make?",
+    "What is the opposite of hot?",
 ]
 BYTES = {"f32": 46080, "bf16": 23040, "int8": 12240}  # of a token, over 30 layers of 3 heads
 
@@ -50,19 +56,29 @@ def _cosine(a: Any, b: Any) -> Any:
 def test_logits_are_near_to_those_of_f32(path: Path) -> None:
     exact = _logits(path, "f32")
     assert _cosine(_logits(path, "bf16"), exact).min() >= 0.9995
-    assert _cosine(_logits(path, "int8"), exact).min() >= 0.999
+    int8 = _cosine(_logits(path, "int8"), exact)
+    assert int8.mean() >= 0.999
+    assert int8.min() >= 0.998  # single tokens lose more
 
 
 def _answers(kv: Any) -> list[str]:
-    with headrace.load("demo:smollm2", language=headrace.LanguageOptions(kv=kv)) as model:
-        messages = [[{"role": "user", "content": question}] for question in QUESTIONS]
-        return [model.generate(m, temperature=0, max_tokens=16).text for m in messages]
+    """In f32: matrices of fewer bits round on their own, and turn the least difference into another text."""
+    options = headrace.LanguageOptions(kv=kv)
+    with headrace.load("demo:smollm2", precision="f32", language=options) as model:
+
+        async def together() -> list[str]:
+            messages = ([{"role": "user", "content": question}] for question in QUESTIONS)
+            several = (model.agenerate(m, temperature=0, max_tokens=16) for m in messages)
+            return [answer.text for answer in await asyncio.gather(*several)]
+
+        return asyncio.run(together())
 
 
 def test_most_greedy_texts_are_those_of_f32() -> None:
     exact = _answers("f32")
     for kv in ("bf16", "int8"):
-        assert sum(a == b for a, b in zip(_answers(kv), exact, strict=True)) >= 4, kv
+        same = sum(a == b for a, b in zip(_answers(kv), exact, strict=True))
+        assert same > len(QUESTIONS) / 2, kv
 
 
 @pytest.mark.parametrize("kv", ["bf16", "int8"])
