@@ -140,7 +140,8 @@ bool Drafter::make_room(Active& active) {
   if (wanted > limits_.context) return false;
   if (blocks_.extend(state.sequence, wanted)) return true;
   // Those that nobody guesses for give theirs.
-  for (auto& [id, other] : states_) {
+  for (auto& entry : states_) {
+    State& other = entry.second;
     const bool is_active =
         std::any_of(active_.begin(), active_.end(), [&](const Active& one) { return one.state == &other; });
     if (is_active) continue;
