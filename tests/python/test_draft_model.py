@@ -14,6 +14,7 @@ import transformers
 from conftest import Server
 
 import headrace
+from headrace import inputs
 
 WORDS = 300
 PROMPTS = ["w5 w6 w7 w8 w9 w10", "w20 w21 w22", "w100 w101 w102 w103"]
@@ -100,6 +101,14 @@ def test_drafts_that_are_refused(large: Path, tmp_path: Path) -> None:
         headrace.load(large, language=headrace.LanguageOptions(draft=tmp_path / "missing"))
     with pytest.raises(headrace.InvalidArgumentError, match="no language model"):
         headrace.load(large, language=headrace.LanguageOptions(draft="demo:minilm"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"), [("large", "must be MODEL=DRAFT"), ("huge=small", "no model is named 'huge'")]
+)
+def test_options_that_are_refused(argument: str, message: str) -> None:
+    with pytest.raises(headrace.InvalidArgumentError, match=message):
+        inputs.drafts([argument], {"large": None})
 
 
 def test_a_server_with_a_draft(large: Path, small: Path) -> None:
