@@ -10,9 +10,6 @@ namespace {
 // often.
 constexpr int64_t kLeastPiece = 32;
 
-// Proposed tokens of one sequence in one step where their number is adaptive, and of all sequences.
-constexpr int64_t kMostAdaptive = 16, kMostProposed = 64;
-
 Error invalid(std::string message) { return Error(ErrorKind::kInvalidArgument, std::move(message)); }
 
 }  // namespace
@@ -43,7 +40,9 @@ std::optional<Error> GenerationScheduler::submit(const GenerationRequest& reques
                 "context_length_exceeded");
   if (entries_.contains(request.id))
     throw invalid(concat("the request id ", request.id, " is known already"));
-  if (!waiting_.empty() && queued_tokens_ + prompt > limits_.max_queue_tokens) {
+  Tenant* const tenant = tenants_.hold(request.tenant);
+  if (!waiting_.empty() && is_full(*tenant, prompt)) {
+    tenants_.drop(request.tenant);
     const double rate = tokens_per_second_ > 0 ? tokens_per_second_ : 1000.0;
     const auto excess = static_cast<double>(queued_tokens_ + prompt - limits_.max_queue_tokens);
     return Error(ErrorKind::kOverloaded,
@@ -53,7 +52,10 @@ std::optional<Error> GenerationScheduler::submit(const GenerationRequest& reques
   }
   auto entry = std::make_unique<Entry>();
   entry->id = request.id;
-  entry->tenant = request.tenant;
+  entry->name = request.tenant;
+  entry->tenant = tenant;
+  entry->cache_key = request.tenant;
+  if (request.variant != 0) entry->cache_key += concat(std::string_view("\0", 1), request.variant);
   entry->tokens.reserve(static_cast<size_t>(prompt + request.max_tokens));
   entry->tokens.assign(request.prompt.begin(), request.prompt.end());
   entry->prompt = prompt;
@@ -68,25 +70,53 @@ std::optional<Error> GenerationScheduler::submit(const GenerationRequest& reques
   return std::nullopt;
 }
 
+// A tenant that has less than its part of a full queue may still come in.
+bool GenerationScheduler::is_full(const Tenant& tenant, int64_t prompt) const {
+  if (queued_tokens_ + prompt <= limits_.max_queue_tokens) return false;
+  std::vector<const Tenant*> waiting{&tenant};
+  for (const Turns& turns : turns_)
+    for (const Turns::Waiting& one : turns.ring())
+      if (std::find(waiting.begin(), waiting.end(), one.tenant) == waiting.end())
+        waiting.push_back(one.tenant);
+  return tenant.tokens + prompt > limits_.max_queue_tokens / static_cast<int64_t>(waiting.size());
+}
+
 void GenerationScheduler::wait(Entry& entry) {
   entry.is_running = false;
   waiting_.insert(std::upper_bound(waiting_.begin(), waiting_.end(), &entry, Before()), &entry);
-  queued_tokens_ += static_cast<int64_t>(entry.tokens.size());
+  turns_[static_cast<size_t>(entry.priority)].join(entry.tenant);
+  const auto tokens = static_cast<int64_t>(entry.tokens.size());
+  queued_tokens_ += tokens;
+  entry.tenant->tokens += tokens;
+  ++entry.tenant->waiting;
+}
+
+void GenerationScheduler::leave_queue(Entry& entry, bool begun) {
+  std::erase(waiting_, &entry);
+  turns_[static_cast<size_t>(entry.priority)].leave(entry.tenant, begun);
+  const auto tokens = static_cast<int64_t>(entry.tokens.size());
+  queued_tokens_ -= tokens;
+  entry.tenant->tokens -= tokens;
+  --entry.tenant->waiting;
 }
 
 // Gives its blocks back; it neither runs nor waits afterwards.
 void GenerationScheduler::stop(Entry& entry) {
-  if (!entry.is_running) queued_tokens_ -= static_cast<int64_t>(entry.tokens.size());
-  std::erase(entry.is_running ? running_ : waiting_, &entry);
+  if (entry.is_running)
+    std::erase(running_, &entry);
+  else
+    leave_queue(entry, false);
   blocks_.release(entry.sequence);
   entry.computed = entry.planned = 0;
   entry.proposed.clear();
+  entry.suggested.clear();
 }
 
 bool GenerationScheduler::finish(uint64_t id) {
   const auto at = entries_.find(id);
   if (at == entries_.end()) return false;
   stop(*at->second);
+  tenants_.drop(at->second->name);
   entries_.erase(at);
   return true;
 }
@@ -102,9 +132,10 @@ void GenerationScheduler::next_step(int64_t now_us, std::vector<GenerationSpan>&
   spans.clear();
   expired.clear();
   expire(now_us, expired);
+  ++steps_;
   int64_t budget = plan_answers(limits_.step_tokens, spans);
   budget = plan_prompts(budget, spans);
-  if (limits_.speculation != 0) plan_proposals(std::min(budget, kMostProposed), spans);
+  if (limits_.speculation != 0) plan_proposals(budget, spans);
 }
 
 void GenerationScheduler::plan(Entry& entry, int64_t count, std::vector<GenerationSpan>& spans) {
@@ -143,91 +174,80 @@ int64_t GenerationScheduler::plan_answers(int64_t budget, std::vector<Generation
   return budget;
 }
 
+// Running prompts that are to be read on: the first of each tenant, then the second ones, and so on; of
+// several alike the one that has waited longest.
+void GenerationScheduler::order_readers() {
+  readers_.clear();
+  for (const auto& [id, entry] : entries_) entry->tenant->reading = 0;
+  for (Entry* const entry : running_) {
+    if (entry->planned > 0 || entry->left() <= 1) continue;
+    entry->rank = entry->tenant->reading++;
+    readers_.push_back(entry);
+  }
+  std::stable_sort(readers_.begin(), readers_.end(), [](const Entry* a, const Entry* b) {
+    if (a->priority != b->priority) return a->priority < b->priority;
+    if (a->rank != b->rank) return a->rank < b->rank;
+    return a->last_read < b->last_read;
+  });
+}
+
 int64_t GenerationScheduler::plan_prompts(int64_t budget, std::vector<GenerationSpan>& spans) {
-  int64_t reading = 0;
-  for (const Entry* entry : running_) reading += entry->planned == 0 && entry->left() > 1;
-  const auto piece = [&](const Entry& entry, int64_t sharers) {
-    const int64_t share = std::max(kLeastPiece, budget / std::max<int64_t>(1, sharers));
-    return std::min({entry.left(), budget, share});
-  };
-  for (size_t i = 0; i < running_.size() && budget > 0; ++i) {
-    Entry& entry = *running_[i];
-    if (entry.planned > 0 || entry.left() <= 1) continue;
-    const int64_t count = piece(entry, reading--);
+  order_readers();
+  auto reading = static_cast<int64_t>(readers_.size());
+  // Who reads nothing yet begins before others read more.
+  while (reading > 0 && begin_next(true, budget, reading + 1, spans)) {
+  }
+  for (size_t i = 0; i < readers_.size() && budget > 0; ++i) {
+    Entry& entry = *readers_[i];
+    const int64_t share = std::max(kLeastPiece, budget / reading--);
+    const int64_t count = std::min({entry.left(), budget, share});
+    entry.last_read = steps_;
     plan(entry, count, spans);  // its blocks are there since it began
     budget -= count;
   }
-  while (budget > 0 && !waiting_.empty() && static_cast<int64_t>(running_.size()) < limits_.max_sequences) {
-    Entry& entry = *waiting_.front();
-    if (!begin(entry)) break;
-    const int64_t count = piece(entry, static_cast<int64_t>(waiting_.size()) + 1);
-    plan(entry, count, spans);
-    budget -= count;
+  while (begin_next(false, budget, static_cast<int64_t>(waiting_.size()), spans)) {
   }
   return budget;
 }
 
-void GenerationScheduler::plan_proposals(int64_t budget, std::vector<GenerationSpan>& spans) {
-  proposals_.clear();
-  int64_t rows = 0;
-  for (size_t i = 0; i < spans.size(); ++i) {
-    rows += static_cast<int64_t>(spans[i].tokens.size());
-    if (!spans[i].samples) continue;
-    Entry& entry = *entries_.at(spans[i].id);
-    const int64_t agreed = entry.ngrams.match().length;
-    if (!entry.speculates || agreed == 0) continue;
-    // One more token than was proposed may come.
-    const int64_t left = entry.limit - static_cast<int64_t>(entry.tokens.size()) - 1;
-    const int64_t most = std::min(left, limits_.speculation < 0 ? kMostAdaptive : limits_.speculation);
-    if (most > 0)
-      proposals_.push_back(
-          {.entry = &entry, .span = i, .most = most, .count = 0, .chance = entry.record.chance(agreed)});
-  }
-  choose_rows(rows, budget, proposals_);
-  for (const Proposal& proposal : proposals_)
-    if (proposal.count > 0) propose(*proposal.entry, proposal.count, spans[proposal.span]);
-}
-
-void GenerationScheduler::choose_rows(int64_t rows, int64_t budget, std::vector<Proposal>& proposals) const {
-  if (limits_.speculation > 0) {
-    for (Proposal& proposal : proposals) {
-      proposal.count = std::min(proposal.most, budget);
-      budget -= proposal.count;
+// Whose turn it is; only_new: of those of which nothing is read, and nobody of a higher priority reads.
+GenerationScheduler::Entry* GenerationScheduler::next_waiting(bool only_new) const {
+  for (size_t priority = 0; priority < turns_.size(); ++priority) {
+    for (const Turns::Waiting& one : turns_[priority].ring()) {
+      if (only_new && one.tenant->reading > 0) continue;
+      const auto at = std::find_if(waiting_.begin(), waiting_.end(), [&](const Entry* entry) {
+        return entry->tenant == one.tenant && static_cast<size_t>(entry->priority) == priority;
+      });
+      return *at;
     }
-    return;
+    if (only_new && !readers_.empty() && static_cast<size_t>(readers_.front()->priority) <= priority) break;
   }
-  RowChoice choice(std::max<int64_t>(1, rows), row_share_);
-  for (; budget > 0 && !proposals.empty(); --budget) {
-    const auto best =
-        std::max_element(proposals.begin(), proposals.end(),
-                         [](const Proposal& a, const Proposal& b) { return a.chance < b.chance; });
-    if (!choice.take(best->chance)) return;
-    const int64_t agreed = best->entry->ngrams.match().length + ++best->count;
-    best->chance = best->count < best->most ? best->chance * best->entry->record.chance(agreed) : 0;
-  }
+  return nullptr;
 }
 
-void GenerationScheduler::propose(Entry& entry, int64_t count, GenerationSpan& span) {
-  const int64_t next = entry.computed + entry.planned;
-  if (!blocks_.extend(entry.sequence, next + count)) {
-    const auto room = static_cast<int64_t>(entry.sequence.blocks.size()) * KvBlocks::kBlockTokens;
-    count = std::min(count, room - next);
-  }
-  entry.proposed.resize(static_cast<size_t>(count));
-  entry.ngrams.propose(entry.tokens, entry.proposed);
-  span.proposed = entry.proposed;
-  span.blocks = entry.sequence.blocks;
+// Begins one that waits and reads some of its prompt; false if none can begin.
+bool GenerationScheduler::begin_next(bool only_new, int64_t& budget, int64_t sharers,
+                                     std::vector<GenerationSpan>& spans) {
+  if (budget <= 0 || static_cast<int64_t>(running_.size()) >= limits_.max_sequences) return false;
+  Entry* const entry = next_waiting(only_new);
+  if (!entry || !begin(*entry)) return false;
+  ++entry->tenant->reading;
+  entry->last_read = steps_;
+  const int64_t share = std::max(kLeastPiece, budget / std::max<int64_t>(1, sharers));
+  const int64_t count = std::min({entry->left(), budget, share});
+  plan(*entry, count, spans);
+  budget -= count;
+  return true;
 }
 
-// The first of those that wait begins to run, if there is room for all of its tokens.
+// One of those that wait begins to run, if there is room for all of its tokens.
 bool GenerationScheduler::begin(Entry& entry) {
-  const int64_t known = blocks_.attach(entry.tenant, entry.tokens, entry.sequence);
+  const int64_t known = blocks_.attach(entry.cache_key, entry.tokens, entry.sequence);
   if (!blocks_.extend(entry.sequence, static_cast<int64_t>(entry.tokens.size()))) {
     blocks_.release(entry.sequence);
     return false;
   }
-  waiting_.erase(waiting_.begin());
-  queued_tokens_ -= static_cast<int64_t>(entry.tokens.size());
+  leave_queue(entry, true);
   entry.computed = known;
   entry.cached = std::max(entry.cached, std::min(known, entry.prompt));
   entry.is_running = true;
@@ -247,7 +267,8 @@ void GenerationScheduler::advance(uint64_t id, int64_t computed, std::span<const
   entry.computed += computed;
   entry.planned = 0;
   entry.proposed.clear();
-  blocks_.publish(entry.tenant, std::span(entry.tokens).first(static_cast<size_t>(entry.computed)),
+  entry.suggested.clear();
+  blocks_.publish(entry.cache_key, std::span(entry.tokens).first(static_cast<size_t>(entry.computed)),
                   entry.sequence);
 }
 
@@ -262,13 +283,22 @@ void GenerationScheduler::check() const {
   };
   std::vector<const KvBlocks::Sequence*> sequences;
   int64_t queued = 0;
+  std::map<const Tenant*, int64_t> holders, waits;
   for (const auto& [id, entry] : entries_) {
     sequences.push_back(&entry->sequence);
     must(entry->is_running || entry->sequence.blocks.empty(), "one that waits holds blocks");
     must(entry->left() >= 1, "a sequence has nothing to compute");
     must(static_cast<int64_t>(entry->tokens.size()) <= entry->limit, "a sequence is too long");
     if (!entry->is_running) queued += static_cast<int64_t>(entry->tokens.size());
+    ++holders[entry->tenant], waits[entry->tenant] += !entry->is_running;
   }
+  for (const auto& [tenant, count] : holders) must(tenant->holders == count, "a tenant's holders are off");
+  for (const auto& [tenant, count] : waits) must(tenant->waiting == count, "a tenant's queue is off");
+  must(tenants_.size() == holders.size(), "a tenant is there for nobody");
+  int64_t in_turns = 0;
+  for (const Turns& turns : turns_)
+    for (const Turns::Waiting& one : turns.ring()) in_turns += one.requests;
+  must(in_turns == std::ssize(waiting_), "the turns are not those of the queue");
   must(entries_.size() == waiting_.size() + running_.size(), "a sequence is lost");
   must(std::is_sorted(waiting_.begin(), waiting_.end(), Before()), "the queue is out of order");
   must(std::is_sorted(running_.begin(), running_.end(), Before()), "those that run are out of order");

@@ -9,7 +9,9 @@
 // step takes the next token of every sequence that answers, and spends what is left of its token budget on
 // prompts, a piece at a time, so that a long prompt holds nobody up by more than a step. (Yu et al. 2022,
 // "Orca"; Agrawal et al. 2024, "Sarathi-Serve", arXiv:2403.02310.) Prompts that are being read share what is
-// left in equal parts; those that wait come in order of priority, then of arrival.
+// left in equal parts; those that wait come in order of priority, then of their tenants' turns (turns.h), and
+// those of one tenant in order of arrival. Where a tenant reads several prompts, others come after the first
+// of them.
 //
 // Memory. A prompt is begun only when there are blocks for all of it. When an answer needs a block and none
 // is free, the running sequence of the lowest priority that came last gives up all of its blocks and waits
@@ -21,9 +23,13 @@
 // Proposals take what is left of a step's budget when all else is planned, and no blocks that would have to
 // be taken from a sequence.
 //
-// Admission. A request that would wait for more than max_queue_tokens of others' prompts is refused.
+// A proposal may come from elsewhere, too: suggest().
+//
+// Admission. A request that would wait for more than max_queue_tokens of others' prompts is refused, unless
+// its tenant has less waiting than an equal share of them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -37,6 +43,7 @@
 #include "batch/ngram_index.h"
 #include "batch/request.h"
 #include "batch/speculation.h"
+#include "batch/turns.h"
 
 namespace headrace {
 
@@ -52,7 +59,8 @@ struct GenerationLimits {
 
 struct GenerationRequest {
   uint64_t id = 0;                  // unique among those the scheduler knows
-  std::string tenant;               // with whom cached prompts may be shared
+  std::string tenant;               // whose turn it takes, and with whom cached prompts may be shared
+  uint64_t variant = 0;             // prompts are shared by requests of one variant only
   std::span<const int32_t> prompt;  // at least one token; copied
   int64_t max_tokens = 0;           // generated at most so many
   Priority priority = Priority::kInteractive;
@@ -70,6 +78,15 @@ struct GenerationSpan {
   bool samples = false;  // its last token is the sequence's last: the next one is wanted
   // To be computed behind `tokens`; each is wanted if those before it are what was drawn at their places.
   std::span<const int32_t> proposed;
+  bool is_suggested = false;  // what is proposed is from suggest()
+};
+
+// A sequence that waits for its next token alone.
+struct Answering {
+  uint64_t id = 0;
+  std::span<const int32_t> tokens;  // valid until its next advance() or end
+  std::string cache_key;
+  int64_t room = 0;  // tokens that may come behind the next one
 };
 
 class GenerationScheduler {
@@ -84,6 +101,16 @@ class GenerationScheduler {
   // What to compute now; empty when there is nothing. `expired` (cleared first) receives those whose
   // deadline has passed, which are gone. Views stay valid until the next call of any method.
   void next_step(int64_t now_us, std::vector<GenerationSpan>& spans, std::vector<uint64_t>& expired);
+
+  // Those that suggest() is for.
+  void answering(std::vector<Answering>& texts) const;
+
+  // What may follow, proposed by the next step alone: each token with this chance if those before it are
+  // right. It is taken where it is likelier than what the text itself proposes. For one that knows no next
+  // step, or does not speculate, nothing happens.
+  void suggest(uint64_t id, std::span<const int32_t> tokens, double chance);
+  // How likely the text's own next proposal is taken to be right; 0: it has none.
+  double own_chance(uint64_t id) const;
 
   // The step was computed. tokens: what followed, for a span that samples: proposed ones that were accepted,
   // and one more, or none where the model failed. computed: the span's tokens and the accepted ones. The
@@ -106,7 +133,9 @@ class GenerationScheduler {
  private:
   struct Entry {
     uint64_t id = 0;
-    std::string tenant;
+    std::string name;  // of its tenant
+    Tenant* tenant = nullptr;
+    std::string cache_key;
     std::vector<int32_t> tokens;  // prompt, then what was generated
     int64_t prompt = 0, limit = 0;
     int64_t computed = 0;  // tokens whose keys and values are in its blocks
@@ -120,7 +149,11 @@ class GenerationScheduler {
     bool speculates = false;
     NgramIndex ngrams;  // of its tokens
     AcceptanceRecord record;
+    std::vector<int32_t> suggested;
+    double suggested_chance = 0;
     std::vector<int32_t> proposed;  // in the step that runs
+    int64_t rank = 0;               // among the prompts that its tenant reads, while a step is planned
+    uint64_t last_read = 0;         // the step that last read some of its prompt
 
     int64_t left() const { return static_cast<int64_t>(tokens.size()) - computed; }
   };
@@ -130,6 +163,7 @@ class GenerationScheduler {
     size_t span;
     int64_t most, count;
     double chance;  // that the next of them is accepted, with all before it
+    bool is_suggested;
   };
   // Of two that wait, who comes first; of two that run, who is preempted last.
   struct Before {
@@ -146,16 +180,25 @@ class GenerationScheduler {
   void plan(Entry& entry, int64_t count, std::vector<GenerationSpan>& spans);
   int64_t plan_answers(int64_t budget, std::vector<GenerationSpan>& spans);
   int64_t plan_prompts(int64_t budget, std::vector<GenerationSpan>& spans);
+  void order_readers();
+  bool begin_next(bool only_new, int64_t& budget, int64_t sharers, std::vector<GenerationSpan>& spans);
+  Entry* next_waiting(bool only_new) const;
   void plan_proposals(int64_t budget, std::vector<GenerationSpan>& spans);
   void choose_rows(int64_t rows, int64_t budget, std::vector<Proposal>& proposals) const;
-  void propose(Entry& entry, int64_t count, GenerationSpan& span);
+  void propose(const Proposal& proposal, GenerationSpan& span);
   bool begin(Entry& entry);
   void wait(Entry& entry);
+  void leave_queue(Entry& entry, bool begun);
+  bool is_full(const Tenant& tenant, int64_t prompt) const;
 
   GenerationLimits limits_;
   KvBlocks& blocks_;
   std::map<uint64_t, std::unique_ptr<Entry>> entries_;
   std::vector<Entry*> waiting_, running_;  // both in the order of Before
+  Tenants tenants_;
+  std::array<Turns, kPriorities> turns_;
+  std::vector<Entry*> readers_;  // of the step that is planned
+  uint64_t steps_ = 0;
   uint64_t next_order_ = 0;
   int64_t queued_tokens_ = 0;  // of those that wait
   int64_t preemptions_ = 0;

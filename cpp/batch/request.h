@@ -2,6 +2,7 @@
 // No text, no ids, no thread, no clock: all times are microseconds of one clock that the caller chose.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -10,6 +11,7 @@ namespace headrace {
 // How soon a request wants to run. A level costs SchedulerLimits::aging_us of waiting, never a place for
 // good.
 enum class Priority : int32_t { kInteractive = 0, kNormal = 1, kBatch = 2 };
+inline constexpr size_t kPriorities = 3;
 
 // kRefuse: refused with kOverloaded when the queue is full. kWait: always queued; for offline callers, who
 // bound the work they hand in at a time themselves.

@@ -57,6 +57,11 @@ void RowCost::observe(int64_t rows, double seconds) {
   fit();
 }
 
+double RowCost::seconds(int64_t rows) const {
+  if (steps_ == 0) return 0;
+  return t_ / (steps_ + share_ * r_) * (1 + share_ * static_cast<double>(rows - 1));
+}
+
 void RowCost::fit() {
   // The first share as steps of one row and of more, in the unit of time that the steps seen have under it.
   const double first = t_ / (steps_ + kFirstShare * r_), half = kFirstSteps / 2;

@@ -38,6 +38,8 @@ class RowCost {
  public:
   void observe(int64_t rows, double seconds);
   double share() const { return share_; }
+  // Of a step of so many rows, as the line says; 0: none was seen.
+  double seconds(int64_t rows) const;
 
  private:
   void fit();

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "bindings/bindings.h"
@@ -12,6 +13,7 @@
 #include "bindings/encoding.h"
 #include "bindings/memory_file.h"
 #include "kernels/dispatch.h"
+#include "models/precision.h"
 #include "models/settings_file.h"
 
 namespace py = pybind11;
@@ -40,11 +42,15 @@ py::dict metrics(const Generator& generator) {
   dict["waiting"] = m.waiting;
   dict["queued_tokens"] = m.queued_tokens;
   dict["cache_blocks"] = m.cache_blocks;
+  dict["cache_bytes"] = m.cache_bytes;
   dict["cache_used"] = m.cache_used;
   dict["cache_cached"] = m.cache_cached;
   dict["cache_evictions"] = m.cache_evictions;
   dict["step_seconds"] = m.step_seconds;
   dict["row_cost"] = m.row_cost;
+  dict["draft_steps"] = m.draft_steps;
+  dict["draft_seconds"] = m.draft_seconds;
+  dict["draft_blocks"] = m.draft_blocks;
   return dict;
 }
 
@@ -64,6 +70,12 @@ py::dict info(const Generator& generator) {
   return dict;
 }
 
+Draft read_model(const ModelPath& place, const std::string& precision) {
+  const std::optional<ModelPath> gguf = gguf_path(place);
+  auto tokenizer = gguf ? Tokenizer::from_file(*gguf) : Tokenizer::from_model(place);
+  return {LanguageModel::load(place, kernels(), {.precision = precision}), std::move(tokenizer)};
+}
+
 // (text, [(id, logprob, [(id, logprob), ...]), ...], finish reason or None, exception or None)
 py::tuple take(Stream& stream) {
   const StreamNews news = stream.take();
@@ -75,9 +87,9 @@ py::tuple take(Stream& stream) {
   return py::make_tuple(news.text, tokens, reason, error);
 }
 
-// Asks a Python object: fill(address, bytes) writes a bit for each token that may come next, take(token) says
-// whether the text is complete. Called and destroyed by the generator's thread, so it takes the interpreter's
-// lock itself.
+// Asks a Python object: fill(address, bytes) writes a bit for each token that may come next,
+// count_allowed(tokens) says how many of them may come in a row, take(token) whether the text is complete.
+// Called and destroyed by the generator's thread, so it takes the interpreter's lock itself.
 class PythonMask final : public TokenMask {
  public:
   explicit PythonMask(py::object object) : object_(std::move(object)) {}
@@ -90,6 +102,14 @@ class PythonMask final : public TokenMask {
 
   void fill(std::span<uint32_t> allowed) override {
     guarded([&] { object_.attr("fill")(reinterpret_cast<uintptr_t>(allowed.data()), allowed.size_bytes()); });
+  }
+  int64_t count_allowed(std::span<const int32_t> tokens) override {
+    int64_t count = 0;
+    guarded([&] {
+      const std::vector<int32_t> list(tokens.begin(), tokens.end());
+      count = std::clamp<int64_t>(object_.attr("count_allowed")(list).cast<int64_t>(), 0, std::ssize(list));
+    });
+    return count;
   }
   bool take(int32_t token) override {
     bool is_complete = false;
@@ -134,7 +154,8 @@ void register_generator(py::module_& module) {
       module, "Generator", "Runs one language model for many requests. Use headrace.load.")
       .def(py::init([](const std::string& path, const std::string& precision, std::optional<int> threads,
                        int64_t context, int64_t cache_tokens, int64_t step_tokens, int64_t max_sequences,
-                       int64_t speculation, const std::optional<py::dict>& files) {
+                       int64_t speculation, const std::string& kv, const std::optional<py::dict>& files,
+                       const std::optional<std::string>& draft, const std::optional<py::dict>& draft_files) {
              const int count = threads_argument(threads);
              const auto must = [](const char* name, int64_t value, int64_t low, int64_t high) {
                if (value < low || value > high)
@@ -146,25 +167,29 @@ void register_generator(py::module_& module) {
              must("step_tokens", step_tokens, 1, 8192);
              must("max_sequences", max_sequences, 1, 4096);
              must("speculation", speculation, kAdaptiveSpeculation, 32);
+             const std::optional<KvType> type = kv_type_by_name(kv);
              const ModelPath place = model_path(path, files);
+             std::optional<ModelPath> draft_place;
+             if (draft) draft_place = model_path(*draft, draft_files);
              const py::gil_scoped_release unlocked;
-             const std::optional<ModelPath> gguf = gguf_path(place);
-             auto tokenizer = std::shared_ptr<Tokenizer>(gguf ? Tokenizer::from_file(*gguf)
-                                                              : Tokenizer::from_model(place));
-             auto model = LanguageModel::load(place, kernels(), {.precision = precision});
-             return std::unique_ptr<Generator, DeleteWhereMade>(new Generator(std::move(model),
-                                                                              std::move(tokenizer),
+             Draft model = read_model(place, precision), guessing;
+             if (draft_place) guessing = read_model(*draft_place, precision);
+             return std::unique_ptr<Generator, DeleteWhereMade>(new Generator(std::move(model.model),
+                                                                              std::move(model.tokenizer),
                                                                               {.threads = count,
                                                                                .context = context,
                                                                                .cache_tokens = cache_tokens,
+                                                                               .kv = type,
                                                                                .step_tokens = step_tokens,
                                                                                .max_sequences = max_sequences,
-                                                                               .speculation = speculation}));
+                                                                               .speculation = speculation},
+                                                                              std::move(guessing)));
            }),
            py::arg("path"), py::kw_only(), py::arg("precision") = "auto", py::arg("threads") = py::none(),
            py::arg("context") = 0, py::arg("cache_tokens") = 0, py::arg("step_tokens") = 256,
            py::arg("max_sequences") = 64, py::arg("speculation") = kAdaptiveSpeculation,
-           py::arg("files") = py::none())
+           py::arg("kv") = "auto", py::arg("files") = py::none(), py::arg("draft") = py::none(),
+           py::arg("draft_files") = py::none())
       .def(
           "submit",
           [](Generator& self, const Ids& prompt, float temperature, int64_t top_k, float top_p, float min_p,
@@ -222,6 +247,9 @@ void register_generator(py::module_& module) {
       .def("close", &Generator::close, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("tokenizer", &Generator::tokenizer)
       .def_property_readonly("threads", &Generator::threads)
+      .def_property_readonly(
+          "kv", [](const Generator& self) { return kv_type_name(self.kv()); },
+          "What keys and values are kept in: f32, bf16 or int8.")
       .def_property_readonly("end_ids",
                              [](const Generator& self) {
                                return std::vector<int32_t>(self.end_ids().begin(), self.end_ids().end());

@@ -12,6 +12,7 @@
 #include "bindings/bindings.h"
 #include "bindings/encoding.h"
 #include "kernels/dispatch.h"
+#include "models/precision.h"
 
 namespace py = pybind11;
 
@@ -23,8 +24,11 @@ using Ids = py::array_t<int32_t, py::array::c_style>;
 // A decoder with a cache for one sequence, which grows with the longest that was asked for.
 class LoneModel {
  public:
-  LoneModel(const std::string& path, const std::string& precision, const std::string& isa, int threads)
-      : model_(LanguageModel::load(path, kernels_by_name(isa), {.precision = precision})), pool_(threads) {}
+  LoneModel(const std::string& path, const std::string& precision, const std::string& isa, int threads,
+            KvType kv)
+      : model_(LanguageModel::load(path, kernels_by_name(isa), {.precision = precision})),
+        pool_(threads),
+        kv_(kv) {}
 
   const ModelInfo& info() const { return model_->info(); }
 
@@ -43,9 +47,10 @@ class LoneModel {
 
  private:
   void check(std::span<const int32_t> ids, int64_t step) const {
-    if (ids.empty() || static_cast<int64_t>(ids.size()) > info().max_tokens)
+    const int64_t longest = std::max(info().max_tokens, model_->config().stretched);
+    if (ids.empty() || static_cast<int64_t>(ids.size()) > longest)
       throw Error(ErrorKind::kInvalidArgument,
-                  concat(ids.size(), " token ids: the model takes 1 to ", info().max_tokens));
+                  concat(ids.size(), " token ids: the model takes 1 to ", longest));
     for (const int32_t id : ids)
       if (id < 0 || id >= info().vocabulary)
         throw Error(ErrorKind::kInvalidArgument,
@@ -56,22 +61,25 @@ class LoneModel {
 
   void reserve(int64_t tokens, int64_t step) {
     const int64_t blocks = (tokens + kCacheBlock - 1) / kCacheBlock;
-    if (blocks <= static_cast<int64_t>(blocks_.size()) && step <= step_) return;
+    if (tokens <= tokens_ && step <= step_) return;
+    tokens_ = std::max(tokens, tokens_);
     step_ = std::max(step, step_);
     blocks_.resize(static_cast<size_t>(std::max(blocks, static_cast<int64_t>(blocks_.size()))));
     std::iota(blocks_.begin(), blocks_.end(), 0);
     const auto count = static_cast<int64_t>(blocks_.size());
     model_->reserve({.step_tokens = step_,
                      .step_wanted = step_,
-                     .context = count * kCacheBlock,
+                     .context = tokens_,
                      .blocks = count,
+                     .kv = kv_,
                      .threads = pool_.threads()});
   }
 
   std::unique_ptr<LanguageModel> model_;
   ThreadPool pool_;
+  KvType kv_;
   std::vector<int32_t> blocks_;
-  int64_t step_ = 0;
+  int64_t step_ = 0, tokens_ = 0;
 };
 
 py::array_t<float> logits_of(LoneModel& model, const Ids& ids, int64_t step) {
@@ -92,13 +100,14 @@ py::array_t<float> logits_of(LoneModel& model, const Ids& ids, int64_t step) {
 void register_language_model(py::module_& module) {
   py::class_<LoneModel>(module, "LanguageModel", "A language model's logits, one sequence at a time.")
       .def(py::init([](const std::string& path, const std::string& precision, const std::string& isa,
-                       std::optional<int> threads) {
+                       std::optional<int> threads, const std::string& kv) {
              const int count = threads_argument(threads);
+             const KvType type = kv_type_by_name(kv).value_or(KvType::kF32);
              const py::gil_scoped_release unlocked;
-             return std::make_unique<LoneModel>(path, precision, isa, count);
+             return std::make_unique<LoneModel>(path, precision, isa, count, type);
            }),
            py::arg("path"), py::kw_only(), py::arg("precision") = "auto", py::arg("isa") = "auto",
-           py::arg("threads") = py::none())
+           py::arg("threads") = py::none(), py::arg("kv") = "f32")
       .def("logits", &logits_of, py::arg("ids").noconvert(), py::kw_only(), py::arg("step") = 256,
            "float32 [n, V]: the logits of the token after each of ids (int32 [n]), `step` tokens at a time.")
       .def_property_readonly("vocabulary", [](const LoneModel& self) { return self.info().vocabulary; })

@@ -48,9 +48,10 @@ void register_vector_json(py::module_& module) {
   module.def("embedding_objects_json", &embedding_objects_json, py::arg("vectors").noconvert(),
              py::arg("base64"),
              "The JSON array of embedding objects for float32 vectors [n, columns], as bytes.");
-  module.def("tensor_json", &tensor_json, py::arg("tensor").noconvert(),
-             "A C-contiguous float32 array of any shape as nested JSON arrays, as bytes; NaN and infinity are "
-             "null.");
+  module.def(
+      "tensor_json", &tensor_json, py::arg("tensor").noconvert(),
+      "A C-contiguous float32 array of any shape as nested JSON arrays, as bytes; NaN and infinity are "
+      "null.");
 }
 
 }  // namespace headrace

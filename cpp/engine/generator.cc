@@ -24,14 +24,16 @@ Error cancelled() { return Error(ErrorKind::kCancelled, "the request was cancell
 }  // namespace
 
 Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Tokenizer> tokenizer,
-                     const GeneratorOptions& options)
+                     const GeneratorOptions& options, Draft draft)
     : owner_pid_(getpid()),
       model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       pool_(options.threads > 0 ? options.threads : available_cpus()),
       seeds_(std::random_device{}()) {
-  const int64_t block_bytes = model_->cache_block_bytes();
-  context_ = options.context > 0 ? std::min(options.context, info().max_tokens) : info().max_tokens;
+  kv_ = options.kv.value_or(info().precision == "f32" ? KvType::kF32 : KvType::kBf16);
+  const int64_t block_bytes = model_->cache_block_bytes(kv_);
+  const int64_t longest = std::max(info().max_tokens, config().stretched);
+  context_ = options.context > 0 ? std::min(options.context, longest) : info().max_tokens;
   int64_t blocks = options.cache_tokens > 0 ? divide_up(options.cache_tokens, kCacheBlock)
                                             : std::max<int64_t>(1, kCacheBytes / block_bytes);
   if (options.cache_tokens == 0)
@@ -43,6 +45,7 @@ Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Token
                                       : options.step_tokens,
                    .context = context_,
                    .blocks = blocks,
+                   .kv = kv_,
                    .threads = pool_.threads()});
   static_assert(kCacheBlock == KvBlocks::kBlockTokens);
   blocks_ = std::make_unique<KvBlocks>(blocks, seeds_());
@@ -53,6 +56,7 @@ Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Token
                        .speculation = options.speculation},
       *blocks_);
   samplers_.resize(static_cast<size_t>(pool_.threads()));
+  if (draft.model) add_draft(std::move(draft), options, blocks);
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -102,18 +106,16 @@ std::shared_ptr<Stream> Generator::submit(std::span<const int32_t> prompt, const
   const int64_t now = now_us();
   const std::lock_guard lock(mutex_);
   if (stop_) throw Error(ErrorKind::kCancelled, "the model is closed");
-  std::string tenant = options.tenant;
-  choose_adapter(*stream, tenant);
+  const uint64_t variant = choose_adapter(*stream);
   const auto refused =
       scheduler_->submit({.id = stream->id_,
-                          .tenant = tenant,
+                          .tenant = options.tenant,
+                          .variant = variant,
                           .prompt = prompt,
                           .max_tokens = stream->options_.max_tokens,
                           .priority = options.priority,
                           .arrival_us = now,
-                          .deadline_us = options.timeout_us > 0 ? now + options.timeout_us : 0,
-                          // A form's automaton goes one token at a time and cannot go back.
-                          .speculates = options.mask == nullptr});
+                          .deadline_us = options.timeout_us > 0 ? now + options.timeout_us : 0});
   if (refused) {
     ++metrics_.refused;
     throw Error(*refused);
@@ -144,6 +146,7 @@ GeneratorMetrics Generator::metrics() const {
   metrics.waiting = static_cast<int64_t>(scheduler_->waiting());
   metrics.queued_tokens = scheduler_->queued_tokens();
   metrics.cache_blocks = blocks_->counts().blocks;
+  metrics.cache_bytes = metrics.cache_blocks * model_->cache_block_bytes(kv_);
   metrics.cache_used = blocks_->counts().used;
   metrics.cache_cached = blocks_->counts().cached;
   metrics.cache_evictions = blocks_->counts().evictions;
@@ -167,6 +170,7 @@ void Generator::loop() {
     work_.wait(lock, [&] { return stop_ || !streams_.empty(); });
     if (stop_) break;
     drop_cancelled();
+    if (drafter_) guess(lock);
     scheduler_->next_step(now_us(), spans_, expired_);
     for (const uint64_t id : expired_) {
       ++metrics_.expired;
@@ -203,95 +207,6 @@ void Generator::drop_cancelled() {
   to_cancel_.clear();
 }
 
-void Generator::compute() {
-  ids_.clear();
-  steps_.clear();
-  int64_t wanted = 0;
-  bool reads = false;
-  for (const GenerationSpan& span : spans_) {
-    ids_.insert(ids_.end(), span.tokens.begin(), span.tokens.end());
-    ids_.insert(ids_.end(), span.proposed.begin(), span.proposed.end());
-    const auto proposed = static_cast<int64_t>(span.proposed.size());
-    steps_.push_back({.tokens = static_cast<int64_t>(span.tokens.size()) + proposed,
-                      .position = span.position,
-                      .blocks = span.blocks.data(),
-                      .wanted = span.samples ? 1 + proposed : 0,
-                      .adapter = stepping_[steps_.size()]->adapter_.get()});
-    wanted += steps_.back().wanted;
-    reads |= span.tokens.size() > 1;
-  }
-  logits_.resize(
-      static_cast<size_t>(std::max(wanted * info().vocabulary, static_cast<int64_t>(logits_.size()))));
-  const int64_t start = now_us();
-  model_->step({ids_, steps_}, logits_.data(), pool_);
-  // Steps that read prompts tell nothing of what a row of an answer costs.
-  if (!reads)
-    row_cost_.observe(static_cast<int64_t>(ids_.size()), static_cast<double>(now_us() - start) * 1e-6);
-}
-
-void Generator::sample() {
-  sampled_.resize(std::max(sampled_.size(), spans_.size()));
-  std::vector<size_t> sampling, first_row;
-  size_t rows = 0;
-  for (size_t i = 0; i < spans_.size(); ++i) {
-    sampled_[i].clear();
-    if (!spans_[i].samples) continue;
-    sampling.push_back(i);
-    first_row.push_back(rows);
-    rows += 1 + spans_[i].proposed.size();
-  }
-  masked_.resize(std::max(masked_.size(), spans_.size()));
-  for (const size_t i : sampling) fill_mask(i);
-  const auto vocabulary = static_cast<size_t>(info().vocabulary);
-  pool_.parallel_for(static_cast<int64_t>(sampling.size()), [&](int64_t task, int thread) {
-    const size_t i = sampling[static_cast<size_t>(task)], first = first_row[static_cast<size_t>(task)];
-    Stream& stream = *stepping_[i];
-    const std::span<const int32_t> proposed = spans_[i].proposed;
-    // A row behind a proposed token is this text's only if the very same token was drawn: what is drawn at a
-    // place depends on the seed, the place and the tokens before, so the text is what it is without
-    // proposals.
-    for (size_t row = 0; row <= proposed.size(); ++row) {
-      const int64_t generated = stream.generated_tokens() + static_cast<int64_t>(row);
-      const bool must_go_on = generated < stream.options_.min_tokens;
-      Sampled drawn = samplers_[static_cast<size_t>(thread)].sample(
-          std::span(logits_).subspan((first + row) * vocabulary, vocabulary), stream.options_.sampling,
-          &stream.counts_, generated, must_go_on ? end_ids() : std::span<const int32_t>(),
-          stream.options_.mask ? masked_[i].allowed : std::span<const uint32_t>());
-      const int32_t token = drawn.token;
-      sampled_[i].push_back(std::move(drawn));
-      if (token < 0) break;
-      stream.counts_.add(token);
-      if (row < proposed.size() && token != proposed[row]) break;
-    }
-  });
-  for (const size_t i : sampling) take_into_mask(i);
-}
-
-void Generator::fill_mask(size_t span) {
-  TokenMask* const mask = stepping_[span]->options_.mask.get();
-  if (!mask) return;
-  Masked& masked = masked_[span];
-  masked.is_complete = false;
-  masked.error.reset();
-  masked.allowed.assign(static_cast<size_t>(info().vocabulary + 31) / 32, 0);
-  try {
-    mask->fill(masked.allowed);
-  } catch (const Error& error) {
-    masked.error = error;
-  }
-}
-
-void Generator::take_into_mask(size_t span) {
-  TokenMask* const mask = stepping_[span]->options_.mask.get();
-  const int32_t token = sampled_[span].front().token;
-  if (!mask || masked_[span].error || token < 0) return;
-  try {
-    masked_[span].is_complete = mask->take(token);
-  } catch (const Error& error) {
-    masked_[span].error = error;
-  }
-}
-
 void Generator::deliver() {
   ++metrics_.steps;
   metrics_.row_cost = row_cost_.share();
@@ -306,11 +221,12 @@ void Generator::deliver() {
     const Masked* const masked = span.samples && stream.options_.mask ? &masked_[i] : nullptr;
     drawn_.clear();
     for (const Sampled& sampled : sampled_[i])
-      if (sampled.token >= 0 && !(masked && masked->error)) drawn_.push_back(sampled.token);
+      if (sampled.token >= 0) drawn_.push_back(sampled.token);
     const int64_t accepted = std::max<int64_t>(0, static_cast<int64_t>(drawn_.size()) - 1);
+    if (drafter_ && span.is_suggested) drafter_->observe(span.id, std::ssize(span.proposed), accepted);
     scheduler_->advance(span.id, count + accepted, drawn_);
     if (!span.samples) continue;
-    const bool is_sound = drawn_.size() == sampled_[i].size();
+    const bool is_sound = drawn_.size() == sampled_[i].size() && !(masked && masked->error);
     if (!drawn_.empty())
       deliver_tokens(stream, std::span(sampled_[i]).first(drawn_.size()), masked && masked->is_complete);
     if (is_sound || stream.ended()) continue;
@@ -330,7 +246,7 @@ void Generator::deliver_tokens(Stream& stream, std::span<Sampled> sampled, bool 
     const int64_t accepted = i + 1 < sampled.size();
     metrics_.accepted_tokens += accepted;
     stream.accepted_.fetch_add(accepted, std::memory_order_relaxed);
-    if (!add_token(stream, std::move(sampled[i]), is_complete, news)) continue;
+    if (!add_token(stream, std::move(sampled[i]), is_complete && accepted == 0, news)) continue;
     scheduler_->finish(stream.id_);
     return end(stream, std::move(news));
   }
@@ -366,6 +282,10 @@ bool Generator::add_token(Stream& stream, Sampled sampled, bool is_complete, Str
 
 void Generator::end(Stream& stream, StreamNews news) {
   metrics_.cached_tokens += stream.cached_tokens();
+  if (drafter_) {
+    drafter_->forget(stream.id_);
+    metrics_.draft_blocks = drafter_->used_blocks();
+  }
   if (stream.options_.mask) ended_masks_.push_back(std::move(stream.options_.mask));
   notify(stream, std::move(news));
   streams_.erase(stream.id_);  // whoever called holds it

@@ -19,6 +19,7 @@
 #include "base/threads.h"
 #include "batch/generation_scheduler.h"
 #include "batch/kv_blocks.h"
+#include "engine/drafter.h"
 #include "engine/stream.h"
 #include "models/language_model.h"
 #include "models/sampler.h"
@@ -30,6 +31,7 @@ struct GeneratorOptions {
   int threads = 0;           // 0: every processor the process may use
   int64_t context = 0;       // the longest sequence; 0: the model's own, as far as the cache holds it
   int64_t cache_tokens = 0;  // 0: what 2 GiB hold, at least one whole context
+  std::optional<KvType> kv;  // none: f32 where the model's matrices are, else bf16
   int64_t step_tokens = 256;
   int64_t max_sequences = 64;
   int64_t max_queue_tokens = 65536;
@@ -43,14 +45,24 @@ struct GeneratorMetrics {
   int64_t steps = 0, preemptions = 0;
   int64_t running = 0, waiting = 0, queued_tokens = 0;
   int64_t cache_blocks = 0, cache_used = 0, cache_cached = 0, cache_evictions = 0;
-  double step_seconds = 0;  // spent in steps
-  double row_cost = 0;      // RowCost::share()
+  int64_t cache_bytes = 0;                    // of all blocks
+  double step_seconds = 0;                    // spent in steps
+  double row_cost = 0;                        // RowCost::share()
+  int64_t draft_steps = 0, draft_blocks = 0;  // blocks in use
+  double draft_seconds = 0;
+};
+
+// A model that guesses for another one; its tokenizer tells whether they have the same tokens.
+struct Draft {
+  std::unique_ptr<LanguageModel> model;
+  std::shared_ptr<Tokenizer> tokenizer;
 };
 
 class Generator {
  public:
+  // Throws kInvalidArgument for a draft of other tokens, or where nothing is to be proposed.
   Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Tokenizer> tokenizer,
-            const GeneratorOptions& options);
+            const GeneratorOptions& options, Draft draft = {});
   ~Generator();  // as close()
   Generator(const Generator&) = delete;
   Generator& operator=(const Generator&) = delete;
@@ -62,6 +74,7 @@ class Generator {
   int64_t context() const { return context_; }
   // What the cache of keys and values takes, used or not.
   int64_t cache_bytes() const { return model_->cache_bytes(); }
+  KvType kv() const { return kv_; }
   int threads() const { return pool_.threads(); }
 
   // Queues a prompt. Throws kInvalidArgument (an option out of its range; an empty prompt, an id outside the
@@ -89,13 +102,22 @@ class Generator {
 
  private:
   void check(std::span<const int32_t> prompt, const GenerateOptions& options) const;
-  void choose_adapter(Stream& stream, std::string& tenant) const;
+  // Returns what no other adapter has.
+  uint64_t choose_adapter(Stream& stream) const;
+  void add_draft(Draft draft, const GeneratorOptions& options, int64_t blocks);
+  void guess(std::unique_lock<std::mutex>& lock);
   void loop();
   void drop_cancelled();
   void compute();
   void sample();
+  // A text whose next tokens are drawn, and its first row of logits.
+  struct Drawing {
+    size_t span, first_row;
+  };
+  void keep_form(const Stream& stream, GenerationSpan& span);
+  void draw(const Drawing& one, Sampler& sampler);
   void fill_mask(size_t span);
-  void take_into_mask(size_t span);
+  bool goes_on(const Drawing& one);
   void deliver();
   void deliver_tokens(Stream& stream, std::span<Sampled> sampled, bool is_complete);
   bool add_token(Stream& stream, Sampled sampled, bool is_complete, StreamNews& news);
@@ -109,6 +131,7 @@ class Generator {
   std::shared_ptr<Tokenizer> tokenizer_;
   ThreadPool pool_;  // the loop thread's
   int64_t context_ = 0;
+  KvType kv_ = KvType::kF32;
 
   mutable std::mutex mutex_;
   std::condition_variable work_, news_;
@@ -143,6 +166,10 @@ class Generator {
     std::optional<Error> error;
   };
   std::vector<Masked> masked_;
+  std::unique_ptr<Drafter> drafter_;  // may be null
+  std::vector<Answering> answering_;
+  std::vector<DraftText> draft_texts_;
+  std::vector<Drafter::Guess> guesses_;
   std::vector<std::shared_ptr<TokenMask>>
       ended_masks_;  // let go of where no lock is held: they may wait for Python
   std::vector<float> logits_;

@@ -15,14 +15,14 @@ void Generator::remove_adapter(const std::string& name) {
     throw Error(ErrorKind::kNotFound, concat("no adapter is named '", name, "'"));
 }
 
-// What was computed with an adapter is shared with nobody who has another one: tenant says so too.
-void Generator::choose_adapter(Stream& stream, std::string& tenant) const {
+// What was computed with an adapter is shared with nobody who has another one.
+uint64_t Generator::choose_adapter(Stream& stream) const {
   const std::string& name = stream.options_.adapter;
-  if (name.empty()) return;
+  if (name.empty()) return 0;
   const auto found = adapters_.find(name);
   if (found == adapters_.end()) throw Error(ErrorKind::kNotFound, concat("no adapter is named '", name, "'"));
   stream.adapter_ = found->second.adapter;
-  tenant += concat(std::string_view("\0", 1), found->second.number);
+  return found->second.number;
 }
 
 }  // namespace headrace

@@ -123,8 +123,16 @@ struct Attention {
 };
 
 // Tokens in one block of a cache of keys and values. A block holds, for one KV head, the keys as panels
-// [kCacheBlock / panel_columns][D][panel_columns] and then the values [kCacheBlock][D].
+// [kCacheBlock / panel_columns][D][panel_columns] and then the values [kCacheBlock][D], in the cache's type.
 inline constexpr int64_t kCacheBlock = 32;
+
+// What keys and values are stored in. bf16: rounded to the nearest. int8: times 127 / the largest of the
+// token's key (value), rounded to the nearest; behind the values come f32 scales that undo it, for keys
+// [kCacheBlock] and for values [kCacheBlock]. What has a number that is not finite is read as one that is
+// not.
+enum class KvType : int32_t { kF32, kBf16, kInt8 };
+// A key or value whose largest number is smaller is nothing in int8.
+inline constexpr float kLeastScaled = 1e-30f;
 
 // Query heads of one KV head over one sequence whose keys and values lie in blocks:
 //
@@ -132,16 +140,18 @@ inline constexpr int64_t kCacheBlock = 32;
 //   + t
 //
 //   q [rows, G, D] with row stride ldq, out alike with ldo; block b of the sequence is at
-//   cache + blocks[b] * block_floats; window 0: no limit; cap(s) = soft_cap tanh(s / soft_cap), 0: s itself;
-//   scratch: paged_attention_scratch(G, D) floats. Keys are taken in chunks from the sequence's start with a
-//   running maximum, so the answer of a position does not depend on what else is computed with it.
-//   |error| <= 4e-6 max|v|.
+//   cache + blocks[b] * block_bytes, in `type`; window 0: no limit; cap(s) = soft_cap tanh(s / soft_cap), 0:
+//   s itself; scratch: paged_attention_scratch(G, D) floats. Keys are taken in chunks from the sequence's
+//   start with a running maximum, so the answer of a position does not depend on what else is computed with
+//   it. Numbers of every type are f32 once they are read. |error| <= 4e-6 max|v|, k and v being what is
+//   stored.
 struct PagedAttention {
   const float* q;
   int64_t ldq;
-  const float* cache;
+  const void* cache;
   const int32_t* blocks;
-  int64_t block_floats;
+  int64_t block_bytes;
+  KvType type;
   float* out;
   int64_t ldo;
   int64_t rows;
@@ -171,8 +181,11 @@ struct DecoderKernels {
   //   x [rows, 2N], y [rows, N], which may begin where x does. |error| <= 4e-7 max(1, |act x|) |x[t,N + i]|.
   void (*gate)(const float* x, int64_t rows, int64_t n, Activation activation, float* y);
 
+  // What one KV head takes of a block: a multiple of 4.
+  int64_t (*kv_bytes)(KvType type, int64_t head_dim);
   // One token's key and value [D] of one KV head to its slot, in [0, kCacheBlock), of a block.
-  void (*store_key_value)(const float* key, const float* value, int64_t head_dim, int64_t slot, float* block);
+  void (*store_key_value)(KvType type, const float* key, const float* value, int64_t head_dim, int64_t slot,
+                          void* block);
 
   int64_t (*paged_attention_scratch)(int64_t group, int64_t head_dim);
   void (*paged_attention)(const PagedAttention& attention);

@@ -51,13 +51,23 @@ int64_t read_types(JsonValue root, int64_t fallback) {
   return types ? types->as_int(0, 1 << 10) : fallback;
 }
 
+// Encoders read whole texts: there is no longest one that all others could go by.
+RotaryConfig read_fixed_rotary(JsonValue object, double theta, const std::string& path,
+                               const EncoderConfig& config) {
+  RotaryConfig rotary = read_rotary(object, {theta, config.positions, config.positions}, path);
+  if (rotary.type == "longrope" || rotary.type == "dynamic")
+    refuse(path, concat("rotary positions of type '", rotary.type, "'"),
+           "default, linear, llama3 and yarn in encoders");
+  return rotary;
+}
+
 void use_rotary(JsonValue root, double theta, const std::string& path, EncoderConfig& config) {
   config.has_position_embeddings = false;
   config.attention_positions = AttentionPositions::kRotary;
   theta = number_or(root, "rope_theta", 1.0, 1e12, theta);
   const auto parameters = given(root, "rope_parameters");
   config.rotary.theta = theta;
-  if (parameters) config.rotary = read_rotary(*parameters, theta, config.positions, path);
+  if (parameters) config.rotary = read_fixed_rotary(*parameters, theta, path, config);
 }
 
 // jina-embeddings-v2 calls itself bert (Guenther et al. 2023, arXiv:2310.19923).
@@ -100,9 +110,9 @@ void read_modernbert(JsonValue root, const std::string& path, EncoderConfig& con
   config.local_rotary.theta = number_or(root, "local_rope_theta", 1.0, 1e12, 10000.0);
   if (const auto parameters = given(root, "rope_parameters")) {
     if (const auto full = given(*parameters, "full_attention"))
-      config.rotary = read_rotary(*full, config.rotary.theta, config.positions, path);
+      config.rotary = read_fixed_rotary(*full, config.rotary.theta, path, config);
     if (const auto sliding = given(*parameters, "sliding_attention"))
-      config.local_rotary = read_rotary(*sliding, config.local_rotary.theta, config.positions, path);
+      config.local_rotary = read_fixed_rotary(*sliding, config.local_rotary.theta, path, config);
   }
   const int64_t window = size_or(root, "local_attention", 1 << 20, 128) / 2;
   const int64_t every = size_or(root, "global_attn_every_n_layers", 1 << 10, 3);

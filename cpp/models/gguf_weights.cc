@@ -92,6 +92,18 @@ class Keys {
   std::string prefix_;
 };
 
+// What each frequency is divided by, as a tensor; empty where the file has none of that name.
+std::vector<float> read_divisors(const Keys& keys, const GgufFile& file, const std::string& name,
+                                 const LanguageConfig& config) {
+  const GgufTensor* const factors = file.find(name);
+  if (!factors) return {};
+  if (factors->type != GgufType::kF32 || factors->numbers() != config.rotated / 2)
+    keys.fail(concat("the tensor '", name, "' must hold a float for each pair that positions turn"));
+  std::vector<float> divisors(static_cast<size_t>(factors->numbers()));
+  dequantize(factors->type, factors->bytes, divisors.data());
+  return divisors;
+}
+
 void read_rotary(const Keys& keys, const GgufFile& file, LanguageConfig& config) {
   RotaryConfig& rotary = config.rotary;
   rotary.theta = keys.number_or("rope.freq_base", 1.0, 1e12, 10000.0);
@@ -103,19 +115,25 @@ void read_rotary(const Keys& keys, const GgufFile& file, LanguageConfig& config)
     rotary.factor = keys.number_or("rope.scaling.factor", 1.0, 1e4, 1.0);
     rotary.original_positions =
         static_cast<double>(keys.size_or("rope.scaling.original_context_length", 1 << 30, config.positions));
-  } else if (type != "none") {
+  } else if (type != "none" && type != "longrope") {
     throw Error(ErrorKind::kUnsupported, concat(file.name(), ": rotary positions of type '", type,
-                                                "': supported are none, linear and yarn"));
+                                                "': supported are none, linear, yarn and longrope"));
   }
   if (config.family != "gemma3_text") config.local_rotary = rotary;
-  // Llama 3 writes what each frequency is divided by as a tensor.
-  if (const GgufTensor* factors = file.find("rope_freqs.weight")) {
-    if (factors->type != GgufType::kF32 || factors->numbers() != config.rotated / 2)
-      keys.fail("the tensor 'rope_freqs.weight' must hold a float for each pair that positions turn");
-    rotary.divisors.resize(static_cast<size_t>(factors->numbers()));
-    dequantize(factors->type, factors->bytes, rotary.divisors.data());
-    config.local_rotary = rotary;
+  rotary.divisors = read_divisors(keys, file, "rope_freqs.weight", config);  // Llama 3
+  if (auto divisors = read_divisors(keys, file, "rope_factors_short.weight", config); !divisors.empty()) {
+    rotary.type = "longrope";
+    rotary.divisors = std::move(divisors);
+    rotary.long_divisors = read_divisors(keys, file, "rope_factors_long.weight", config);
+    if (rotary.long_divisors.empty()) keys.fail("the tensor 'rope_factors_long.weight' is missing");
+    rotary.original_positions =
+        static_cast<double>(keys.size_or("rope.scaling.original_context_length", 1 << 30, config.positions));
+    rotary.factor = static_cast<double>(config.positions) / rotary.original_positions;
+    rotary.attention_factor = keys.number_or("rope.scaling.attn_factor", 1e-3, 1e3, 0.0);
+  } else if (type == "longrope") {
+    keys.fail("positions of type longrope without the tensor 'rope_factors_short.weight'");
   }
+  if (!rotary.divisors.empty()) config.local_rotary = rotary;
 }
 
 void read_windows(const Keys& keys, LanguageConfig& config) {
@@ -141,8 +159,14 @@ class StoredRows {
  public:
   // heads: see turned_heads().
   StoredRows(const GgufTensor& tensor, int64_t heads)
-      : tensor_(tensor), width_(tensor.shape.back()), rows_(tensor.numbers() / width_), heads_(heads) {
+      // A bias has a row for each of its numbers.
+      : tensor_(tensor),
+        width_(heads > 0 && tensor.shape.size() == 1 ? 1 : tensor.shape.back()),
+        rows_(tensor.numbers() / width_),
+        heads_(heads) {
     const GgufBlock block = gguf_block(tensor.type);
+    if (width_ % block.numbers != 0)
+      throw Error(ErrorKind::kUnsupported, concat("the tensor '", tensor.name, "' is a bias in blocks"));
     row_bytes_ = width_ / block.numbers * block.bytes;
   }
 

@@ -14,16 +14,39 @@ namespace {
 constexpr const char* kFamilies[] = {"llama", "mistral", "qwen2",       "qwen3",
                                      "phi3",  "gemma2",  "gemma3_text", "gpt2"};
 
+std::vector<float> read_divisors(JsonValue object, const char* key) {
+  std::vector<float> divisors;
+  for (const JsonValue number : object.at(key).items()) {
+    const double divisor = number.as_double();
+    if (!(divisor >= 1e-3 && divisor <= 1e6)) number.fail("must be between 0.001 and 1000000");
+    divisors.push_back(static_cast<float>(divisor));
+  }
+  return divisors;
+}
+
+// What the factor and the original length say, and the divisors for texts within that and beyond.
+void read_longrope(JsonValue object, const RotaryDefaults& defaults, RotaryConfig& rotary) {
+  rotary.divisors = read_divisors(object, "short_factor");
+  rotary.long_divisors = read_divisors(object, "long_factor");
+  if (rotary.divisors.size() != rotary.long_divisors.size())
+    object.fail("short_factor and long_factor must have as many numbers");
+  if (!given(object, "factor"))
+    rotary.factor = static_cast<double>(defaults.longest) / rotary.original_positions;
+}
+
 }  // namespace
 
-RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, const std::string& path) {
+RotaryConfig read_rotary(JsonValue object, const RotaryDefaults& defaults, const std::string& path) {
   RotaryConfig rotary;
-  rotary.theta = number_or(object, "rope_theta", 1.0, 1e12, theta);
+  rotary.theta = number_or(object, "rope_theta", 1.0, 1e12, defaults.theta);
   const auto type = given(object, "rope_type") ? given(object, "rope_type") : given(object, "type");
   if (type) rotary.type = type->as_string();
   if (rotary.type == "default") return rotary;
-  if (rotary.type != "linear" && rotary.type != "llama3" && rotary.type != "yarn")
-    refuse(path, concat("rotary positions of type '", rotary.type, "'"), "default, linear, llama3 and yarn");
+  if (rotary.type == "su") rotary.type = "longrope";  // its name at first
+  const char* const known[] = {"linear", "llama3", "yarn", "longrope", "dynamic"};
+  if (std::find(std::begin(known), std::end(known), rotary.type) == std::end(known))
+    refuse(path, concat("rotary positions of type '", rotary.type, "'"),
+           "default, linear, llama3, yarn, longrope and dynamic");
   rotary.factor = number_or(object, "factor", 1.0, 1e4, 1.0);
   rotary.low_frequency_factor = number_or(object, "low_freq_factor", 1e-3, 1e4, 1.0);
   rotary.high_frequency_factor = number_or(object, "high_freq_factor", 1e-3, 1e4, 4.0);
@@ -31,8 +54,10 @@ RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, cons
   rotary.beta_slow = number_or(object, "beta_slow", 1e-3, 1e6, 1.0);
   rotary.attention_factor = number_or(object, "attention_factor", 1e-3, 1e3, 0.0);
   rotary.truncate = flag_or(object, "truncate", true);
-  rotary.original_positions =
-      number_or(object, "original_max_position_embeddings", 1, 1 << 30, static_cast<double>(positions));
+  rotary.original_positions = number_or(object, "original_max_position_embeddings", 1, 1 << 30,
+                                        static_cast<double>(defaults.original));
+  if (rotary.type == "dynamic") rotary.original_positions = static_cast<double>(defaults.longest);
+  if (rotary.type == "longrope") read_longrope(object, defaults, rotary);
   if (rotary.type == "llama3" && rotary.high_frequency_factor <= rotary.low_frequency_factor)
     object.fail("high_freq_factor must be above low_freq_factor");
   for (const char* key : {"mscale", "mscale_all_dim"})
@@ -47,14 +72,17 @@ void read_rotaries(JsonValue root, const std::string& path, LanguageConfig& conf
   const double local = number_or(root, "rope_local_base_freq", 1.0, 1e12, 10000.0);
   config.rotary.theta = theta;
   config.local_rotary.theta = config.family == "gemma3_text" ? local : theta;
+  const RotaryDefaults defaults{
+      theta, size_or(root, "original_max_position_embeddings", 1 << 24, config.positions), config.positions};
+  RotaryDefaults local_defaults = defaults;
+  local_defaults.theta = local;
   if (const auto parameters = given(root, "rope_parameters")) {
     const auto full = given(*parameters, "full_attention"), sliding = given(*parameters, "sliding_attention");
-    config.rotary = read_rotary(full ? *full : *parameters, theta, config.positions, path);
+    config.rotary = read_rotary(full ? *full : *parameters, defaults, path);
     config.local_rotary =
-        full ? (sliding ? read_rotary(*sliding, local, config.positions, path) : config.local_rotary)
-             : config.rotary;
+        full ? (sliding ? read_rotary(*sliding, local_defaults, path) : config.local_rotary) : config.rotary;
   } else if (const auto scaling = given(root, "rope_scaling")) {
-    config.rotary = read_rotary(*scaling, theta, config.positions, path);
+    config.rotary = read_rotary(*scaling, defaults, path);
     if (config.family != "gemma3_text") config.local_rotary = config.rotary;
   }
 }
@@ -192,13 +220,21 @@ LanguageConfig read_language_config(const ModelPath& directory) {
   config.is_tied = flag_or(root, "tie_word_embeddings", config.family.starts_with("gemma"));
   if (config.heads % config.kv_heads != 0)
     root.fail(concat(config.heads, " query heads are no multiple of ", config.kv_heads, " key-value heads"));
-  const double part = number_or(root, "partial_rotary_factor", 1e-3, 1.0, 1.0);
+  double part = number_or(root, "partial_rotary_factor", 1e-3, 1.0, 1.0);
+  if (const auto parameters = given(root, "rope_parameters"))
+    part = number_or(*parameters, "partial_rotary_factor", 1e-3, 1.0, part);
   config.rotated = static_cast<int64_t>(static_cast<double>(config.head_dim) * part) / 2 * 2;
   if (config.rotated == 0)
     root.fail(concat("a head of ", config.head_dim, " has nothing for positions to turn"));
   if (config.family.starts_with("gemma")) read_gemma(root, config);
   read_activation(root, path, config);
   read_rotaries(root, path, config);
+  for (const RotaryConfig* rotary : {&config.rotary, &config.local_rotary})
+    if (!rotary->divisors.empty() && std::ssize(rotary->divisors) != config.rotated / 2)
+      root.fail(concat("short_factor and long_factor have ", rotary->divisors.size(), " numbers for the ",
+                       config.rotated / 2, " pairs of a head that positions turn"));
+  if (config.rotary.type == "dynamic")
+    config.stretched = static_cast<int64_t>(config.rotary.factor * static_cast<double>(config.positions));
   read_windows(root, config);
   read_end_ids(root, config);
   return config;

@@ -13,17 +13,19 @@ namespace headrace {
 
 // How the positions of one kind of layer turn queries and keys. What stretches them beyond the length that a
 // model was trained on: linear (Chen et al. 2023, arXiv:2306.15595), yarn (Peng et al. 2023,
-// arXiv:2309.00071), llama3 (Llama Team 2024, arXiv:2407.21783).
+// arXiv:2309.00071), llama3 (Llama Team 2024, arXiv:2407.21783), longrope (Ding et al. 2024,
+// arXiv:2402.13753), dynamic (bloc97 and emozilla 2023, "Dynamically scaled RoPE").
 struct RotaryConfig {
-  std::string type = "default";  // or "linear", "yarn", "llama3"
+  std::string type = "default";  // or "linear", "yarn", "llama3", "longrope", "dynamic"
   double theta = 10000.0;
   double factor = 1.0;
   double low_frequency_factor = 1.0, high_frequency_factor = 4.0;  // llama3
   double beta_fast = 32.0, beta_slow = 1.0;                        // yarn
-  double attention_factor = 0.0;                                   // yarn; 0: as the paper has it
-  double original_positions = 0.0;                                 // llama3, yarn
+  double attention_factor = 0.0;                                   // yarn, longrope; 0: as the paper has it
+  double original_positions = 0.0;                                 // llama3, yarn, longrope, dynamic
   bool truncate = true;                                            // yarn
-  std::vector<float> divisors;  // of the frequencies, where the file has them one by one
+  std::vector<float> divisors;       // of the frequencies, where the file has them one by one
+  std::vector<float> long_divisors;  // longrope: the same where texts may be longer than original_positions
 };
 
 struct LanguageConfig {
@@ -37,6 +39,7 @@ struct LanguageConfig {
   int64_t feed_forward = 0;  // F
   int64_t vocabulary = 0;    // V
   int64_t positions = 0;     // the longest sequence
+  int64_t stretched = 0;     // the longest if asked for, where positions are dynamic; else 0
   float norm_eps = 0;
   float norm_offset = 0;  // what is added to every norm's gain: 1 in Gemma
   float embedding_scale = 1;
@@ -64,8 +67,12 @@ std::vector<std::string> language_families();
 bool is_language_family(const std::string& family);
 
 // One set of rotary parameters, as transformers 5 (rope_parameters) or earlier (rope_scaling) writes it.
-// theta, positions: what holds where the object says nothing.
-RotaryConfig read_rotary(JsonValue object, double theta, int64_t positions, const std::string& path);
+// original: what holds where the object says nothing. longest: the longest sequence.
+struct RotaryDefaults {
+  double theta;
+  int64_t original, longest;
+};
+RotaryConfig read_rotary(JsonValue object, const RotaryDefaults& defaults, const std::string& path);
 
 // Throws kNotFound, kCorruptFile and kUnsupported as read_encoder_config() does.
 LanguageConfig read_language_config(const ModelPath& directory);

@@ -124,8 +124,8 @@ LanguageModel::Layer LanguageModel::read_layer(WeightReader& reader, int64_t ind
   return layer;
 }
 
-int64_t LanguageModel::cache_block_bytes() const {
-  return config_.layers * block_floats() * static_cast<int64_t>(sizeof(float));
+int64_t LanguageModel::cache_block_bytes(KvType kv) const {
+  return config_.layers * config_.kv_heads * kernels_.decoder.kv_bytes(kv, config_.head_dim);
 }
 
 void LanguageModel::reserve(const StepLimits& limits) {
@@ -138,7 +138,7 @@ void LanguageModel::reserve(const StepLimits& limits) {
   }
   if (c.has_learned_positions) position_row_ = Buffer(c.hidden);
   ranks_ = Buffer(rows * Adapter::kMaxRanks);
-  cache_ = Buffer(c.layers * limits.blocks * block_floats());
+  cache_ = Buffer(c.layers * limits.blocks * block_bytes() / static_cast<int64_t>(sizeof(float)));
   x_ = Buffer(rows * c.hidden);
   normed_ = Buffer(rows * c.hidden);
   qkv_ = Buffer(rows * (queries + 2 * c.kv_heads * c.head_dim));
@@ -231,7 +231,7 @@ void LanguageModel::place(const Layer& layer, size_t index, const StepBatch& bat
   const DecoderKernels& kernels = kernels_.decoder;
   const int64_t d = c.head_dim, width = (c.heads + 2 * c.kv_heads) * d;
   const RotaryTable& rotary = layer.window > 0 ? local_rotary_ : rotary_;
-  float* const cache = layer_cache(index);
+  char* const cache = layer_cache(index);
   int64_t row = 0;
   for (const StepSpan& span : batch.spans) {
     each_rows(pool, span.tokens, [&](int64_t begin, int64_t end) {
@@ -246,10 +246,10 @@ void LanguageModel::place(const Layer& layer, size_t index, const StepBatch& bat
         if (c.rotated > 0)
           kernels.rotate(queries, c.heads + c.kv_heads, d, rotary.half(), rotary.cosine(position),
                          rotary.sine(position));
-        float* const block = cache + span.blocks[position / kCacheBlock] * block_floats();
+        char* const block = cache + span.blocks[position / kCacheBlock] * block_bytes();
         for (int64_t head = 0; head < c.kv_heads; ++head)
-          kernels.store_key_value(keys + head * d, keys + (c.kv_heads + head) * d, d, position % kCacheBlock,
-                                  block + head * 2 * kCacheBlock * d);
+          kernels.store_key_value(limits_.kv, keys + head * d, keys + (c.kv_heads + head) * d, d,
+                                  position % kCacheBlock, block + head * head_bytes());
       }
     });
     row += span.tokens;
@@ -275,9 +275,10 @@ void LanguageModel::attend(const Layer& layer, size_t index, const StepBatch& ba
     const int64_t head = task % c.kv_heads, begin = task / c.kv_heads * kTokensPerTask;
     kernels_.decoder.paged_attention({.q = qkv_.data() + (row + begin) * width + head * group * d,
                                       .ldq = width,
-                                      .cache = layer_cache(index) + head * 2 * kCacheBlock * d,
+                                      .cache = layer_cache(index) + head * head_bytes(),
                                       .blocks = span->blocks,
-                                      .block_floats = block_floats(),
+                                      .block_bytes = block_bytes(),
+                                      .type = limits_.kv,
                                       .out = context_.data() + ((row + begin) * c.heads + head * group) * d,
                                       .ldo = c.heads * d,
                                       .rows = std::min(kTokensPerTask, span->tokens - begin),

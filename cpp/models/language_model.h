@@ -42,6 +42,7 @@ struct StepLimits {
   int64_t step_wanted = 64;   // rows of logits of one step
   int64_t context = 2048;     // the longest sequence
   int64_t blocks = 64;        // of the cache
+  KvType kv = KvType::kF32;
   int threads = 1;
 };
 
@@ -56,9 +57,9 @@ class LanguageModel {
   const ModelInfo& info() const { return info_; }
   const LanguageConfig& config() const { return config_; }
   const Kernels& kernels() const { return kernels_; }
-  int64_t cache_block_bytes() const;
+  int64_t cache_block_bytes(KvType kv) const;
   // What the cache takes since reserve().
-  int64_t cache_bytes() const { return limits_.blocks * cache_block_bytes(); }
+  int64_t cache_bytes() const { return limits_.blocks * cache_block_bytes(limits_.kv); }
 
   // Makes room; the only call that allocates.
   void reserve(const StepLimits& limits);
@@ -107,9 +108,11 @@ class LanguageModel {
   void add_block(const Block& block, size_t layer, const StepBatch& batch, const float* input,
                  ThreadPool& pool);
   void answer(const StepBatch& batch, float* logits, ThreadPool& pool);
-  int64_t block_floats() const { return config_.kv_heads * 2 * kCacheBlock * config_.head_dim; }
-  float* layer_cache(size_t layer) {
-    return cache_.data() + static_cast<int64_t>(layer) * limits_.blocks * block_floats();
+  int64_t head_bytes() const { return kernels_.decoder.kv_bytes(limits_.kv, config_.head_dim); }
+  int64_t block_bytes() const { return config_.kv_heads * head_bytes(); }
+  char* layer_cache(size_t layer) {
+    return reinterpret_cast<char*>(cache_.data()) +
+           static_cast<int64_t>(layer) * limits_.blocks * block_bytes();
   }
 
   const Kernels& kernels_;
@@ -124,7 +127,7 @@ class LanguageModel {
   RotaryTable rotary_, local_rotary_;
 
   StepLimits limits_;
-  Buffer cache_;  // [layers, blocks, K, 2, kCacheBlock, D], see kCacheBlock
+  Buffer cache_;  // [layers, blocks, K, kv_bytes], see kCacheBlock
   // Activations of one step.
   Buffer x_, normed_, qkv_, context_, gate_up_, hidden_;
   Buffer position_row_;

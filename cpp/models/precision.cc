@@ -25,6 +25,18 @@ Precision language_precision_by_name(const std::string& name, const Kernels& ker
   return by_name(name, kernels, "'auto', 'f32', 'bf16', 'int8', 'q8' or 'q4'");
 }
 
+std::optional<KvType> kv_type_by_name(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8})
+    if (name == kv_type_name(type)) return type;
+  throw Error(ErrorKind::kInvalidArgument,
+              concat("kv='", name, "': keys and values are kept in f32, bf16 or int8, or say auto"));
+}
+
+const char* kv_type_name(KvType type) {
+  return type == KvType::kF32 ? "f32" : type == KvType::kBf16 ? "bf16" : "int8";
+}
+
 int weight_group_bits(Precision precision) {
   return precision == Precision::kQ4 ? 4 : precision == Precision::kQ8 ? 8 : 0;
 }

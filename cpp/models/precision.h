@@ -1,6 +1,7 @@
 // In how many bits a model's matrices are multiplied.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "kernels/kernels.h"
@@ -16,6 +17,10 @@ Precision precision_by_name(const std::string& name, const Kernels& kernels);
 
 // The same for language models, which also know q8 and q4.
 Precision language_precision_by_name(const std::string& name, const Kernels& kernels);
+
+// "f32", "bf16" and "int8"; none for "auto". Throws Error(kInvalidArgument) for other names.
+std::optional<KvType> kv_type_by_name(const std::string& name);
+const char* kv_type_name(KvType type);
 
 // 8 or 4 where weights are in groups, else 0.
 int weight_group_bits(Precision precision);

@@ -40,19 +40,31 @@ void RotaryTable::fill(const RotaryConfig& c, int64_t rotated, int64_t positions
   half_ = rotated / 2;
   table_ = Buffer(positions * rotated);
   std::vector<float> frequencies;
+  const auto longest = static_cast<double>(positions);
+  const bool is_long = longest > c.original_positions;
+  const std::vector<float>& divisors = c.type == "longrope" && is_long ? c.long_divisors : c.divisors;
+  double theta = c.theta;
+  if (c.type == "dynamic" && is_long && rotated > 2)
+    theta *= std::pow(c.factor * longest / c.original_positions - (c.factor - 1),
+                      static_cast<double>(rotated) / static_cast<double>(rotated - 2));
   for (int64_t i = 0; i < half_; ++i) {
     const auto width = static_cast<double>(rotated);
-    double frequency = std::pow(c.theta, -2.0 * static_cast<double>(i) / width);
+    double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / width);
     if (c.type == "linear") frequency /= c.factor;
     if (c.type == "llama3") frequency = llama3_frequency(c, frequency);
     if (c.type == "yarn") frequency = yarn_frequency(c, width, i, frequency);
-    if (!c.divisors.empty()) frequency /= c.divisors[static_cast<size_t>(i)];
+    if (!divisors.empty()) frequency /= divisors[static_cast<size_t>(i)];
     frequencies.push_back(static_cast<float>(frequency));
   }
   double scale = 1;
   if (c.type == "yarn") {
     scale = c.attention_factor;
     if (scale == 0) scale = c.factor <= 1 ? 1 : 0.1 * std::log(c.factor) + 1;
+  }
+  if (c.type == "longrope") {
+    scale = c.attention_factor;
+    if (scale == 0)
+      scale = c.factor <= 1 ? 1 : std::sqrt(1 + std::log(c.factor) / std::log(c.original_positions));
   }
   for (int64_t p = 0; p < positions; ++p)
     for (int64_t i = 0; i < half_; ++i) {

@@ -10,7 +10,9 @@ namespace headrace {
 
 class RotaryTable {
  public:
-  // For positions [0, positions); rotated: even, the numbers of a head that turn.
+  // For positions [0, positions), which are the longest text: where a longer one has other angles (longrope,
+  // dynamic), all of them have its. So a text is the same however long the others are. rotated: even, the
+  // numbers of a head that turn.
   void fill(const RotaryConfig& config, int64_t rotated, int64_t positions);
 
   int64_t half() const { return half_; }

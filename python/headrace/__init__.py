@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from .chat import ChatTemplate
     from .client import AsyncClient, Client
     from .detections import draw_boxes
-    from .engine import Engine, LanguageOptions, info, isa, load
+    from .engine import Engine, info, isa, load
     from .generation import Generation, Piece, Sampling, TokenScore
+    from .language_options import LanguageOptions
     from .loaded_model import Embeddings, Model, ModelInfo
     from .packing.package import Packaged, package
     from .predict.function import model
@@ -101,7 +102,7 @@ _LAZY = {
     "Encoding": "_core",
     "Engine": "engine",
     "Generation": "generation",
-    "LanguageOptions": "engine",
+    "LanguageOptions": "language_options",
     "Piece": "generation",
     "Sampling": "generation",
     "TokenScore": "generation",

@@ -499,7 +499,7 @@ class LanguageModel:
     """
     A language model's logits, one sequence at a time.
     """
-    def __init__(self, path: str, *, precision: str = 'auto', isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None) -> None:
+    def __init__(self, path: str, *, precision: str = 'auto', isa: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, kv: str = 'f32') -> None:
         ...
     def logits(self, ids: numpy.typing.NDArray[numpy.int32], *, step: typing.SupportsInt | typing.SupportsIndex = 256) -> numpy.typing.NDArray[numpy.float32]:
         """
@@ -556,7 +556,7 @@ class Generator:
     """
     Runs one language model for many requests. Use headrace.load.
     """
-    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, speculation: typing.SupportsInt | typing.SupportsIndex = -1, files: dict | None = None) -> None:
+    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, speculation: typing.SupportsInt | typing.SupportsIndex = -1, kv: str = 'auto', files: dict | None = None, draft: str | None = None, draft_files: dict | None = None) -> None:
         ...
     def add_adapter(self, name: str, directory: str) -> None:
         ...
@@ -589,6 +589,11 @@ class Generator:
     @property
     def end_ids(self) -> list[int]:
         ...
+    @property
+    def kv(self) -> str:
+        """
+        What keys and values are kept in: f32, bf16 or int8.
+        """
     @property
     def threads(self) -> int:
         ...

@@ -6,12 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import _core, golden, inputs, render, repository
 from .errors import InvalidArgumentError
+from .language_options import LanguageOptions
 from .loaded_model import Model, ModelInfo
 from .manifest import read_manifest
 from .memory import estimate_bytes
@@ -22,32 +22,6 @@ from .residency import ModelPath, Source
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageOptions:
-    """How an engine runs language models.
-
-    Args:
-        context: tokens of the longest text, prompt and answer together; None: what the model was made for, as far as
-            the cache holds it.
-        cache_tokens: tokens whose keys and values are kept, of all texts together; None: what 2 GiB hold.
-        step_tokens: tokens computed at a time; fewer make others' tokens come more evenly, more read long prompts
-            sooner.
-        max_sequences: texts that are written at a time.
-        speculation: how many tokens that followed the same words before, in the prompt or the text, are tried at a
-            time; the text is the same, it comes sooner. "auto": as many as are measured to be worth their time; "off";
-            or a number, at most so many and whatever they cost.
-    """
-
-    context: int | None = None
-    cache_tokens: int | None = None
-    step_tokens: int = 256
-    max_sequences: int = 64
-    speculation: Literal["auto", "off"] | int = "auto"
-
-    def __post_init__(self) -> None:
-        inputs.proposed_tokens(self.speculation)
 
 
 class Engine(Pipelines, EnginePredictMethods):
@@ -244,6 +218,10 @@ class Engine(Pipelines, EnginePredictMethods):
     ) -> Model:
         if task not in (None, "generate"):
             raise InvalidArgumentError(f"task={task!r}: {path} is a language model; its task is 'generate'")
+        wanted = self.language.draft_of(name)
+        draft = None if wanted is None else repository.resolve(wanted)
+        if draft is not None and not repository.generates_text(draft):
+            raise InvalidArgumentError(f"draft={os.fspath(draft)!r}: is no language model")
         generator = _core.Generator(
             os.fspath(path),
             precision=precision,
@@ -253,6 +231,9 @@ class Engine(Pipelines, EnginePredictMethods):
             step_tokens=self.language.step_tokens,
             max_sequences=self.language.max_sequences,
             speculation=inputs.proposed_tokens(self.language.speculation),
+            kv=self.language.kv,
+            draft=None if draft is None else os.fspath(draft),
+            draft_files=None if draft is None else repository.memory_files(draft),
             files=files,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import InvalidArgumentError
@@ -100,6 +101,58 @@ def add_speculation(parser: argparse.ArgumentParser) -> None:
         type=lambda given: int(given) if given.isdecimal() else given,
         help="tokens of a language model's text that are tried at a time, where it repeats itself or its prompt; texts "
         "are the same (default %(default)s)",
+    )
+
+
+def add_draft(parser: argparse.ArgumentParser) -> None:
+    """The option --draft of a command that serves language models."""
+    parser.add_argument(
+        "--draft",
+        action="append",
+        metavar="MODEL=DRAFT",
+        help="a smaller model of the same vocabulary that guesses what MODEL writes next; texts are the same; may be "
+        "repeated",
+    )
+
+
+def drafts(given: list[str] | None, models: Mapping[str, object]) -> dict[str, str] | None:
+    """What --draft says, by model. Raises InvalidArgumentError for a model that is not served.
+
+    >>> drafts(["large=models/small"], {"large": None})
+    {'large': 'models/small'}
+    """
+    if not given:
+        return None
+    found: dict[str, str] = {}
+    for argument in given:
+        name, _, draft = argument.partition("=")
+        if not draft:
+            raise InvalidArgumentError(f"--draft {argument}: must be MODEL=DRAFT")
+        if name not in models:
+            raise InvalidArgumentError(
+                f"--draft {argument}: no model is named {name!r}; served: {', '.join(models)}"
+            )
+        found[name] = draft
+    return found
+
+
+KV_TYPES = ("auto", "f32", "bf16", "int8")
+
+
+def check_kv(kv: str) -> None:
+    """Raises InvalidArgumentError unless keys and values can be kept in `kv`."""
+    if kv not in KV_TYPES:
+        raise InvalidArgumentError(f"kv={kv!r}: must be one of {', '.join(KV_TYPES)}")
+
+
+def add_kv(parser: argparse.ArgumentParser) -> None:
+    """The option --kv-cache-type of a command that serves language models."""
+    parser.add_argument(
+        "--kv-cache-type",
+        choices=KV_TYPES,
+        default="auto",
+        help="what keys and values of texts are kept in; bf16 takes half of f32's memory, int8 about a quarter; auto: "
+        "f32 where the model's matrices are, else bf16",
     )
 
 

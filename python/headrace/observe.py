@@ -58,10 +58,12 @@ _GENERATION_COUNTERS = {
     "prompt_tokens": "Prompt tokens computed",
     "cached_tokens": "Prompt tokens found computed",
     "generated_tokens": "Tokens generated",
-    "proposed_tokens": "Tokens that were computed because they had followed the same words before",
+    "proposed_tokens": "Tokens that were proposed, by the text itself or a draft model, and computed",
     "accepted_tokens": "Proposed tokens that were what the model wrote",
     "steps": "Steps run",
     "step_seconds": "Seconds spent in steps",
+    "draft_steps": "Steps of the draft model",
+    "draft_seconds": "Seconds spent in steps of the draft model",
     "preemptions": "Texts that gave their memory to others for a while",
     "cache_evictions": "Cached blocks taken for something else",
 }
@@ -71,7 +73,9 @@ _GENERATION_GAUGES = {
     "queued_tokens": "Prompt tokens that wait",
     "row_cost": "What one more row of a step costs, as a share of a step of one row",
     "cache_blocks": "Blocks of the cache of keys and values",
+    "cache_bytes": "Memory of all blocks",
     "cache_used": "Blocks in use",
+    "draft_blocks": "Blocks in use of the draft model's own cache",
     "cache_cached": "Blocks not in use that hold what may be asked for again",
 }
 

@@ -17,6 +17,7 @@ from . import fleet_options, inputs
 from .errors import InvalidArgumentError
 from .loading import ModelLoader, parse_models
 from .repository import models_in
+from .serve_help import CONFIG_HELP, EXAMPLES, HELP
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -24,51 +25,14 @@ if TYPE_CHECKING:
 
     from .serve.access import Access
 
-_HELP = """\
-examples:
-  headrace serve                               the demo model at http://127.0.0.1:8000
-  headrace serve models/e5-small               a folder of Hugging Face files, named e5-small
-  headrace serve demo:smollm2                  a chat model, at /v1/chat/completions
-  headrace serve models/llama.gguf             the same from one file
-  headrace serve model.onnx                    a model for onnxruntime, at /v1/predict
-  headrace serve functions.py:describe         a Python function that takes a batch
-  headrace serve models                        every model in the folder models, named as its own folder
-  headrace serve fast=models/a best=models/b   two models, by names of your own
-  headrace serve --port 0 --json               any free port; the first line is JSON with the URL
-  headrace serve --require-keys --audit        for several people: `headrace keys create` makes their keys
-  headrace serve --config server.toml          port = 9000, require_keys = true, ... (HEADRACE_PORT=9000 does too)
-then:
-  curl http://127.0.0.1:8000/v1/embeddings -H 'content-type: application/json' \\
-       -d '{"model": "minilm", "input": ["a mill wheel", "a water turbine"]}'
-"""
-_CONFIG_HELP = """\
-examples:
-  headrace config show --origin                           each setting of `headrace serve`, and where it is from
-  headrace config show --config server.toml --port 9000   with a file, and a flag that stands above it
-Defaults come first, then the file, then the environment (HEADRACE_PORT and so on), then flags; the last one wins.
-"""
-# For each task its route and what a body holds besides the model's name.
-_EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
-    "embed": ("/v1/embeddings", {"input": "a mill wheel"}),
-    "classify": ("/v1/classify", {"input": "a fine mill"}),
-    "rerank": ("/v1/rerank", {"query": "what turns the wheel?", "documents": ["the water", "the miller"]}),
-    "tag": ("/v1/tag", {"input": "Maria Smith runs the mill in Paris."}),
-    "answer": ("/v1/answer", {"question": "Who runs the mill?", "context": "Maria runs the mill."}),
-    "fill_mask": ("/v1/fill-mask", {"input": "The [MASK] turns the wheel."}),
-    "generate": (
-        "/v1/chat/completions",
-        {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 50},
-    ),
-}
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-_NOT_SETTINGS = ("help", "origin")
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds the commands; `command(name, run, text, epilog)` makes a parser."""
-    serve = command("serve", _serve, "Serve models over HTTP and gRPC.", _HELP)
+    serve = command("serve", _serve, "Serve models over HTTP and gRPC.", HELP)
     _add_options(serve)
-    config = command("config", _config, "Show the settings of `headrace serve`.", _CONFIG_HELP)
+    config = command("config", _config, "Show the settings of `headrace serve`.", CONFIG_HELP)
     config.add_argument("action", choices=["show"])
     _add_options(config)
     config.add_argument("--origin", action="store_true", help="also where each is from")
@@ -100,6 +64,8 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
     inputs.add_precision(serve)
     inputs.add_speculation(serve)
+    inputs.add_kv(serve)
+    inputs.add_draft(serve)
     serve.add_argument("--queue-budget", type=float, default=0.5, metavar="SECONDS",
                        help="work that may wait before requests get 429 (default %(default)s)")  # fmt: skip
     fleet_options.add(serve)
@@ -217,10 +183,16 @@ def _serve(given: argparse.Namespace) -> int:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
             if importlib.util.find_spec(package) is None:
                 raise InvalidArgumentError("--grpc-port needs gRPC: run: pip install 'headrace[grpc]'")
-    from .engine import Engine, LanguageOptions, isa
+    from .engine import Engine, isa
+    from .language_options import LanguageOptions
 
     access = _access(options, is_loopback)
-    language = LanguageOptions(speculation=options.speculation, cache_tokens=options.cache_tokens)
+    language = LanguageOptions(
+        speculation=options.speculation,
+        cache_tokens=options.cache_tokens,
+        kv=options.kv_cache_type,
+        draft=inputs.drafts(options.draft, models),
+    )
     engine = Engine(
         threads=options.threads,
         queue_budget=options.queue_budget,
@@ -262,7 +234,7 @@ def _serve(given: argparse.Namespace) -> int:
         if loader.failed:
             names += f" (without {', '.join(sorted(loader.failed))})"
         name, task = (infos[0].name, infos[0].task) if infos else (served[0], "embed")
-        route, fields = _EXAMPLES[task]
+        route, fields = EXAMPLES[task]
         body = {"model": name, **fields}
         key = ' -H "authorization: Bearer $KEY"' if access.asks else ""
         also = "" if grpc_port is None else f"; gRPC on port {grpc_port}"

@@ -118,6 +118,12 @@ class TokenMask:
         self._matcher.unsafe_compute_mask_ptr(address, size)
         self._check()
 
+    def count_allowed(self, tokens: list[int]) -> int:
+        """How many of `tokens`, from the first on, may come one after another; nothing changes."""
+        count = self._matcher.validate_tokens(tokens)
+        self._check()
+        return count
+
     def take(self, token: int) -> bool:
         """Whether the text is complete with this token."""
         self._matcher.consume_token(token)

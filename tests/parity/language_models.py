@@ -34,6 +34,15 @@ _YARN = {
     "factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+_DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 8.0}
+_LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0, 1.05, 1.1, 1.3],
+    "long_factor": [1.2, 2.5, 5.0, 9.0],
+    "original_max_position_embeddings": 64,
+    "partial_rotary_factor": 0.5,
+}
 _GEMMA_ROTARY = {
     "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 100000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
@@ -47,12 +56,27 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "LlamaConfig",
         {"rope_parameters": _LLAMA3, "attention_bias": True, "mlp_bias": True, "head_dim": 48},
     ),
+    "llama-biases": ("LlamaForCausalLM", "LlamaConfig", {"attention_bias": True}),
     "llama-linear": (
         "LlamaForCausalLM",
         "LlamaConfig",
         {"rope_parameters": {"rope_type": "linear", "factor": 3.0, "rope_theta": 500.0}},
     ),
     "llama-yarn": ("LlamaForCausalLM", "LlamaConfig", {"rope_parameters": _YARN}),
+    "llama-dynamic": (
+        "LlamaForCausalLM",
+        "LlamaConfig",
+        {"rope_parameters": _DYNAMIC, "max_position_embeddings": 64},
+    ),
+    "phi3-longrope": (
+        "Phi3ForCausalLM",
+        "Phi3Config",
+        {
+            "partial_rotary_factor": 0.5,
+            "rope_parameters": _LONGROPE,
+            "original_max_position_embeddings": 64,
+        },
+    ),
     "mistral": ("MistralForCausalLM", "MistralConfig", {"sliding_window": 40}),
     "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", {"tie_word_embeddings": True}),
     "qwen2-window": (

@@ -54,11 +54,11 @@ def _texts(generator: Any) -> list[list[Any]]:
 
 @pytest.mark.parametrize("precision", ["f32", "bf16", "int8", "q8", "q4"])
 def test_the_same_tokens(directory: Path, precision: str) -> None:
-    plain = _core.Generator(str(directory), precision=precision, speculation=0)
+    plain = _core.Generator(str(directory), precision=precision, speculation=0, context=512)
     expected = _texts(plain)
     assert [len(text) for text in expected] == [70] * 8
     for speculation in (-1, 2, 7):
-        generator = _core.Generator(str(directory), precision=precision, speculation=speculation)
+        generator = _core.Generator(str(directory), precision=precision, speculation=speculation, context=512)
         assert _texts(generator) == expected
         metrics = generator.metrics()
         assert metrics["cache_used"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import transformers
 from conftest import Server
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
+from llguidance import LLMatcher
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from headrace.serve.errors import HttpError
@@ -204,9 +206,17 @@ def test_a_template_without_tools_is_said(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="smollm2", messages=QUESTION, tools=[WEATHER])
 
 
-def offered(choice: Any = "auto", *, bare: bool = False, parallel: bool | None = None) -> Tools:
-    template = '{{ tools }} {"name": ..., "parameters": ...}' if bare else "{{ tools }} <tool_call>"
-    tools = read_tools([WEATHER, CLOCK], choice, parallel, template)
+TEMPLATES = {
+    "tags": "{{ tools }} <tool_call>",
+    "bare": '{{ tools }} {"name": ..., "parameters": ...}',
+    "list": "{{ tools }} [TOOL_CALLS] [...]",
+}
+
+
+def offered(
+    choice: Any = "auto", *, style: str = "tags", parallel: bool | None = None, mark: int | None = None
+) -> Tools:
+    tools = read_tools([WEATHER, CLOCK], choice, parallel, TEMPLATES[style], mark)
     assert tools is not None
     return tools
 
@@ -243,7 +253,7 @@ def test_calls_are_found_whole_and_in_pieces(text: str, content: str, calls: lis
 
 
 def test_calls_of_llama() -> None:
-    tools = offered(bare=True)
+    tools = offered(style="bare")
     text = '{"name": "get_weather", "parameters": {"town": "Oslo"}}'
     for size in (1, 5, 1000):
         stream = ToolStream(tools)
@@ -254,11 +264,57 @@ def test_calls_of_llama() -> None:
     stream = ToolStream(tools)
     assert stream.push("It is ", is_last=False) == ("It is ", [])
     assert stream.push("sunny", is_last=True) == ("sunny", [])
-    grammar = offered("required", bare=True).grammar()
+    stream = ToolStream(tools)
+    assert stream.push("So: ", is_last=False) == ("So: ", [])
+    assert stream.push(text, is_last=True) == (text, []), "a text stays one"
+    grammar = offered("required", style="bare").grammar()
     assert grammar is not None
     assert "tool_call" not in grammar
 
 
+TWO = '[{"name": "clock", "arguments": {}}, {"name": "get_weather", "arguments": {"town": "Köln"}, "id": "a1B2c3D4e"}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        (f" {TWO}", BOTH),
+        (f"[TOOL_CALLS] {TWO}", BOTH),
+        ('[{"name": "clock"}]', BOTH[:1]),
+        ('[{"name": "clock"}, {"name": "unknown"}]', []),
+        ('[{"name": "clock", "arguments": {', []),
+        ("[]", []),
+        ("[1] says the same", []),
+        (f"Well: {TWO}", []),
+    ],
+)
+def test_calls_of_mistral(text: str, calls: list[Call]) -> None:
+    tools = offered(style="list")
+    content = "" if calls else text
+    assert tools.find(text) == (content, calls)
+    for size in (1, 5, 1000):
+        stream = ToolStream(tools)
+        pieces = [text[i : i + size] for i in range(0, len(text), size)]
+        told = [stream.push(piece, is_last=i == len(pieces) - 1) for i, piece in enumerate(pieces)]
+        assert "".join(part for part, _ in told) == content
+        assert [call for _, found in told for call in found] == calls
+
+
+def test_calls_that_mistral_must_make() -> None:
+    """A model with the control token begins with it; identities are what its templates take."""
+    tools = offered("required", style="list", mark=5)
+    assert re.fullmatch("[A-Za-z0-9]{9}", tools.identity())
+    assert offered().identity().startswith("call_")
+    assert len(offered(style="list", parallel=False).find(TWO)[1]) == 1
+    for mark, begin in ((5, "start: <[5]> "), (None, 'start: "[TOOL_CALLS]" ')):
+        grammar = offered("required", style="list", mark=mark).grammar()
+        assert grammar is not None
+        assert grammar.startswith(begin)
+        assert not LLMatcher.validate_grammar(grammar)
+
+
 def test_a_way_of_calling_that_is_not_known_is_said() -> None:
     with pytest.raises(HttpError, match="does not read"):
-        read_tools([CLOCK], "auto", None, "{{ tools }} [TOOL_CALLS]")
+        read_tools([CLOCK], "auto", None, "{{ tools }} <function=name>")
+    with pytest.raises(HttpError, match="does not read"):
+        read_tools([CLOCK], "auto", None, "{{ tools }} [TOOL_CALLS]name[ARGS]")

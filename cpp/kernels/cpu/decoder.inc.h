@@ -2,7 +2,7 @@
 // attention over keys and values in blocks.
 #pragma once
 
-#include "kernels/cpu/attention.inc.h"
+#include "kernels/cpu/kv_block.inc.h"
 
 namespace headrace {
 namespace {
@@ -49,17 +49,11 @@ void gate(const float* x, int64_t rows, int64_t n, Activation activation, float*
     }
 }
 
-void store_key_value(const float* key, const float* value, int64_t head_dim, int64_t slot, float* block) {
-  static_assert(kCacheBlock % kPanelColumns == 0, "a block is whole panels");
-  float* panel = block + slot / kPanelColumns * kPanelColumns * head_dim + slot % kPanelColumns;
-  for (int64_t d = 0; d < head_dim; ++d) panel[d * kPanelColumns] = key[d];
-  __builtin_memcpy(block + kCacheBlock * head_dim + slot * head_dim, value,
-                   static_cast<unsigned long>(head_dim) * sizeof(float));
-}
-
-// Scratch: queries [kQueryTile][D], out [kQueryTile][D], scores [kQueryTile][kKeyBlock].
+// Scratch: queries [kQueryTile][D], out [kQueryTile][D], scores [kQueryTile][kKeyBlock], and numbers: a panel
+// of keys [D][kPanelColumns], or values [kCacheBlock][kPanelColumns].
 int64_t paged_attention_scratch(int64_t, int64_t head_dim) {
-  return kQueryTile * (2 * round_up(head_dim, kLanes) + kKeyBlock);
+  const int64_t longest = head_dim > kCacheBlock ? head_dim : kCacheBlock;
+  return kQueryTile * (2 * round_up(head_dim, kLanes) + kKeyBlock) + longest * kPanelColumns;
 }
 
 // Some rows of one sequence on their way through its keys. Row r is query head r % group of token r / group.
@@ -69,11 +63,12 @@ struct PagedTile {
   const float* q;
   float* out;  // [kRows, D]
   float* scores;
+  float* numbers;  // keys or values of a block, read from what they are stored in
   float maximum[kQueryTile], sum[kQueryTile];
 
   int64_t position(int r) const { return a->position + (first + r) / a->group; }
-  const float* block(int64_t token) const {
-    return a->cache + a->blocks[token / kCacheBlock] * a->block_floats;
+  const char* block(int64_t token) const {
+    return static_cast<const char*>(a->cache) + a->blocks[token / kCacheBlock] * a->block_bytes;
   }
 };
 
@@ -81,7 +76,7 @@ template <int kRows>
 inline void paged_scores(const PagedTile& t, int64_t key_begin, int64_t key_end) {
   const int64_t d = t.a->head_dim;
   for (int64_t key = key_begin; key < key_end; key += kPanelColumns) {
-    const float* keys = t.block(key) + key % kCacheBlock * d;
+    const float* keys = read_keys(t.a->type, t.block(key), key % kCacheBlock, d, t.numbers);
     Vec acc[kRows][kPanelVectors];
     multiply_tile(t.q, d, keys, kPanelColumns, d, acc);
 #pragma GCC unroll 16
@@ -140,9 +135,10 @@ inline void paged_values(const PagedTile& t, int64_t d, int64_t key_begin, int64
     for (int v = 0; v < kVectors; ++v)
       acc[r][v] = mul(load(t.out + r * width + d + v * kLanes), splat(old[r]));
   for (int64_t key = key_begin; key < key_end; key += kCacheBlock) {
-    const float* values = t.block(key) + kCacheBlock * width + d;
-    multiply_more<kRows, kVectors>(t.scores + (key - key_begin), kKeyBlock, values, width,
-                                   least(kCacheBlock, key_end - key), acc);
+    const int64_t count = least(kCacheBlock, key_end - key);
+    const Values values = read_values<kVectors>(t.a->type, t.block(key), count, d, width, t.numbers);
+    multiply_more<kRows, kVectors>(t.scores + (key - key_begin), kKeyBlock, values.data, values.stride, count,
+                                   acc);
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
@@ -159,7 +155,7 @@ inline void paged_values_rest(const PagedTile& t, int64_t d, int64_t key_begin, 
       float sum = t.out[r * width + d] * old[r];
       for (int64_t key = key_begin; key < key_end; ++key)
         sum = __builtin_fmaf(t.scores[r * kKeyBlock + key - key_begin],
-                             t.block(key)[kCacheBlock * width + key % kCacheBlock * width + d], sum);
+                             value_at(t.a->type, t.block(key), key % kCacheBlock, d, width), sum);
       t.out[r * width + d] = sum;
     }
 }
@@ -168,7 +164,9 @@ template <int kRows>
 void paged_tile(const PagedAttention& a, int64_t first) {
   const int64_t d = a.head_dim, padded = round_up(d, kLanes);
   float* const queries = a.scratch;
-  PagedTile t{&a, first, queries, queries + kQueryTile * padded, queries + 2 * kQueryTile * padded, {}, {}};
+  float* const out = queries + kQueryTile * padded;
+  float* const scores = out + kQueryTile * padded;
+  PagedTile t{&a, first, queries, out, scores, scores + kQueryTile * kKeyBlock, {}, {}};
   for (int r = 0; r < kRows; ++r) {
     const int64_t token = (first + r) / a.group, head = (first + r) % a.group;
     __builtin_memcpy(queries + r * d, a.q + token * a.ldq + head * d,
@@ -195,9 +193,9 @@ void paged_tile(const PagedAttention& a, int64_t first) {
     paged_values_rest<kRows>(t, column, begin, end, old);
   }
   for (int r = 0; r < kRows; ++r) {
-    float* const out = a.out + (first + r) / a.group * a.ldo + (first + r) % a.group * d;
+    float* const to = a.out + (first + r) / a.group * a.ldo + (first + r) % a.group * d;
     const float scale = 1.0f / t.sum[r];
-    for (int64_t i = 0; i < d; ++i) out[i] = t.out[r * d + i] * scale;
+    for (int64_t i = 0; i < d; ++i) to[i] = t.out[r * d + i] * scale;
   }
 }
 

@@ -26,7 +26,7 @@ from .language_requests import ChatRequest, CompletionRequest, LanguageRequest, 
 from .masking import OutputStream, check_ids, current_masker, mask_output
 from .requests import read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
-from .tool_calls import Call, ToolStream, read_tools
+from .tool_calls import MARK, Call, ToolStream, read_tools
 
 if TYPE_CHECKING:
     from .._core import Stream, Tokenizer
@@ -112,7 +112,10 @@ class _ChatCall(_Call):
     def __init__(self, model: Model, request: ChatRequest, prefix: str) -> None:
         super().__init__(model, request, prefix)
         template = model.chat_template.source if request.tools and model.info.task == "generate" else ""
-        self.tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, template)
+        mark = model.tokenizer.token_to_id(MARK) if template else None
+        self.tools = read_tools(
+            request.tools, request.tool_choice, request.parallel_tool_calls, template, mark
+        )
         self._streams: dict[int, ToolStream] = {}
         if self.tools is not None and self.tools.is_required and request.form():
             raise invalid("tool_choice asks for a call, and a form for a text of it", param="tool_choice")
@@ -139,7 +142,8 @@ class _ChatCall(_Call):
         }
 
     def _described(self, call: Call) -> dict[str, Any]:
-        return call.described(f"call_{request_id(None)}")
+        assert self.tools is not None
+        return call.described(self.tools.identity())
 
     def chunk_choice(self, index: int, piece: Piece, prompt: Prompt | None) -> dict[str, Any]:
         delta: dict[str, Any] = {"role": "assistant"} if prompt is not None else {}

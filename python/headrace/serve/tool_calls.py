@@ -1,13 +1,16 @@
 """Tools in chats, as OpenAI's API has them: what a request offers, the form of a call, and calls found in a text.
 
 A model writes calls as its chat template taught it. Known are `<tool_call>{"name": ..., "arguments": ...}</tool_call>`
-(Hermes, Qwen2.5, Qwen3) and a bare `{"name": ..., "parameters": ...}` (Llama 3.1). The template says which it is.
+(Hermes, Qwen2.5, Qwen3), a bare `{"name": ..., "parameters": ...}` (Llama 3.1) and `[TOOL_CALLS] [{"name": ...,
+"arguments": ...}, ...]` (Mistral 7B v0.3, Nemo). The template says which it is.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import secrets
+import string
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,8 @@ MAX_TOOLS = 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _BEGIN, _END = "<tool_call>", "</tool_call>"
+MARK = "[TOOL_CALLS]"  # a control token in Mistral's vocabularies, which decoded texts do not show
+_LETTERS = string.ascii_letters + string.digits
 _ANYTHING: dict[str, Any] = {"type": "object"}
 
 
@@ -46,20 +51,32 @@ class Tools:
         schemas: name -> JSON schema of the arguments.
         is_required: the answer must be a call.
         is_parallel: there may be several calls.
-        is_bare: calls are JSON alone, as Llama 3.1 writes them.
+        style: how the model writes calls: "tags" (Hermes), "bare" (JSON alone, Llama 3.1) or "list" (Mistral).
+        mark: the token that begins a list, where it is one.
     """
 
     tools: list[dict[str, Any]]
     schemas: dict[str, dict[str, Any]]
     is_required: bool
     is_parallel: bool
-    is_bare: bool
+    style: str
+    mark: int | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Calls are all of an answer, with no tag that says where they end."""
+        return self.style != "tags"
+
+    def identity(self) -> str:
+        """A new call's; Mistral's templates refuse other than nine letters and digits."""
+        size, prefix = (9, "") if self.style == "list" else (24, "call_")
+        return prefix + "".join(secrets.choice(_LETTERS) for _ in range(size))
 
     def grammar(self) -> str | None:
         """The form of an answer that must be a call, in Lark's syntax; None where it may be a text."""
         if not self.is_required:
             return None
-        key = "parameters" if self.is_bare else "arguments"
+        key = "parameters" if self.style == "bare" else "arguments"
         calls = [
             {
                 "type": "object",
@@ -70,14 +87,20 @@ class Tools:
             for name, schema in self.schemas.items()
         ]
         body = f"call: %json {json.dumps({'anyOf': calls})}"
-        if self.is_bare:
+        if self.style == "bare":
             return f"start: call\n{body}"
+        if self.style == "list":
+            mark = json.dumps(MARK) if self.mark is None else f"<[{self.mark}]>"
+            more = ' (", " call)*' if self.is_parallel else ""
+            return f'start: {mark} " "? "[" call{more} "]"\n{body}'
         more = ' ("\\n" one)*' if self.is_parallel else ""
         return f'start: one{more}\none: "<tool_call>\\n" call "\\n</tool_call>"\n{body}'
 
     def find(self, text: str) -> tuple[str, list[Call]]:
         """The text before the first call, and the calls; what looks like a call and is none stays text."""
-        if self.is_bare:
+        if self.style == "list":
+            return self._find_list(text)
+        if self.style == "bare":
             call = self._read(text)
             return ("", [call]) if call else (text, [])
         calls = [call for found in _CALL.finditer(text) if (call := self._read(found[1]))]
@@ -85,11 +108,18 @@ class Tools:
             return text, []
         return text[: text.index(_BEGIN)].rstrip(), calls if self.is_parallel else calls[:1]
 
+    def _find_list(self, text: str) -> tuple[str, list[Call]]:
+        listed = _decoded(text.strip().removeprefix(MARK))
+        calls = [self._call(item) for item in listed] if isinstance(listed, list) else []
+        found = [call for call in calls if call is not None]
+        if not found or len(found) < len(calls):
+            return text, []
+        return "", found if self.is_parallel else found[:1]
+
     def _read(self, text: str) -> Call | None:
-        try:
-            call = msgspec.json.decode(text.strip())
-        except (msgspec.DecodeError, RecursionError):
-            return None
+        return self._call(_decoded(text))
+
+    def _call(self, call: Any) -> Call | None:
         if not isinstance(call, dict) or call.get("name") not in self.schemas:
             return None
         given = call.get("arguments", call.get("parameters", {}))
@@ -98,19 +128,28 @@ class Tools:
         return Call(call["name"], json.dumps(given, ensure_ascii=False))
 
 
+def _decoded(text: str) -> Any:
+    """JSON, or None where it is none."""
+    try:
+        return msgspec.json.decode(text.strip())
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 class ToolStream:
     """The pieces of one streamed text as content and calls: what may become a call is not handed out as text."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._held = ""
+        self._is_text = False  # a text began where a bare call would have
         self.count = 0  # calls found
 
     def push(self, text: str, *, is_last: bool) -> tuple[str, list[Call]]:
         """Content and calls that are certain after another piece."""
         self._held += text
         if self._tools.is_bare:
-            return self._finish() if is_last else self._bare_text()
+            return self._finish() if is_last and not self._is_text else self._bare_text()
         content = ""
         calls: list[Call] = []
         while True:
@@ -132,8 +171,10 @@ class ToolStream:
         return content, calls
 
     def _bare_text(self) -> tuple[str, list[Call]]:
-        if self._held.lstrip().startswith("{") or not self._held.strip():
+        begins = self._held.lstrip()[:1]
+        if not self._is_text and begins in ("", "[" if self._tools.style == "list" else "{"):
             return "", []
+        self._is_text = True
         text, self._held = self._held, ""
         return text, []
 
@@ -156,12 +197,17 @@ def _overlap(stripped: str, text: str) -> int:
 
 
 def read_tools(
-    tools: list[dict[str, Any]] | None, choice: Any, is_parallel: bool | None, template: str
+    tools: list[dict[str, Any]] | None,
+    choice: Any,
+    is_parallel: bool | None,
+    template: str,
+    mark: int | None = None,
 ) -> Tools | None:
     """The tools of a request; None where there are none, or none may be called. HttpError 400 that says what is wrong.
 
     Args:
         template: the model's chat template, which must know tools.
+        mark: the model's token `[TOOL_CALLS]`, if it has one.
     """
     if not tools:
         if choice not in (None, "none", "auto"):
@@ -180,17 +226,28 @@ def read_tools(
         return None
     if "tools" not in template:
         raise invalid("this model's chat template knows no tools: send the chat without them", param="tools")
-    if _BEGIN not in template and '"parameters"' not in template:
+    style = _style(template)
+    if style is None:
         raise invalid(
-            "this model writes calls in a way that this server does not read: known are Hermes' and Llama 3.1's",
+            "this model writes calls in a way that this server does not read: known are those of Hermes, Llama 3.1 and "
+            "Mistral 7B v0.3",
             param="tools",
         )
     if wanted is not None:
         schemas = {wanted: schemas[wanted]}
     is_required = choice not in (None, "auto")
-    return Tools(
-        tools, schemas, is_required, is_parallel is not False and wanted is None, _BEGIN not in template
-    )
+    return Tools(tools, schemas, is_required, is_parallel is not False and wanted is None, style, mark)
+
+
+def _style(template: str) -> str | None:
+    """How a template says that calls are written; None for a way that is not known."""
+    if _BEGIN in template:
+        return "tags"
+    if MARK in template:
+        return (
+            None if "[ARGS]" in template else "list"
+        )  # Mistral's later models name the tool before its arguments
+    return "bare" if '"parameters"' in template else None
 
 
 def _function(index: int, tool: dict[str, Any]) -> tuple[str, dict[str, Any]]:

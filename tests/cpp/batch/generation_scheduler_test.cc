@@ -1,11 +1,10 @@
-// The scheduler of generation by traces of a few lines and by random lives with invariants.
+// The scheduler of generation by traces of a few lines.
 #include "batch/generation_scheduler.h"
 
 #include <gtest/gtest.h>
 
 #include <map>
 #include <numeric>
-#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -202,6 +201,93 @@ TEST(GenerationScheduler, adaptive_proposals_stop_where_they_fail_and_where_many
   EXPECT_EQ(last.find('+'), std::string::npos) << last;
 }
 
+TEST(GenerationScheduler, tenants_take_turns_to_begin) {
+  Trace trace({.step_tokens = 32, .max_sequences = 1, .max_queue_tokens = 100'000}, 400);
+  for (uint64_t id = 1; id <= 1000; ++id) trace.run(concat("submit ", id, " prompt=32 max=1 tenant=a"));
+  EXPECT_EQ(trace.run("step"), "1:32*");
+  EXPECT_EQ(trace.run("step"), "2:32*");
+  trace.run("submit 2001 prompt=32 max=1 tenant=b");
+  trace.run("submit 2002 prompt=32 max=1 tenant=b");
+  trace.run("submit 2003 prompt=32 max=1 tenant=c");
+  EXPECT_EQ(trace.run("step"), "3:32*") << "a's turn was next";
+  EXPECT_EQ(trace.run("step"), "2001:32*");
+  EXPECT_EQ(trace.run("step"), "2003:32*");
+  EXPECT_EQ(trace.run("step"), "4:32*");
+  EXPECT_EQ(trace.run("step"), "2002:32*");
+  EXPECT_EQ(trace.run("step"), "5:32*");
+  EXPECT_EQ(trace.run("step"), "6:32*");
+  // A turn is one of a priority.
+  trace.run("submit 2004 prompt=32 max=1 tenant=b priority=1");
+  for (int i = 7; i <= 1000; ++i) trace.run("step");
+  EXPECT_EQ(trace.run("step"), "2004:32*");
+  EXPECT_EQ(trace.run("step"), "");
+}
+
+TEST(GenerationScheduler, who_reads_many_long_prompts_does_not_keep_others_from_theirs) {
+  Trace trace({.step_tokens = 128}, 4000);
+  for (uint64_t id = 1; id <= 30; ++id) trace.run(concat("submit ", id, " prompt=2000 max=1 tenant=a"));
+  EXPECT_EQ(trace.run("step"), "1:32 2:32 3:32 4:32");
+  EXPECT_EQ(trace.run("step"), "1:32@32 2:32@32 3:32@32 4:32@32");
+  trace.run("submit 101 prompt=20 max=1 tenant=b");
+  EXPECT_EQ(trace.run("step"), "101:20* 1:32@64 2:32@64 3:32@64 4:12@64");
+  trace.run("submit 102 prompt=150 max=1 tenant=b");
+  trace.run("submit 103 prompt=150 max=1 tenant=b priority=1");
+  EXPECT_EQ(trace.run("step"), "102:32 1:32@96 2:32@96 3:32@96");
+  EXPECT_EQ(trace.run("step"), "1:32@128 102:32@32 2:32@128 3:32@128") << "it does not begin a second one";
+}
+
+TEST(GenerationScheduler, a_full_queue_has_room_for_who_has_little_in_it) {
+  Trace trace({.step_tokens = 10, .max_sequences = 1, .max_queue_tokens = 100}, 20);
+  for (uint64_t id = 1; id <= 10; ++id)
+    EXPECT_EQ(trace.run(concat("submit ", id, " prompt=10 max=9 tenant=a")), "ok");
+  EXPECT_EQ(trace.run("submit 11 prompt=10 max=9 tenant=a"), "overloaded");
+  EXPECT_EQ(trace.run("submit 12 prompt=40 max=9 tenant=b"), "ok");
+  EXPECT_EQ(trace.run("submit 13 prompt=20 max=9 tenant=b"), "overloaded") << "its part is a half";
+  EXPECT_EQ(trace.run("submit 14 prompt=10 max=9 tenant=b"), "ok");
+  EXPECT_EQ(trace.run("submit 15 prompt=34 max=9 tenant=c"), "overloaded") << "its part is a third";
+  EXPECT_EQ(trace.run("submit 16 prompt=33 max=9 tenant=c"), "ok");
+  EXPECT_EQ(trace.run("submit 17 prompt=10 max=9 tenant=a"), "overloaded");
+}
+
+TEST(GenerationScheduler, a_variant_finds_no_prompts_of_another) {
+  KvBlocks blocks(20);
+  GenerationScheduler scheduler({.step_tokens = 100}, blocks);
+  std::vector<int32_t> prompt(70);
+  std::vector<GenerationSpan> spans;
+  std::vector<uint64_t> expired;
+  const std::vector<int32_t> drawn{1};
+  const auto read = [&](uint64_t id, uint64_t variant) {
+    EXPECT_FALSE(
+        scheduler.submit({.id = id, .tenant = "a", .variant = variant, .prompt = prompt, .max_tokens = 1}));
+    scheduler.next_step(0, spans, expired);
+    const size_t count = spans.at(0).tokens.size();
+    scheduler.advance(id, static_cast<int64_t>(count), drawn);
+    scheduler.finish(id);
+    return count;
+  };
+  EXPECT_EQ(read(1, 0), 70u);
+  EXPECT_EQ(read(2, 7), 70u);
+  EXPECT_EQ(read(3, 0), 6u);
+  EXPECT_EQ(read(4, 7), 6u);
+}
+
+TEST(GenerationScheduler, a_suggestion_is_proposed_once_where_it_is_likelier) {
+  Trace trace({.step_tokens = 100, .speculation = 4}, 20);
+  trace.run("submit 1 prompt=10 max=30");
+  const std::vector<int32_t> guess{7, 8, 9, 10, 11, 12};
+  trace.scheduler().suggest(1, guess, 0.9);
+  EXPECT_EQ(trace.run("step"), "1:10*") << "it does not run yet";
+  trace.scheduler().suggest(99, guess, 0.9);
+  trace.scheduler().suggest(1, guess, 0.9);
+  EXPECT_EQ(trace.run("step accept=2"), "1:1*+4");
+  EXPECT_EQ(trace.run("step"), "1:1*");
+  trace.scheduler().suggest(1, std::span(guess).first(2), 0.9);
+  EXPECT_EQ(trace.run("step"), "1:1*+2");
+  EXPECT_GT(trace.scheduler().own_chance(1), 0) << "9 9 was there before";
+  trace.scheduler().suggest(1, std::span(guess).first(2), 0.01);
+  EXPECT_EQ(trace.run("step"), "1:1*+4") << "its own proposal is likelier";
+}
+
 TEST(GenerationScheduler, what_can_never_fit_is_refused_at_once) {
   Trace trace({}, 2);
   EXPECT_THROW(trace.run("submit 1 prompt=64 max=2"), Error);
@@ -209,129 +295,6 @@ TEST(GenerationScheduler, what_can_never_fit_is_refused_at_once) {
   EXPECT_THROW(trace.run("submit 2 prompt=6 max=1"), Error);
   EXPECT_THROW(trace.run("submit 3 prompt=0 max=1"), Error);
   EXPECT_THROW(trace.run("submit 3 prompt=1 max=0"), Error);
-}
-
-// One request's life as its caller sees it.
-struct Life {
-  std::vector<int32_t> tokens;
-  int64_t generated = 0, max_tokens = 0, computed = 0, deadline = 0;
-  int ends = 0;
-};
-
-int64_t accepted_in_all = 0;
-
-void live(uint32_t seed) {
-  std::mt19937 random(seed);
-  const auto up_to = [&](uint32_t n) { return static_cast<int64_t>(random() % n); };
-  KvBlocks blocks(4 + up_to(20), seed);
-  const GenerationLimits limits{.step_tokens = 1 + up_to(120),
-                                .max_sequences = 1 + up_to(8),
-                                .max_queue_tokens = 100 + up_to(400),
-                                .speculation = up_to(4) == 0 ? 0 : up_to(10) - 1};
-  GenerationScheduler scheduler(limits, blocks);
-  std::map<uint64_t, Life> lives;
-  uint64_t next = 1;
-  int64_t refused = 0;
-  std::vector<GenerationSpan> spans;
-  std::vector<uint64_t> expired;
-  const auto end = [&](uint64_t id) { ASSERT_EQ(++lives[id].ends, 1) << "two ends of " << id; };
-  for (int64_t now = 1; now < 4000; ++now) {
-    const bool is_open = now < 60;
-    if (is_open && up_to(3) == 0) {
-      Life life;
-      for (int64_t i = 0, n = 1 + up_to(120); i < n; ++i) life.tokens.push_back(static_cast<int32_t>(i / 50));
-      life.max_tokens = 1 + up_to(40);
-      life.deadline = up_to(8) == 0 ? now + 1 + up_to(30) : 0;
-      try {
-        const auto error = scheduler.submit({.id = next,
-                                             .tenant = up_to(2) ? "a" : "b",
-                                             .prompt = life.tokens,
-                                             .max_tokens = life.max_tokens,
-                                             .priority = static_cast<Priority>(up_to(3)),
-                                             .arrival_us = now,
-                                             .deadline_us = life.deadline,
-                                             .speculates = up_to(5) > 0});
-        if (error) {
-          ASSERT_EQ(error->kind(), ErrorKind::kOverloaded);
-          ++refused;
-        } else {
-          lives[next++] = std::move(life);
-        }
-      } catch (const Error& error) {
-        ASSERT_EQ(error.kind(), ErrorKind::kInvalidArgument);
-      }
-    }
-    if (is_open && up_to(20) == 0 && next > 1) {
-      const uint64_t id = 1 + random() % (next - 1);
-      const bool was_alive = lives[id].ends == 0;
-      ASSERT_EQ(scheduler.finish(id), was_alive);
-      if (was_alive) end(id);
-    }
-    scheduler.next_step(now, spans, expired);
-    for (const uint64_t id : expired) {
-      ASSERT_GT(lives[id].deadline, 0);
-      ASSERT_LE(lives[id].deadline, now);
-      end(id);
-    }
-    int64_t total = 0;
-    std::map<uint64_t, int> seen;
-    for (const GenerationSpan& span : spans) {
-      const Life& life = lives[span.id];
-      ASSERT_EQ(++seen[span.id], 1) << "twice in a step";
-      ASSERT_GE(span.tokens.size(), 1u);
-      total += static_cast<int64_t>(span.tokens.size() + span.proposed.size());
-      const auto stop = span.position + static_cast<int64_t>(span.tokens.size());
-      ASSERT_LE(stop, static_cast<int64_t>(life.tokens.size()));
-      ASSERT_EQ(span.samples, stop == static_cast<int64_t>(life.tokens.size()));
-      ASSERT_TRUE(std::equal(span.tokens.begin(), span.tokens.end(), life.tokens.begin() + span.position));
-      const auto proposed = static_cast<int64_t>(span.proposed.size());
-      ASSERT_GE(static_cast<int64_t>(span.blocks.size()) * KvBlocks::kBlockTokens, stop + proposed);
-      ASSERT_TRUE(proposed == 0 || span.samples);
-      ASSERT_LT(life.generated + proposed, life.max_tokens);
-      if (limits.speculation >= 0) {
-        ASSERT_LE(proposed, limits.speculation);
-      }
-    }
-    ASSERT_LE(total, limits.step_tokens);
-    if (spans.empty()) {
-      ASSERT_EQ(scheduler.waiting() + scheduler.running(), 0u) << "nothing is done though something waits";
-      if (!is_open) break;
-    }
-    const auto ran = spans;
-    for (const GenerationSpan& span : ran) {
-      Life& life = lives[span.id];
-      const auto count = static_cast<int64_t>(span.tokens.size());
-      std::vector<int32_t> drawn;
-      if (span.samples) {
-        const auto accepted = up_to(1 + static_cast<uint32_t>(span.proposed.size()));
-        drawn.assign(span.proposed.begin(), span.proposed.begin() + accepted);
-        drawn.push_back(static_cast<int32_t>(random() % 3));
-        accepted_in_all += accepted;
-      }
-      const auto tokens = static_cast<int64_t>(drawn.size());
-      scheduler.advance(span.id, count + std::max<int64_t>(0, tokens - 1), drawn);
-      if (drawn.empty()) continue;
-      life.tokens.insert(life.tokens.end(), drawn.begin(), drawn.end());
-      life.generated += tokens;
-      ASSERT_LE(life.generated, life.max_tokens);
-      if (life.generated == life.max_tokens || up_to(15) == 0) {
-        ASSERT_TRUE(scheduler.finish(span.id));
-        end(span.id);
-      }
-    }
-    ASSERT_NO_THROW(scheduler.check());
-  }
-  ASSERT_EQ(scheduler.waiting() + scheduler.running(), 0u) << "not all came to an end";
-  for (const auto& [id, life] : lives) ASSERT_EQ(life.ends, 1);
-  ASSERT_EQ(blocks.free(), blocks.counts().blocks);
-}
-
-TEST(GenerationScheduler, random_lives) {
-  for (uint32_t seed = 0; seed < 10'000; ++seed) {
-    live(seed);
-    if (HasFatalFailure()) FAIL() << "seed " << seed;
-  }
-  EXPECT_GT(accepted_in_all, 10'000);
 }
 
 }  // namespace

@@ -70,5 +70,14 @@ TEST(RowChoice, takes_more_of_what_is_likely_and_fewer_in_company) {
   EXPECT_EQ(taken(1, 1.0, 0.99), 0);
 }
 
+TEST(RowCost, tells_what_a_step_takes) {
+  RowCost cost;
+  EXPECT_EQ(cost.seconds(1), 0) << "nothing was seen";
+  for (int i = 0; i < 300; ++i) cost.observe(1 + i % 5, 0.010 + 0.001 * (i % 5));
+  EXPECT_NEAR(cost.seconds(1), 0.010, 0.001);
+  EXPECT_NEAR(cost.seconds(5), 0.014, 0.001);
+  EXPECT_NEAR(cost.seconds(21), 0.030, 0.003);
+}
+
 }  // namespace
 }  // namespace headrace

@@ -91,6 +91,13 @@ class ListMask final : public TokenMask {
     const auto token = static_cast<size_t>(tokens_[taken]);
     allowed[token / 32] |= 1u << token % 32;
   }
+  int64_t count_allowed(std::span<const int32_t> tokens) override {
+    int64_t count = 0;
+    while (count < std::ssize(tokens) && taken + static_cast<size_t>(count) < tokens_.size() &&
+           tokens[static_cast<size_t>(count)] == tokens_[taken + static_cast<size_t>(count)])
+      ++count;
+    return count;
+  }
   bool take(int32_t token) override {
     EXPECT_EQ(token, tokens_[taken]);
     return ++taken == tokens_.size();

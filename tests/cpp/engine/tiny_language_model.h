@@ -50,17 +50,25 @@ class TinyLanguageModel {
   }
   ~TinyLanguageModel() { std::filesystem::remove_all(directory_); }
 
-  std::unique_ptr<Generator> load(const GeneratorOptions& options = {.threads = 2}) const {
-    std::string vocabulary;
-    for (int i = 0; i < kVocabulary; ++i) vocabulary += concat(i ? "," : "", "\"w", i, "\":", i);
-    const std::string json = concat(R"({"model":{"type":"WordLevel","unk_token":"w0","vocab":{)", vocabulary,
-                                    R"(}},"pre_tokenizer":{"type":"Whitespace"}})");
-    return std::make_unique<Generator>(
-        LanguageModel::load(directory_.string(), kernels(), {.precision = "f32"}),
-        Tokenizer::from_json(json, "tokenizer.json"), options);
+  // draft: guesses for this one; may be this one. words: how many of its tokens have names.
+  std::unique_ptr<Generator> load(const GeneratorOptions& options = {.threads = 2},
+                                  const TinyLanguageModel* draft = nullptr, int words = kVocabulary) const {
+    return std::make_unique<Generator>(read(), tokenizer(kVocabulary), options,
+                                       draft ? Draft{draft->read(), tokenizer(words)} : Draft{});
   }
 
  private:
+  std::unique_ptr<LanguageModel> read() const {
+    return LanguageModel::load(directory_.string(), kernels(), {.precision = "f32"});
+  }
+  static std::unique_ptr<Tokenizer> tokenizer(int words) {
+    std::string vocabulary;
+    for (int i = 0; i < words; ++i) vocabulary += concat(i ? "," : "", "\"w", i, "\":", i);
+    const std::string json = concat(R"({"model":{"type":"WordLevel","unk_token":"w0","vocab":{)", vocabulary,
+                                    R"(}},"pre_tokenizer":{"type":"Whitespace"}})");
+    return Tokenizer::from_json(json, "tokenizer.json");
+  }
+
   std::filesystem::path directory_;
 };
 
@@ -87,6 +95,17 @@ inline Ended finish(Generator& generator, Stream& stream) {
   return ended;
 }
 
+inline void expect_same(const Ended& a, const Ended& b, const std::string& what) {
+  EXPECT_EQ(a.text, b.text) << what;
+  EXPECT_EQ(a.reason, b.reason) << what;
+  ASSERT_EQ(a.sampled.size(), b.sampled.size()) << what;
+  for (size_t i = 0; i < a.sampled.size(); ++i) {
+    EXPECT_EQ(a.sampled[i].token, b.sampled[i].token) << what << " at " << i;
+    EXPECT_EQ(a.sampled[i].logprob, b.sampled[i].logprob) << what << " at " << i;
+    EXPECT_EQ(a.sampled[i].top, b.sampled[i].top) << what << " at " << i;
+  }
+}
+
 inline std::vector<int32_t> prompt(int64_t tokens, int32_t first) {
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < tokens; ++i) ids.push_back(static_cast<int32_t>(2 + (first + i * 7) % 120));
@@ -107,6 +126,35 @@ inline GenerateOptions asking_for_few(int64_t max_tokens, uint64_t seed) {
 // With odd numbers texts of few tokens, in which proposals are accepted.
 inline GenerateOptions asking_for_either(int64_t max_tokens, int32_t number) {
   return (number % 2 ? asking_for_few : asking)(max_tokens, static_cast<uint64_t>(number));
+}
+
+// Every kind of setting that a draw depends on or a text ends by.
+inline std::vector<GenerateOptions> every_setting() {
+  std::vector<GenerateOptions> all;
+  for (const uint64_t seed : {1, 2, 3}) {
+    GenerateOptions few = asking_for_few(60, seed), greedy = few, ends = few;
+    greedy.sampling.temperature = 0;
+    all.push_back(few);
+    all.push_back(greedy);
+    greedy.sampling.repetition_penalty = 1.3f;
+    all.push_back(greedy);
+    few.sampling.top_logprobs = 3;
+    all.push_back(few);
+    few.sampling.presence_penalty = 0.5f, few.sampling.frequency_penalty = 0.7f;
+    all.push_back(few);
+    few.sampling.top_p = 0.8f, few.sampling.min_p = 0.05f;
+    all.push_back(few);
+    few.sampling.top_k = 3;
+    all.push_back(few);
+    ends.stop = {"w10 w11 w12", "w13w13", "w12w11w10"};
+    all.push_back(ends);
+    ends.stop.clear(), ends.stop_ids = {12}, ends.min_tokens = 9;
+    all.push_back(ends);
+    ends.stop_ids.clear(), ends.ignore_eos = false;
+    ends.sampling.logit_bias.emplace_back(1, 96.0f);
+    all.push_back(ends);
+  }
+  return all;
 }
 
 }  // namespace headrace

@@ -85,8 +85,8 @@ TEST_P(EachDecoderTable, gate_of_the_largest_numbers) {
 
 // A cache with one KV head whose blocks are given out in a shuffled order.
 struct Cache {
-  Cache(const Kernels& table, int64_t tokens, int64_t head_dim, Guarded& keys, Guarded& values)
-      : block_floats(2 * kCacheBlock * head_dim),
+  Cache(const Kernels& table, KvType type, int64_t tokens, int64_t head_dim, Guarded& keys, Guarded& values)
+      : block_floats(table.decoder.kv_bytes(type, head_dim) / 4),
         data((tokens + kCacheBlock - 1) / kCacheBlock * block_floats) {
     const auto count = static_cast<int32_t>((tokens + kCacheBlock - 1) / kCacheBlock);
     for (int32_t b = 0; b < count; ++b) blocks.push_back((b * 7 + 3) % count);
@@ -96,7 +96,7 @@ struct Cache {
     for (int64_t i = 0; i < data.size(); ++i) data[i] = std::nanf("");
     for (int64_t t = 0; t < tokens; ++t)
       table.decoder.store_key_value(
-          keys.data() + t * head_dim, values.data() + t * head_dim, head_dim, t % kCacheBlock,
+          type, keys.data() + t * head_dim, values.data() + t * head_dim, head_dim, t % kCacheBlock,
           data.data() + blocks[static_cast<size_t>(t / kCacheBlock)] * block_floats);
     blocks.reserve(blocks.size());
   }
@@ -110,9 +110,9 @@ struct PagedCase {
   float soft_cap;
 };
 
-std::vector<float> attend(const Kernels& table, const PagedCase& c, Guarded& q, Guarded& keys,
+std::vector<float> attend(const Kernels& table, KvType type, const PagedCase& c, Guarded& q, Guarded& keys,
                           Guarded& values, int64_t begin, int64_t end) {
-  Cache cache(table, c.tokens, c.head_dim, keys, values);
+  Cache cache(table, type, c.tokens, c.head_dim, keys, values);
   const int64_t ld = c.group * c.head_dim + 3;
   Guarded scratch(table.decoder.paged_attention_scratch(c.group, c.head_dim));
   std::vector<float> out(static_cast<size_t>((end - begin) * ld), -7.0f);
@@ -120,7 +120,8 @@ std::vector<float> attend(const Kernels& table, const PagedCase& c, Guarded& q, 
                                  .ldq = ld,
                                  .cache = cache.data.data(),
                                  .blocks = cache.blocks.data(),
-                                 .block_floats = cache.block_floats,
+                                 .block_bytes = cache.block_floats * 4,
+                                 .type = type,
                                  .out = out.data(),
                                  .ldo = ld,
                                  .rows = end - begin,
@@ -134,27 +135,75 @@ std::vector<float> attend(const Kernels& table, const PagedCase& c, Guarded& q, 
   return out;
 }
 
+constexpr KvType kKvTypes[] = {KvType::kF32, KvType::kBf16, KvType::kInt8};
+
 TEST_P(EachDecoderTable, paged_attention) {
   const PagedCase cases[] = {
       {1, 1, 1, 8, 0, 0},     {33, 1, 3, 64, 0, 0},      {70, 70, 3, 64, 0, 0},
       {600, 5, 2, 80, 0, 0},  {1100, 40, 3, 33, 0, 0},   {600, 3, 4, 64, 100, 0},
       {70, 70, 1, 16, 20, 0}, {1100, 9, 7, 128, 513, 0}, {530, 20, 2, 64, 0, 5.0f},
   };
-  for (const PagedCase& c : cases) {
-    const int64_t ld = c.group * c.head_dim + 3;
-    Guarded q(c.rows * ld), keys(c.tokens * c.head_dim), values(c.tokens * c.head_dim);
-    q.randomize(1, -2.0f, 2.0f);
-    keys.randomize(2);
-    values.randomize(3);
-    const std::vector<float> expected = attend(reference(), c, q, keys, values, 0, c.rows);
-    const std::vector<float> out = attend(table(), c, q, keys, values, 0, c.rows);
-    for (size_t i = 0; i < out.size(); ++i)
-      ASSERT_NEAR(out[i], expected[i], 4e-6f) << c.tokens << " tokens, at " << i;
-    // A row alone: the same bits.
-    for (const int64_t row : {int64_t{0}, c.rows / 2, c.rows - 1}) {
-      const std::vector<float> alone = attend(table(), c, q, keys, values, row, row + 1);
-      for (int64_t i = 0; i < c.group * c.head_dim; ++i)
-        ASSERT_EQ(alone[static_cast<size_t>(i)], out[static_cast<size_t>(row * ld + i)]) << "row " << row;
+  for (const KvType type : kKvTypes)
+    for (const PagedCase& c : cases) {
+      const int64_t ld = c.group * c.head_dim + 3;
+      Guarded q(c.rows * ld), keys(c.tokens * c.head_dim), values(c.tokens * c.head_dim);
+      q.randomize(1, -2.0f, 2.0f);
+      keys.randomize(2);
+      values.randomize(3);
+      const std::vector<float> expected = attend(reference(), type, c, q, keys, values, 0, c.rows);
+      const std::vector<float> out = attend(table(), type, c, q, keys, values, 0, c.rows);
+      for (size_t i = 0; i < out.size(); ++i)
+        ASSERT_NEAR(out[i], expected[i], 4e-6f) << c.tokens << " tokens, at " << i;
+      // A row alone: the same bits.
+      for (const int64_t row : {int64_t{0}, c.rows / 2, c.rows - 1}) {
+        const std::vector<float> alone = attend(table(), type, c, q, keys, values, row, row + 1);
+        for (int64_t i = 0; i < c.group * c.head_dim; ++i)
+          ASSERT_EQ(alone[static_cast<size_t>(i)], out[static_cast<size_t>(row * ld + i)]) << "row " << row;
+      }
+    }
+}
+
+// With one key to look at, attention gives its value as it was stored.
+std::vector<float> stored(const Kernels& table, KvType type, Guarded& value) {
+  const int64_t d = value.size();
+  Guarded q(d + 3), key(d);
+  key.randomize(1);
+  return attend(table, type, {1, 1, 1, d, 0, 0}, q, key, value, 0, 1);
+}
+
+TEST_P(EachDecoderTable, fewer_bits_round_to_the_nearest_and_take_less_memory) {
+  constexpr int64_t kWidth = 67;
+  Guarded value(kWidth);
+  value.randomize(5, -3.0f, 3.0f);
+  float largest = 0;
+  for (int64_t i = 0; i < kWidth; ++i) largest = std::max(largest, std::abs(value[i]));
+  const auto f32 = stored(table(), KvType::kF32, value), bf16 = stored(table(), KvType::kBf16, value),
+             int8 = stored(table(), KvType::kInt8, value);
+  for (int64_t i = 0; i < kWidth; ++i) {
+    const auto at = static_cast<size_t>(i);
+    EXPECT_EQ(f32[at], value[i]);
+    EXPECT_NEAR(bf16[at], value[i], std::abs(value[i]) / 256);
+    EXPECT_NEAR(int8[at], value[i], 0.501f * largest / 127);
+  }
+  const int64_t whole = kernels().kv_bytes(KvType::kF32, 64);
+  EXPECT_EQ(whole, 2 * kCacheBlock * 64 * 4);
+  EXPECT_EQ(kernels().kv_bytes(KvType::kBf16, 64) * 2, whole);
+  EXPECT_LT(static_cast<double>(kernels().kv_bytes(KvType::kInt8, 64)), 0.27 * static_cast<double>(whole));
+}
+
+TEST_P(EachDecoderTable, numbers_that_are_none_stay_so_and_zeros_are_zeros) {
+  for (const KvType type : kKvTypes) {
+    for (const float damage : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+      Guarded value(20);
+      value.randomize(1);
+      value[7] = damage;
+      const auto out = stored(table(), type, value);
+      EXPECT_FALSE(std::isfinite(out[7])) << damage;
+    }
+    for (const float small : {0.0f, 1e-40f, -1e-38f}) {
+      Guarded value(20);
+      for (int64_t i = 0; i < 20; ++i) value[i] = small;
+      for (int64_t i = 0; i < 20; ++i) EXPECT_NEAR(stored(table(), type, value)[7], 0, 1e-37f);
     }
   }
 }
