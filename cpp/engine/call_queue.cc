@@ -91,9 +91,10 @@ void CallQueue::expire(const std::vector<uint64_t>& expired, Ended& ended) {
     const auto found = calls_.find(id);
     if (found == calls_.end()) continue;
     ++metrics_.expired;
-    end(found->second, Error(ErrorKind::kDeadline,
-                             "the request's timeout passed before it could run; allow more time or send less "
-                             "at once"),
+    end(found->second,
+        Error(ErrorKind::kDeadline,
+              "the request's timeout passed before it could run; allow more time or send less "
+              "at once"),
         ended);
     calls_.erase(found);
   }

@@ -24,8 +24,8 @@ enum class VectorEncoding {
 void append_embedding_objects(std::span<const float> values, int64_t columns, VectorEncoding encoding,
                               std::string& out);
 
-// Appends a tensor of any shape as nested arrays of the shortest decimals; a value that is not finite is null.
-// values: as many as the shape's sizes multiply to; of no axes one number stands alone.
+// Appends a tensor of any shape as nested arrays of the shortest decimals; a value that is not finite is
+// null. values: as many as the shape's sizes multiply to; of no axes one number stands alone.
 void append_tensor(std::span<const float> values, std::span<const int64_t> shape, std::string& out);
 
 }  // namespace headrace
