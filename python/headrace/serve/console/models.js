@@ -37,10 +37,10 @@ class Row {
     const {cells} = this, base = model.base ?? model.parent; // of an adapter: what it adapts
     this.text(this.base, base ? ` \u2190 ${base}` : "");
     this.text(cells.version_, model.version ?? "–");
-    this.text(cells.precision, model.precision ?? "–");
-    this.text(cells.parameters, compact(model.parameters));
+    this.text(cells.precision, model.precision || "–");
+    this.text(cells.parameters, model.parameters ? compact(model.parameters) : "–");
     this.text(cells.dimensions, model.task === "embed" ? count(model.dimensions) : "–");
-    this.text(cells.longest, count(model.max_tokens));
+    this.text(cells.longest, model.max_tokens ? count(model.max_tokens) : "–");
     this.text(cells.requests, count(model.requests));
     this.text(cells.tokensNow, model.tokens === undefined ? "–" : rate(speed));
     this.actions(model, versions);

@@ -17,14 +17,20 @@ export class Command {
   constructor(path, body, isStreamed = false) {
     this.text = make("code");
     this.shown = make("pre", {tabindex: "0"}, this.text);
-    this.update = () => { this.text.textContent = curl(path, body(), isStreamed); };
+    this.update = () => {
+      try {
+        this.text.textContent = curl(path, body(), isStreamed);
+      } catch (error) {
+        this.text.textContent = String(error); // what is typed is no JSON yet
+      }
+    };
     const copy = copyButton(() => this.text.textContent, this.shown);
     this.element = make("details", {class: "command", on: {toggle: this.update}},
       make("summary", {say: "command"}), make("div", {class: "code"}, this.shown, copy));
   }
 }
 
-// fields: name -> {say, kind: "line" | "area" | "lines", value}; show(result, data, values) draws the answer.
+// fields: name -> {say, kind: "line" | "area" | "lines" | "json", value}; show(result, data, values) draws the answer.
 export function taskPanel(model, path, fields, more, show) {
   const inputs = Object.entries(fields).map(([name, field]) => {
     const isArea = field.kind !== "line";
@@ -33,7 +39,7 @@ export function taskPanel(model, path, fields, more, show) {
     return [name, field, input];
   });
   const values = () => Object.fromEntries(inputs.map(([name, field, input]) =>
-    [name, field.kind === "lines" ? lines(input.value) : input.value]));
+    [name, field.kind === "lines" ? lines(input.value) : field.kind === "json" ? JSON.parse(input.value) : input.value]));
   const body = () => ({model: model.id, ...values(), ...more});
   const run = make("button", {type: "submit", say: "run"});
   const took = make("span", {class: "took", role: "status"});
@@ -45,8 +51,8 @@ export function taskPanel(model, path, fields, more, show) {
     if (run.disabled) return;
     run.disabled = true;
     say(run, "running");
-    const asked = values();
     try {
+      const asked = values();
       const answer = await ask("POST", path, body());
       const tokens = answer.data.usage?.total_tokens;
       say(took, tokens === undefined ? "took" : "tookTokens", () => ({time: seconds(answer.seconds), tokens: count(tokens)}));

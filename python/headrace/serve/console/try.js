@@ -4,11 +4,12 @@ import {say, t, onLanguage} from "./strings.js";
 import {chatPanel} from "./chat.js";
 import {embedPanel} from "./similarity.js";
 import {classifyPanel, fillMaskPanel, rerankPanel} from "./bars.js";
+import {predictPanel} from "./predict.js";
 import {answerPanel, tagPanel} from "./spans.js";
 
 const PANELS = {
   generate: chatPanel, embed: embedPanel, classify: classifyPanel, rerank: rerankPanel, tag: tagPanel, answer: answerPanel,
-  fill_mask: fillMaskPanel,
+  fill_mask: fillMaskPanel, predict: predictPanel,
 };
 
 export class TryIt {
