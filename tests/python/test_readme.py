@@ -30,10 +30,10 @@ def test_python_blocks_run(block: str, server: Server, tmp_path: Path) -> None:
 
 
 def test_the_examples_are_short() -> None:
-    """Ten lines for a notebook and for FastAPI, as the README promises by showing them."""
+    """Ten lines for a notebook, a function and FastAPI, as the README promises by showing them."""
     for name in ("README.md", "README.zh.md"):
         blocks = BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
-        assert len(blocks) == 3
+        assert len(blocks) == 4
         assert all(len(block.splitlines()) <= 10 for block in blocks), name
 
 
