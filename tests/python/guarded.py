@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ class Guarded:
         text, key = make_key(self.pepper, "-".join(scopes).replace(":", "."), scopes, **options)
         self.catalogue.add(key)
         return text
+
+    def wait_until_known(self, *names: str) -> None:
+        """Until the running server knows these keys, which it reads every few seconds."""
+        end = time.monotonic() + 10
+        for name in names:
+            headers = {"authorization": f"Bearer {self.keys[name]}"}
+            while httpx2.get(f"{self.server.url}/v1/models", headers=headers).status_code == 401:
+                assert time.monotonic() < end, f"the key {name} is not known after 10 s"
+                time.sleep(0.05)
 
     def client(self, key: str) -> httpx2.Client:
         headers = {"authorization": f"Bearer {self.keys.get(key, key)}"}

@@ -25,6 +25,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     state = tmp_path_factory.mktemp("state")
     with Guarded(state, str(folder), "--admin-port", "0", "--grpc-port", "0", "--audit") as found:
         found.keys["everything"] = found.key("admin")
+        found.wait_until_known("everything")
         yield found
         assert found.server.stop() == 0
 
