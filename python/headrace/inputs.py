@@ -152,7 +152,7 @@ def add_kv(parser: argparse.ArgumentParser) -> None:
         choices=KV_TYPES,
         default="auto",
         help="what keys and values of texts are kept in; bf16 takes half of f32's memory, int8 about a quarter; auto: "
-        "f32 where the model's matrices are, else bf16",
+        "f32",
     )
 
 

@@ -281,7 +281,7 @@ def test_a_language_model_counts_its_cache() -> None:
         model = engine.add("smollm2", "demo:smollm2")
         info = model.info
         assert (
-            info.cache_bytes == 1024 * 30 * 2 * 3 * 64 * 2
+            info.cache_bytes == 1024 * 30 * 2 * 3 * 64 * 4
         )  # layers, keys and values, heads, numbers of a head
         assert engine.memory_used == info.bytes == info.weight_bytes + info.cache_bytes
         text = model.generate("Water", max_tokens=3, temperature=0, choice=None).text
