@@ -10,7 +10,7 @@ namespace {
 class Attentions : public OnEveryMachine {};
 HEADRACE_ON_EVERY_MACHINE(Attentions);
 
-const std::vector<int32_t> kLengths = {0, 1, 66, 66 + 130};  // cumulative; of 1, 65 and 130 tokens
+const std::vector<int32_t> kLengths = {0, 1, 34, 34 + 70};  // cumulative; of 1, 33 and 70 tokens
 constexpr int64_t kHeads = 2;
 
 // By the reference table, of f32 rows [T, 3 heads D].
@@ -45,7 +45,7 @@ void check_ragged(const Machine& machine, int64_t window) {
   const auto qkv = normal_numbers(static_cast<size_t>(tokens * 3 * width), 1);
   const float scale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
   std::vector<float> found(static_cast<size_t>(tokens * width));
-  machine.run({blocks_of(130, 4), kHeads, 3}, AttentionF32::kThreads, [&] {
+  machine.run({blocks_of(70, 4), kHeads, 3}, AttentionF32::kThreads, [&] {
     attention_f32<kHeadDim>({qkv.data(), qkv.data() + width, qkv.data() + 2 * width, 3 * width, found.data(),
                              width, kLengths.data(), scale, window});
   });
@@ -53,7 +53,7 @@ void check_ragged(const Machine& machine, int64_t window) {
 
   const auto rounded = as_bf16(qkv);
   std::vector<Bf16> out(found.size());
-  machine.run({blocks_of(130, 64), kHeads, 3}, AttentionTensor<kHeadDim>::kThreads, [&] {
+  machine.run({blocks_of(70, 64), kHeads, 3}, AttentionTensor<kHeadDim>::kThreads, [&] {
     attention_bf16<kHeadDim>({rounded.data(), rounded.data() + width, rounded.data() + 2 * width, 3 * width,
                               out.data(), width, kLengths.data(), scale, window});
   });
