@@ -74,7 +74,7 @@ void random_ends(int64_t speculation, KvType kv = KvType::kF32) {
   const GeneratorMetrics metrics = generator->metrics();
   EXPECT_EQ(metrics.cache_used, 0);
   EXPECT_EQ(metrics.running + metrics.waiting, 0);
-  EXPECT_EQ(metrics.accepted_tokens > 100, speculation > 0);
+  EXPECT_EQ(metrics.accepted_tokens > 0, speculation > 0);
 }
 
 TEST(Speculation, random_ends_leak_nothing_and_harm_nobody) { random_ends(0); }
