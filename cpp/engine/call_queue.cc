@@ -3,19 +3,13 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/clock.h"
 #include "engine/speed.h"
 
 namespace headrace {
 namespace {
 
 using std::chrono::microseconds;
-
-int64_t now_us() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<microseconds>(now).count();
-}
-
-double seconds(int64_t us) { return static_cast<double>(us) * 1e-6; }
 
 SchedulerLimits limits_of(const CallQueueOptions& options) {
   if (options.max_batch < 1 || options.max_batch > 1 << 16)
@@ -117,7 +111,7 @@ std::optional<CallBatch> CallQueue::next(int64_t timeout_us) {
       ripe_us_ = now;                   // whoever is left has waited for a whole batch already
       for (const Slot& slot : out.batch.slots) {
         const std::shared_ptr<Call>& call = out.calls.emplace_back(calls_.find(slot.request)->second);
-        if (slot.index == 0) metrics_.queue_seconds.add(seconds(now - call->arrival_us_));
+        if (slot.index == 0) metrics_.queue_seconds.add(us_to_seconds(now - call->arrival_us_));
       }
       // A notification may have been for more than this batch took.
       if (scheduler_.queued_requests() > 0) work_.notify_one();
@@ -134,7 +128,7 @@ void CallQueue::finish(const CallBatch& batch, const std::vector<std::pair<size_
   Ended ended;
   const std::lock_guard lock(mutex_);
   const int64_t items = batch.batch.tokens;
-  const double elapsed = seconds(std::max<int64_t>(1, now_us() - batch.start_us));
+  const double elapsed = us_to_seconds(std::max<int64_t>(1, now_us() - batch.start_us));
   ++metrics_.batches;
   metrics_.forward_seconds.add(elapsed);
   metrics_.batch_tokens.add(static_cast<double>(items));

@@ -8,8 +8,6 @@
 namespace headrace {
 namespace {
 
-double seconds(int64_t us) { return static_cast<double>(us) * 1e-6; }
-
 // Damaged weights, or numbers too large for the precision, end here and not as scores.
 bool all_finite(const float* x, int64_t count) {
   // The sum of x * 0 is 0 unless one of them is infinite or no number; no branch in the loop.
@@ -36,7 +34,7 @@ bool Engine::start_batch(Served& served, RunningBatch& running) {
   gather(served, running);
   for (size_t i = 0; i < running.tickets.size(); ++i)
     if (running.batch.slots[i].index == 0)
-      served.metrics.queue_seconds.add(seconds(running.start_us - running.tickets[i]->arrival_us_));
+      served.metrics.queue_seconds.add(us_to_seconds(running.start_us - running.tickets[i]->arrival_us_));
   return !running.batch.empty();
 }
 
@@ -116,7 +114,7 @@ void Engine::fail_damaged(Served& served, const Slot& slot) {
 
 // mutex_ is held.
 void Engine::finish_batch(Served& served, RunningBatch& running) {
-  const double elapsed = seconds(std::max<int64_t>(1, now_us() - running.start_us));
+  const double elapsed = us_to_seconds(std::max<int64_t>(1, now_us() - running.start_us));
   ModelMetrics& metrics = served.metrics;
   ++metrics.batches;
   metrics.forward_seconds.add(elapsed);

@@ -1,7 +1,6 @@
 // What the engine keeps of each model, and of the batch it runs. Private to engine/.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,14 +9,10 @@
 
 #include "batch/batch.h"
 #include "batch/scheduler.h"
+#include "engine/clock.h"
 #include "engine/engine.h"
 
 namespace headrace {
-
-inline int64_t now_us() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
-}
 
 struct Engine::Served {
   std::string name;

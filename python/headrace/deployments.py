@@ -374,9 +374,8 @@ class Deployments(Residency):
 
     def _checked_manifest(self, name: str, source: Source) -> Manifest:
         """The model's headrace.toml. InvalidArgumentError where an alias that it gives cannot be had."""
-        if not isinstance(source.path, (str, os.PathLike)) or repository.is_function(source.path):
-            return Manifest()
-        manifest = read_manifest(repository.resolve(source.path))
+        directory = source.directory()
+        manifest = Manifest() if directory is None else read_manifest(directory)
         for alias in manifest.aliases:
             self._check_alias(alias, name)
         return manifest

@@ -133,11 +133,11 @@ class Engine(Pipelines, EnginePredictMethods):
 
     def _load(self, name: str, core_name: str, source: Source) -> Model:
         inputs.check_precision(source.precision, source.device)
-        if not isinstance(source.path, (str, os.PathLike)) or repository.is_function(source.path):
+        directory = source.directory()
+        if directory is None:
             return self._take_memory(
                 name, core_name, 0, lambda: load_function(self, name, core_name, source.path)
             )
-        directory = repository.resolve(source.path)
         manifest = read_manifest(directory)
         task, precision = source.task or manifest.task, source.precision
         if precision == "auto" and manifest.precision is not None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import InternalError, InvalidArgumentError
-from .running import PORTION, Admission, Priority, make_terms
+from .running import PORTION, SIGNAL_CHECK_US, Admission, Priority, make_terms
 from .usage import add_phase, add_usage
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .predict.work import Tensors, Work
     from .running import Runner
 
-_SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
 MISSING: Any = object()
 
 
@@ -295,7 +294,7 @@ class PredictMethods:
 
     def _wait_for(self, call: Call) -> None:
         try:
-            while not self._queue().wait(call, _SIGNAL_CHECK_US):
+            while not self._queue().wait(call, SIGNAL_CHECK_US):
                 pass
         except BaseException:  # Ctrl-C: what nobody waits for must not run
             self._queue().cancel(call.id)

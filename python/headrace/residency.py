@@ -8,6 +8,7 @@ so does a program that keeps what `Engine.add` returned. One in use is never unl
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 import weakref
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from .errors import ModelNotFoundError
 from .memory import MemoryBudget
-from .repository import is_function
+from .repository import is_function, resolve
 
 if TYPE_CHECKING:
-    import os
+    from pathlib import Path
 
     from . import _core
     from .loaded_model import Model, ModelInfo
@@ -45,6 +46,12 @@ class Source:
     task: str | None = None
     precision: str = "auto"
     device: str = "auto"
+
+    def directory(self) -> Path | None:
+        """The model's folder or file; None for a function. Raises what repository.resolve raises."""
+        if not isinstance(self.path, (str, os.PathLike)) or is_function(self.path):
+            return None
+        return resolve(self.path)
 
 
 @dataclass

@@ -31,7 +31,7 @@ _PRIORITIES = {"interactive": 0, "normal": 1, "batch": 2}
 PORTION = 256
 _PORTIONS_AHEAD = 3
 _PROGRESS_FROM = 1024  # items; below that, no progress bar unless asked for
-_SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
+SIGNAL_CHECK_US = 100_000  # how often a waiting thread lets Python handle Ctrl-C
 # Characters beyond which tokenising moves off the event loop: about a millisecond's worth.
 INLINE_CHARACTERS = 32_768
 
@@ -187,7 +187,7 @@ class Runner:
 
     def _wait(self, ticket: Ticket, stop: Stop | None = None) -> None:
         try:
-            while not self._core.wait(ticket, _SIGNAL_CHECK_US):
+            while not self._core.wait(ticket, SIGNAL_CHECK_US):
                 if stop is not None and stop.requested:
                     self._cancel(ticket)
         except BaseException:  # Ctrl-C: what nobody waits for must not run

@@ -13,7 +13,7 @@ from .. import _core
 from ..errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError
 from ..repository import size_on_disk
 from .checksums import check_sums
-from .function import BatchOptions, Function, as_function
+from .function import Function, as_function
 from .runner import Calls
 from .target import Target, in_process
 
@@ -34,8 +34,11 @@ def read_function(source: ModelPath) -> Function:
     """
     from .worker import load_file
 
-    if callable(source):
-        return Function(source, BatchOptions(), None) if not isinstance(source, Function) else source
+    if not isinstance(source, (str, os.PathLike)):
+        given = as_function(source)
+        if given is None:
+            raise InvalidArgumentError(f"{source!r} is no path and no function")
+        return given
     file, _, name = os.fspath(source).rpartition(":")
     path = Path(file).expanduser().resolve()
     if not path.is_file():
