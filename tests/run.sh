@@ -41,12 +41,16 @@ have_fuzzer() {
   echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' |
     "$(clang)" -x c++ -fsanitize=fuzzer,address,undefined - -o build/probe 2>/dev/null
 }
+have_h2load() { command -v h2load >/dev/null && ls /usr/lib/*/libb64.so.0d >/dev/null 2>&1; }
 have_browser() { command -v chromium >/dev/null || command -v google-chrome >/dev/null; }
 packages() {
   have_compiler || echo g++
   have_gtest || echo libgtest-dev
   case "$steps" in *fuzz*) have_fuzzer || echo clang libclang-rt-14-dev ;; esac
-  case "$steps" in *pytest*) have_browser || echo chromium ;; esac
+  case "$steps" in *pytest*)
+    have_browser || echo chromium
+    have_h2load || echo nghttp2-client libb64-0d ;;
+  esac
 }
 
 install_packages() {

@@ -147,6 +147,7 @@ py::dict metrics_dict(const ModelMetrics& m) {
   dict["running_tokens"] = m.running_tokens;
   dict["tokens_per_second"] = m.tokens_per_second;
   dict["queue_seconds"] = histogram(m.queue_seconds);
+  dict["compute_seconds"] = histogram(m.compute_seconds);
   dict["forward_seconds"] = histogram(m.forward_seconds);
   dict["batch_tokens"] = histogram(m.batch_tokens);
   dict["batch_sequences"] = histogram(m.batch_sequences);

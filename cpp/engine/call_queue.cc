@@ -111,6 +111,7 @@ std::optional<CallBatch> CallQueue::next(int64_t timeout_us) {
       ripe_us_ = now;                   // whoever is left has waited for a whole batch already
       for (const Slot& slot : out.batch.slots) {
         const std::shared_ptr<Call>& call = out.calls.emplace_back(calls_.find(slot.request)->second);
+        call->start_us_ = now;
         if (slot.index == 0) metrics_.queue_seconds.add(us_to_seconds(now - call->arrival_us_));
       }
       // A notification may have been for more than this batch took.
@@ -128,7 +129,8 @@ void CallQueue::finish(const CallBatch& batch, const std::vector<std::pair<size_
   Ended ended;
   const std::lock_guard lock(mutex_);
   const int64_t items = batch.batch.tokens;
-  const double elapsed = us_to_seconds(std::max<int64_t>(1, now_us() - batch.start_us));
+  const int64_t now = now_us();
+  const double elapsed = us_to_seconds(std::max<int64_t>(1, now - batch.start_us));
   ++metrics_.batches;
   metrics_.forward_seconds.add(elapsed);
   metrics_.batch_tokens.add(static_cast<double>(items));
@@ -151,6 +153,7 @@ void CallQueue::finish(const CallBatch& batch, const std::vector<std::pair<size_
   for (const uint64_t id : completed_) {
     const auto found = calls_.find(id);
     if (found == calls_.end()) continue;
+    metrics_.compute_seconds.add(us_to_seconds(now - found->second->start_us_));
     end(found->second, std::nullopt, ended);
     calls_.erase(found);
   }

@@ -50,6 +50,7 @@ class Call {
   uint64_t id_ = 0;
   int64_t items_ = 0;
   int64_t arrival_us_ = 0;
+  int64_t start_us_ = 0;  // of the batch it is in
   std::shared_ptr<void> payload_;
   std::optional<Error> error_;
   std::atomic<State> state_{State::kPending};     // the last thing written: it publishes error_

@@ -33,8 +33,10 @@ bool Engine::start_batch(Served& served, RunningBatch& running) {
   if (!running.expired.empty()) wake_waiters();
   gather(served, running);
   for (size_t i = 0; i < running.tickets.size(); ++i)
-    if (running.batch.slots[i].index == 0)
+    if (running.batch.slots[i].index == 0) {
+      running.tickets[i]->start_us_ = running.start_us;
       served.metrics.queue_seconds.add(us_to_seconds(running.start_us - running.tickets[i]->arrival_us_));
+    }
   return !running.batch.empty();
 }
 
@@ -114,7 +116,8 @@ void Engine::fail_damaged(Served& served, const Slot& slot) {
 
 // mutex_ is held.
 void Engine::finish_batch(Served& served, RunningBatch& running) {
-  const double elapsed = us_to_seconds(std::max<int64_t>(1, now_us() - running.start_us));
+  const int64_t now = now_us();
+  const double elapsed = us_to_seconds(std::max<int64_t>(1, now - running.start_us));
   ModelMetrics& metrics = served.metrics;
   ++metrics.batches;
   metrics.forward_seconds.add(elapsed);
@@ -142,6 +145,7 @@ void Engine::finish_batch(Served& served, RunningBatch& running) {
   for (const uint64_t id : running.completed) {
     const auto found = served.tickets.find(id);
     if (found == served.tickets.end()) continue;
+    metrics.compute_seconds.add(us_to_seconds(now - found->second->start_us_));
     finish(found->second, std::nullopt);
     served.tickets.erase(found);
   }

@@ -93,6 +93,7 @@ class Ticket {
   int64_t truncated_ = 0;
   int64_t dimensions_ = 0;
   int64_t arrival_us_ = 0;
+  int64_t start_us_ = 0;  // of the first batch it is in
   std::unique_ptr<float[]> vectors_;
   std::optional<Error> error_;
   std::atomic<State> state_{State::kPending};     // the last thing written: it publishes vectors_ and error_

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .security.audit import AuditLog
 
 _COUNTERS = {
-    "requests": "Requests answered",
+    "requests": "Requests taken in",
     "sequences": "Texts answered",
     "tokens": "Tokens computed",
     "batches": "Batches run",
@@ -37,6 +37,7 @@ _GAUGES = {
 }
 _HISTOGRAMS = {
     "queue_seconds": "Time from a request's submission to its first batch",
+    "compute_seconds": "Time from a request's first batch to its answer",
     "forward_seconds": "Time of one batch in the model",
     "batch_tokens": "Tokens in a batch",
     "batch_sequences": "Texts in a batch",

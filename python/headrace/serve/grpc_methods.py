@@ -131,7 +131,7 @@ class Servicer:
         """The answers to one request of ModelStreamInfer: of a language model a piece of text each."""
         model = await models.found(self.service, request.model_name, request.model_version)
         if isinstance(model, Pipeline) or not (model.info.task == "generate" or model.info.streams):
-            yield await self.ModelInfer(request, context)
+            yield _marked(await self.ModelInfer(request, context), is_last=True)
             return
         wanted, raw = read_request(request)
         tensors = models.tensors_of(model.info)
@@ -148,9 +148,7 @@ class Servicer:
         async for piece in model.apieces(stream):
             text = written.push(piece.text, is_last=piece.finish_reason is not None)
             answer = write_response(model.name, model.info.version, wanted, {spec.name: (spec, [text])})
-            is_last: Any = answer
-            is_last.parameters["triton_final_response"].bool_param = piece.finish_reason is not None
-            yield answer
+            yield _marked(answer, is_last=piece.finish_reason is not None)
 
     async def _pieces(self, model: Model, wanted: InferRequest, raw: memoryview) -> AsyncIterator[Message]:
         """A function that yields: a message for each piece, and an empty one that says it is the last."""
@@ -162,9 +160,8 @@ class Servicer:
         [spec] = tensors.outputs(model.info)
 
         def answer(pieces: list[str], is_last: bool) -> Message:
-            made: Any = write_response(model.name, model.info.version, wanted, {spec.name: (spec, pieces)})
-            made.parameters["triton_final_response"].bool_param = is_last
-            return cast("Message", made)
+            made = write_response(model.name, model.info.version, wanted, {spec.name: (spec, pieces)})
+            return _marked(made, is_last=is_last)
 
         item = read_item(texts[0])
         async for piece in model.apredict_stream(
@@ -172,6 +169,13 @@ class Servicer:
         ):
             yield answer([piece_json(piece)], is_last=False)
         yield answer([], is_last=True)
+
+
+def _marked(answer: Message, *, is_last: bool) -> Message:
+    """As Triton marks the messages of a stream, so that its clients know when a request was answered."""
+    fields: Any = answer
+    fields.parameters["triton_final_response"].bool_param = is_last
+    return answer
 
 
 def _settings(request: Any) -> dict[str, Any]:

@@ -98,6 +98,11 @@ async def _infer(service: Service, request: Request) -> Response:
         raise invalid(f"Inference-Header-Content-Length is {length[:32]!r}: the body has {len(body)} bytes")
     size = len(body) if length is None else int(length)
     wanted = decode(_decoder, body[:size])
+    if wanted.model_name not in (None, request.path_params["name"]):
+        raise invalid(
+            f"model_name is {wanted.model_name[:64]!r}, and the path asks {request.path_params['name'][:64]!r}:"
+            " leave it out, or make them one", param="model_name",
+        )  # fmt: skip
     with DisconnectWatch(request):
         model = await models.found(service, *_named(request))
         outputs = await models.infer(model, wanted, memoryview(body)[size:])

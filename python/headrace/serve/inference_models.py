@@ -123,36 +123,33 @@ def statistics(service: Service, models: list[ModelInfo]) -> dict[str, Any]:
 
 
 def _counted(info: ModelInfo, stats: dict[str, Any]) -> dict[str, Any]:
-    name = info.name
-    found = stats["models"].get(name)
-    values = found or stats["language_models"].get(name, {})
+    encoder = stats["models"].get(info.name)
+    values = encoder or stats["language_models"].get(info.name, {})
     failed = sum(values.get(kind, 0) for kind in ("refused", "expired", "cancelled", "failed"))
 
-    def duration(key: str, count: int) -> dict[str, int]:
-        seconds = (
-            found[key]["sum"]
-            if found
-            else values.get("step_seconds", 0.0)
-            if key == "forward_seconds"
-            else 0.0
-        )
+    def duration(count: int, seconds: float) -> dict[str, int]:
         return {"count": count, "ns": int(seconds * 1e9)}
 
-    requests, batches = values.get("requests", 0), values.get("batches", values.get("steps", 0))
-    queue, compute = duration("queue_seconds", requests), duration("forward_seconds", batches)
-    nothing = {"count": requests, "ns": 0}
+    if encoder:
+        answered = sum(encoder["compute_seconds"]["counts"])
+        waited = duration(sum(encoder["queue_seconds"]["counts"]), encoder["queue_seconds"]["sum"])
+        computed = duration(answered, encoder["compute_seconds"]["sum"])
+    else:  # a language model's texts begin at the next step and share every one
+        answered = values.get("requests", 0)
+        waited, computed = duration(answered, 0), duration(answered, values.get("step_seconds", 0.0))
+    nothing = duration(answered, 0)  # clients want the three counts of computing to be one
     return {
-        "name": name,
+        "name": info.name,
         "version": info.version,
         "last_inference": 0,
-        "inference_count": values.get("sequences", requests),
-        "execution_count": batches,
+        "inference_count": values.get("sequences", answered),
+        "execution_count": values.get("batches", values.get("steps", 0)),
         "inference_stats": {
-            "success": {"count": requests, "ns": queue["ns"] + compute["ns"]},
+            "success": {"count": answered, "ns": waited["ns"] + computed["ns"]},
             "fail": {"count": failed, "ns": 0},
-            "queue": queue,
+            "queue": waited,
             "compute_input": nothing,
-            "compute_infer": compute,
+            "compute_infer": computed,
             "compute_output": nothing,
             "cache_hit": {"count": 0, "ns": 0},
             "cache_miss": {"count": 0, "ns": 0},

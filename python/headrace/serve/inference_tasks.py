@@ -240,6 +240,11 @@ TASKS: dict[str, TaskTensors] = {
 }
 
 
+# What says how to answer and not what: answers may always be binary, and the last message of a stream always says so,
+# which is what Triton's clients ask for by the second.
+OF_THE_PROTOCOL = {"binary_data_output", "triton_enable_empty_final_response"}
+
+
 def split_parameters(task: TaskTensors, given: Parameters) -> tuple[Parameters, float | None]:
     """A request's parameters: those of the task, and its timeout in seconds (the protocol has microseconds).
 
@@ -248,7 +253,7 @@ def split_parameters(task: TaskTensors, given: Parameters) -> tuple[Parameters, 
     own: Parameters = {}
     timeout = None
     for name, value in given.items():
-        if name == "binary_data_output":
+        if name in OF_THE_PROTOCOL:
             continue
         if name == "timeout" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
             timeout = value * 1e-6

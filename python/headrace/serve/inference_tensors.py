@@ -56,6 +56,7 @@ class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
     id: str | None = None
     parameters: dict[str, Any] = {}
     outputs: list[RequestedOutput] | None = None
+    model_name: str | None = None  # KServe's client repeats the name of the path
 
 
 # What a request gives for one input: texts, or numbers in the shape that it says.
