@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-Score = Callable[[int, "torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
+Score = Callable[[int, Any, Any], Any]  # of tensors: place, input, gradient or None -> importances
 
 
 def part_scores(recipe: Any, settings: CompressSettings, structure: Structure, name: str) -> NDArray[Any]:
@@ -28,7 +28,7 @@ def part_scores(recipe: Any, settings: CompressSettings, structure: Structure, n
     layers = layers_of(recipe.model, structure)
     norms = [_linear(layer.get_submodule(name)).weight.detach().norm(dim=0) for layer in layers]
 
-    def score(place: int, x: torch.Tensor, gradient: torch.Tensor | None) -> torch.Tensor:
+    def score(place: int, x: Any, gradient: Any) -> Any:
         if gradient is None:
             return x.abs().flatten(0, -2).sum(0) * norms[place]
         return (x * gradient).sum(1).abs().sum(0)
@@ -42,7 +42,7 @@ def head_scores(recipe: Any, settings: CompressSettings, structure: Structure, h
     name = structure.attended
     norms = [layer.get_submodule(name).weight.detach().norm(dim=0) for layer in layers]
 
-    def score(place: int, x: torch.Tensor, gradient: torch.Tensor | None) -> torch.Tensor:
+    def score(place: int, x: Any, gradient: Any) -> Any:
         if gradient is None:
             return (x.abs().flatten(0, -2).sum(0) * norms[place]).unflatten(0, (heads, -1)).sum(1)
         return (x * gradient).unflatten(-1, (heads, -1)).sum((1, 3)).abs().sum(0)

@@ -30,7 +30,7 @@ def keep(model: Any, places: Sequence[int], method: str) -> None:
     layers = layers_of(model, structure)
     set_layers(model, structure, torch.nn.ModuleList(layers[i] for i in places))
     for i, layer in enumerate(layers_of(model, structure)):
-        attention = getattr(layer, "self_attn", None)  # where language models keep their keys
+        attention: Any = getattr(layer, "self_attn", None)  # where language models keep their keys
         if hasattr(attention, "layer_idx"):
             attention.layer_idx = i
     types = getattr(model.config, "layer_types", None)

@@ -64,7 +64,7 @@ def compress(
         data_settings: columns, encoding.
         resume: go on with the recovery of a run that was ended.
         overwrite: whatever an earlier training or compression left in `out` goes.
-        turns: how often the speed of both is measured, in turns; 3 or more.
+        turns: how often the speed of both is measured, in turns; 6 or more make an interval.
         bootstrap: samples of the intervals; 0: none.
         threads: of the engine, of both models.
         show_progress: bars; by default on a terminal and in notebooks.
@@ -79,15 +79,13 @@ def compress(
     >>> rows = [f"a {word} mill number {i},{word}" for i in range(20) for word in ("positive", "negative")]
     >>> _ = (folder / "mills.csv").write_text("\\n".join(["text,label", *rows]))
     >>> base = headrace.toy.model("classify")
-    >>> found = compress(base, folder / "mills.csv", folder / "small", CompressSettings(method="int8"), turns=3)
+    >>> found = compress(base, folder / "mills.csv", folder / "small", CompressSettings(method="int8"), turns=1)
     >>> found.sizes[1].memory < found.sizes[0].memory
     True
     """
     begin = time.perf_counter()
-    if turns < 3:
-        raise InvalidArgumentError(
-            f"turns={turns}: must be 3 or more: the least and the largest ratio are left out"
-        )
+    if turns < 1:
+        raise InvalidArgumentError(f"turns={turns}: must be 1 or more; 6 or more make an interval")
     folder, place = bases.base_folder(model), Path(out)
     files = {part: path for part, path in (("train", data), ("test", test_file)) if path is not None}
     check_folder(place, resume, overwrite, [*files.values(), *_student(settings)], model)
@@ -253,6 +251,7 @@ def _make(
         done = import_module(f".{name}", __package__).prune(recipe, settings)
     config = done.pop("config")
     if task == "generate":
+        weights.finish(recipe.model)
         bases.save_model(recipe.model, out)
         bases.save_tokenizer(folder, out, recipe.tokenizer)
         if settings.epochs:
@@ -273,8 +272,7 @@ def _make(
             history = fit(
                 learning, training, checkpoints=out / CHECKPOINTS, fingerprint=mark, watch=progress.step
             )
-    if settings.method == "prune-weights":
-        weights.finish(recipe.model)
+    weights.finish(recipe.model)
     if task != "generate":
         recipe.save(out)
     elif settings.epochs:
@@ -307,7 +305,7 @@ def _notes(settings: CompressSettings, done: Mapping[str, Any], note: str | None
 
 def _record(result: Compression, folder: Path, settings: CompressSettings, rows: _Rows) -> None:
     """compression.json, the model card, and which rows the folder has seen."""
-    base = {"name": result.base, "sha256": lineage.base_hash(folder)}
+    base: dict[str, Any] = {"name": result.base, "sha256": lineage.base_hash(folder)}
     if settings.student is not None:
         student = bases.base_folder(settings.student)
         base["student"] = {"name": student.name, "sha256": lineage.base_hash(student)}
@@ -344,11 +342,12 @@ class _Stages:
     """A bar of the stages, and of the turns of the last one; nothing where no bar is wanted."""
 
     def __init__(self, name: str, wanted: bool | None, turns: int) -> None:
-        self._name, self._bar, self._place = name, None, 0
+        self._name, self._place = name, 0
+        self._bar: Any = None
         if sys.stderr.isatty() if wanted is None else wanted:
             from tqdm import tqdm
 
-            self._bar: Any = tqdm(total=len(_STAGES) - 1 + turns, dynamic_ncols=True)
+            self._bar = tqdm(total=len(_STAGES) - 1 + turns, dynamic_ncols=True)
 
     def __enter__(self) -> _Stages:
         self._tell()

@@ -105,7 +105,7 @@ def _runner(task: str) -> tuple[Callable[[Model, Sequence[Any]], float], str]:
 
     def texts(name: str, **options: Any) -> Callable[[Model, Sequence[Any]], float]:
         def run(model: Model, some: Sequence[Any]) -> float:
-            getattr(model, name)(some, truncate=True, show_progress=False, **options)
+            getattr(model, name)(some, show_progress=False, **options)
             return len(some)
 
         return run
@@ -128,8 +128,8 @@ def _runner(task: str) -> tuple[Callable[[Model, Sequence[Any]], float], str]:
             return sum(found)
 
     runners = {
-        "embed": (texts("embed"), "texts/s"),
-        "classify": (texts("classify", top_k=1), "texts/s"),
+        "embed": (texts("embed", truncate=True), "texts/s"),
+        "classify": (texts("classify", top_k=1, truncate=True), "texts/s"),
         "tag": (texts("tag"), "texts/s"),
         "rerank": (rerank, "pairs/s"),
         "generate": (generate, "new tokens/s"),

@@ -22,13 +22,13 @@ def prune(recipe: Any, settings: CompressSettings) -> dict[str, Any]:
     modules = [module for module in layers.modules() if isinstance(module, torch.nn.Linear)]
     for module in modules:
         library.l1_unstructured(module, "weight", amount=settings.removed)  # type: ignore[no-untyped-call]
-    zeros = sum(int((module.weight_mask == 0).sum()) for module in modules)
-    total = sum(module.weight_mask.numel() for module in modules)
+    masks = [module.get_buffer("weight_mask") for module in modules]
+    zeros, total = sum(int((mask == 0).sum()) for mask in masks), sum(mask.numel() for mask in masks)
     return {"weights": {"of": total, "zero": zeros}, "config": {}}
 
 
 def finish(model: Any) -> None:
-    """Makes plain weights of what recovered with its zeros held."""
+    """Makes plain weights of those that were held at zero; nothing of others."""
     from torch.nn.utils import prune as library
 
     for module in model.modules():

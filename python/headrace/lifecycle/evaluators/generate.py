@@ -7,6 +7,8 @@ The engine's own decoder gives the logits of every token of a text. Of a row wit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +99,10 @@ def _bits(sums: NDArray[Any]) -> float:
     return float(sums[:, 0].sum() / sums[:, 2].sum() / math.log(2))
 
 
+def _of_rows(figure: Callable[[NDArray[Any]], float], sums: NDArray[Any], rows: NDArray[Any]) -> float:
+    return figure(sums[rows])
+
+
 _FIGURES = {"perplexity": _perplexity, "bits_per_byte": _bits}
 
 
@@ -115,15 +121,10 @@ def measure(
     result.metrics["loss"] = float(sums[:, 0].sum() / sums[:, 1].sum())
     result.metrics["tokens"] = float(sums[:, 1].sum())
     if bootstrap:
-        result.intervals = {
-            name: resampling.statistic_interval(
-                lambda at, figure=figure: figure(sums[at]),
-                len(sums),
-                draws=bootstrap,
-                seed=seed,  # type: ignore[misc]
+        for name, figure in _FIGURES.items():
+            result.intervals[name] = resampling.statistic_interval(
+                partial(_of_rows, figure, sums), len(sums), draws=bootstrap, seed=seed
             )
-            for name, figure in _FIGURES.items()
-        }
     return [
         {
             "row": int(row),
