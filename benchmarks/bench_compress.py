@@ -6,7 +6,7 @@ The base is demo:minilm, trained as bench_train.py does it; 80 % of the rows tra
 one recipe of `headrace compress`: quality on the same rows of both, with the paired interval of the difference, and
 the ratio of speeds in our engine, in turns with the same model in f32. Lines go to
 benchmarks/results/compression.jsonl; the data do not. `--work` keeps the models, and goes on from those that are
-there; with `--make-only` nothing is timed, so that a later run on a quiet machine does that alone.
+there; `--quality-only` times nothing, as on a busy machine.
 """
 
 from __future__ import annotations
@@ -46,18 +46,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None, help="of the engine")
     parser.add_argument("--turns", type=int, default=15, help="measurements of speed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--recipes", default=",".join(RECIPES), help="some of them, with commas")
+    parser.add_argument("--recipes", default=";".join(RECIPES), help="some of them: 'int8;half the heads'")
     parser.add_argument("--work", type=Path, help="folder that keeps the models")
-    parser.add_argument("--make-only", action="store_true", help="make the models, write no result")
+    parser.add_argument("--quality-only", action="store_true", help="time nothing")
     options = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    chosen = options.recipes.replace(", int8", "; int8").split(",")
     with ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
-        lines = run(options, work, [name.replace("; int8", ", int8") for name in chosen])
-        if not options.make_only:
-            harness.write("compression", lines, options.out)
+        lines = run(options, work, options.recipes.split(";"))
+    harness.write("compression", lines, options.out)
 
 
 def run(options: Any, work: Path, chosen: list[str]) -> list[dict[str, Any]]:
@@ -99,7 +97,7 @@ def run(options: Any, work: Path, chosen: list[str]) -> list[dict[str, Any]]:
                 ),
                 flush=True,
             )
-        gain = None if options.make_only else speed(base, out, test, options)
+        gain = None if options.quality_only else speed(base, out, test, options)
         lines.append({**shared, "recipe": name, **line(json.loads(record.read_text(encoding="utf-8")), gain)})
     first = lines[0]
     reference = {**shared, "recipe": "f32", "rows": first["rows"], **first.pop("f32")}
