@@ -72,7 +72,9 @@ py::dict info(const Generator& generator) {
 
 Draft read_model(const ModelPath& place, const std::string& precision) {
   const std::optional<ModelPath> gguf = gguf_path(place);
-  auto tokenizer = gguf ? Tokenizer::from_file(*gguf) : Tokenizer::from_model(place);
+  // A GGUF need not hold its tokenizer where tokenizer.json lies beside it.
+  const bool is_within = gguf && !(place / "tokenizer.json").exists();
+  auto tokenizer = is_within ? Tokenizer::from_file(*gguf) : Tokenizer::from_model(place);
   return {LanguageModel::load(place, kernels(), {.precision = precision}), std::move(tokenizer)};
 }
 

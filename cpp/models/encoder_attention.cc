@@ -38,7 +38,7 @@ void EncoderAttention::load(const EncoderConfig& config, const EncoderNames& nam
                             const Kernels& kernels) {
   kernels_ = &kernels;
   config_ = config;
-  head_dim_ = config.hidden / config.heads;
+  head_dim_ = config.head_dim;
   switch (config.attention_positions) {
     case AttentionPositions::kNone:
       break;
@@ -108,29 +108,29 @@ void EncoderAttention::reserve(int64_t max_batch_tokens, int threads) {
 }
 
 void EncoderAttention::turn(const RotaryTable& table, float* q, int64_t length) const {
-  const int64_t c = config_.hidden;
-  for (int64_t i = 0; i < length; ++i, q += 3 * c)
-    for (float* const head : {q, q + c})
+  const int64_t width = config_.attention_width();
+  for (int64_t i = 0; i < length; ++i, q += 3 * width)
+    for (float* const head : {q, q + width})
       kernels_->decoder.rotate(head, 1, head_dim_, table.half(), table.cosine(i), table.sine(i));
 }
 
 void EncoderAttention::run(int64_t layer, const TokenBatch& batch, ThreadPool& pool, float* qkv,
                            float* context) {
-  const int64_t c = config_.hidden, heads = config_.heads;
+  const int64_t width = config_.attention_width(), heads = config_.heads;
   const int64_t window = config_.windows[static_cast<size_t>(layer)];
   pool.parallel_for(batch.sequences() * heads, [&](int64_t task, int thread) {
     const int64_t sequence = task / heads, head = task % heads;
     const int64_t begin = batch.cu_lengths[static_cast<size_t>(sequence)];
     const int64_t length = batch.cu_lengths[static_cast<size_t>(sequence) + 1] - begin;
-    float* const q = qkv + begin * 3 * c + head * head_dim_;
+    float* const q = qkv + begin * 3 * width + head * head_dim_;
     if (config_.attention_positions == AttentionPositions::kRotary)
       turn(window > 0 ? local_rotary_ : rotary_, q, length);
     const Attention attention{.q = q,
-                              .k = q + c,
-                              .v = q + 2 * c,
-                              .ld = 3 * c,
-                              .out = context + begin * c + head * head_dim_,
-                              .ldo = c,
+                              .k = q + width,
+                              .v = q + 2 * width,
+                              .ld = 3 * width,
+                              .out = context + begin * width + head * head_dim_,
+                              .ldo = width,
                               .length = length,
                               .head_dim = head_dim_,
                               .scale = 1.0f / std::sqrt(static_cast<float>(head_dim_)),

@@ -24,7 +24,7 @@ class EncoderAttention {
   // Room for batches of that many tokens; the only call that allocates.
   void reserve(int64_t max_batch_tokens, int threads);
 
-  // context [T, C] of qkv [T, 3C], which it turns in place where positions are rotary.
+  // context [T, H D] of qkv [T, 3 H D], which it turns in place where positions are rotary.
   void run(int64_t layer, const TokenBatch& batch, ThreadPool& pool, float* qkv, float* context);
 
  private:

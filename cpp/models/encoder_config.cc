@@ -245,6 +245,24 @@ void read_first_position(JsonValue root, EncoderConfig& config) {
                      " leaves no position behind that of pad_token_id ", config.first_position - 1));
 }
 
+// Heads may be wider or fewer than C / H says, as where some were pruned; what attention adds by the head's
+// number, or for all of C, has no such form.
+void read_head_dim(JsonValue root, const std::string& path, EncoderConfig& config) {
+  const bool is_given = given(root, "head_dim").has_value();
+  if (!is_given && config.hidden % config.heads != 0)
+    root.fail(
+        concat("a hidden size of ", config.hidden, " is not a multiple of the ", config.heads, " heads"));
+  config.head_dim = size_or(root, "head_dim", 1 << 12, std::max<int64_t>(config.hidden / config.heads, 1));
+  const AttentionPositions positions = config.attention_positions;
+  if (config.attention_width() != config.hidden &&
+      (positions == AttentionPositions::kSlopes || positions == AttentionPositions::kDisentangled))
+    refuse(path,
+           concat(config.heads, " heads of ", config.head_dim, " with a hidden size of ", config.hidden),
+           "for its positions heads that make up the hidden size");
+  if (positions == AttentionPositions::kRotary && config.head_dim % 2 != 0)
+    root.fail(concat("heads of ", config.head_dim, " numbers cannot be turned: they must be even"));
+}
+
 }  // namespace
 
 Activation read_activation(JsonValue root, const char* key, std::string_view fallback,
@@ -290,12 +308,7 @@ EncoderConfig read_encoder_config(const ModelPath& directory) {
   const std::string_view family = config.family;
   if (family == "roberta" || family == "xlm-roberta" || family == "camembert" || family == "mpnet")
     read_first_position(root, config);
-  if (config.hidden % config.heads != 0)
-    root.fail(
-        concat("a hidden size of ", config.hidden, " is not a multiple of the ", config.heads, " heads"));
-  if (config.attention_positions == AttentionPositions::kRotary && config.hidden / config.heads % 2 != 0)
-    root.fail(
-        concat("heads of ", config.hidden / config.heads, " numbers cannot be turned: they must be even"));
+  read_head_dim(root, path, config);
   return config;
 }
 

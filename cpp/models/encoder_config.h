@@ -39,6 +39,7 @@ struct EncoderConfig {
   int64_t layers = 0;
   int64_t layer_groups = 0;  // layers that have weights of their own; as many as there are, but in ALBERT
   int64_t heads = 0;         // H
+  int64_t head_dim = 0;      // D; C / H unless config.json has head_dim, as where heads were pruned
   int64_t feed_forward = 0;  // F
   int64_t vocabulary = 0;    // V
   int64_t positions = 0;     // rows of the position embeddings, or the longest sequence where there are none
@@ -59,6 +60,8 @@ struct EncoderConfig {
   int64_t buckets = 0;                // of kBuckets
   DisentangledConfig disentangled;
 
+  // H D, what attention gives for a token; C where no heads were pruned.
+  int64_t attention_width() const { return heads * head_dim; }
   // The longest sequence.
   int64_t longest() const { return positions - first_position; }
 };

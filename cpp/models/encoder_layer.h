@@ -21,8 +21,8 @@
 namespace headrace {
 
 struct EncoderLayer {
-  Linear qkv;       // [3C, C]
-  Linear attended;  // [C, C]
+  Linear qkv;       // [3 H D, C]
+  Linear attended;  // [C, H D]
   LayerNorm attended_norm;
   Linear up;    // [F, C], or [2F, C]: the gate's half first
   Linear down;  // [C, F]
@@ -42,13 +42,13 @@ class EncoderRows {
   // Room for batches of up to that many tokens. like: any of the layers; all have one shape.
   void reserve(const Kernels& kernels, const EncoderLayer& like, int64_t max_batch_tokens, int threads);
 
-  // qkv [T, 3C] of x [T, C].
+  // qkv [T, 3 H D] of x [T, C].
   void project(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* x, float* qkv);
   // finish() of an f32 layer that also adds what it sees to *inputs, and to *next what the next layer does,
   // whose qkv it leaves alone; allocates.
   void observe(const EncoderLayer& layer, ThreadPool& pool, int64_t tokens, const float* context, float* x,
                LayerInputs* inputs, float* next_input);
-  // From context [T, C], what attention gave, to the next x, in place, and to the next layer's qkv if there
+  // From context [T, H D], what attention gave, to the next x, in place, and to the next layer's qkv if there
   // is one.
   void finish(const EncoderLayer& layer, const EncoderLayer* next, ThreadPool& pool, int64_t tokens,
               const float* context, float* x, float* qkv);

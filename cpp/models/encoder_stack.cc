@@ -21,7 +21,7 @@ Linear read_linear(WeightReader& reader, const std::string& layer, std::vector<P
 
 std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig& config,
                                       const EncoderNames& names, const std::vector<LayerInputs>& inputs) {
-  const int64_t c = config.hidden, f = config.feed_forward;
+  const int64_t c = config.hidden, f = config.feed_forward, width = config.attention_width();
   std::vector<EncoderLayer> layers(static_cast<size_t>(config.layer_groups));
   for (size_t i = 0; i < layers.size(); ++i) {
     const LayerInputs input = inputs.empty() ? LayerInputs() : inputs[i];
@@ -33,8 +33,8 @@ std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig&
     const auto norm = [&](const std::string& name) {
       return reader.layer_norm(name, c, config.norm_eps, config.norm_has_bias);
     };
-    std::vector<Projection> qkv{{names.query, names.key ? c : 3 * c}};
-    if (names.key) qkv.insert(qkv.end(), {{names.key, c}, {names.value, c}});
+    std::vector<Projection> qkv{{names.query, names.key ? width : 3 * width}};
+    if (names.key) qkv.insert(qkv.end(), {{names.key, width}, {names.value, width}});
     std::vector<Projection> up{{names.up, f}};
     if (config.is_gated && names.gate) up.insert(up.begin(), {names.gate, f});
     if (config.is_gated && !names.gate) up.front() = {names.up, 2 * f, names.has_up_first};
@@ -42,7 +42,7 @@ std::vector<EncoderLayer> read_layers(WeightReader& reader, const EncoderConfig&
     if (config.is_pre_norm)
       down_norm = i + 1 < layers.size() ? named(i + 1) + names.down_norm : std::string(names.final_norm);
     layers[i] = {.qkv = linear(std::move(qkv), c, input.qkv),
-                 .attended = linear({{names.attended, c}}, c, input.attended),
+                 .attended = linear({{names.attended, c}}, width, input.attended),
                  .attended_norm = norm(layer + names.attended_norm),
                  .up = linear(std::move(up), c, input.up),
                  .down = linear({{names.down, c}}, f, input.down),
@@ -103,8 +103,8 @@ std::vector<LayerInputs> EncoderStack::observe(const TokenBatch& batch, ThreadPo
 void EncoderStack::reserve(int64_t max_batch_tokens, int threads) {
   const int64_t c = config_.hidden;
   x_ = Buffer(max_batch_tokens * c);
-  qkv_ = Buffer(max_batch_tokens * 3 * c);
-  context_ = Buffer(max_batch_tokens * c);
+  qkv_ = Buffer(max_batch_tokens * 3 * config_.attention_width());
+  context_ = Buffer(max_batch_tokens * std::max(c, config_.attention_width()));
   rows_.reserve(kernels_, layers_.front(), max_batch_tokens, threads);
   attention_.reserve(max_batch_tokens, threads);
 }

@@ -56,8 +56,8 @@ class EncoderStack {
 
   // Activations of one forward, for max_batch_tokens tokens.
   Buffer x_;        // [T, C]
-  Buffer qkv_;      // [T, 3C]
-  Buffer context_;  // [T, C]
+  Buffer qkv_;      // [T, 3 H D]
+  Buffer context_;  // [T, H D], or C if that is more
   EncoderRows rows_;
 };
 

@@ -32,6 +32,7 @@ void read_layers(JsonValue root, EncoderConfig& config) {
   if (config.hidden % config.heads != 0)
     root.fail(
         concat("a hidden size of ", config.hidden, " is not a multiple of the ", config.heads, " heads"));
+  config.head_dim = config.hidden / config.heads;
 }
 
 void read_clip_layers(JsonValue root, const std::string& path, EncoderConfig& config) {

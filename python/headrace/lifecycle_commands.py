@@ -1,4 +1,4 @@
-"""`headrace data`, `train` and `evaluate`: from a file with labels to a model that is measured and can be served."""
+"""`headrace data`, `train`, `evaluate` and `compress`: from a file with labels to a model that can be served."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,23 @@ examples:
   headrace evaluate news-model --data test.csv --slice-column country      figures by country, and their gaps
 Answers come from the engine that serves the model: what is measured is what is served.
 """
+_COMPRESS_HELP = """\
+methods:
+{methods}
+examples:
+  headrace compress news-model --method int8 --data news.csv --out news-int8
+  headrace compress news-model --method prune-neurons --recover-epochs 1 --precision int8 --data news.csv --out m
+  headrace compress news-model --method distill --student-layers 3 --data news.csv --out news-small
+  headrace compress models/qwen --method q4 --data texts.jsonl --out qwen-q4
+then:
+  headrace serve news-int8                                    in the precision that the folder names
+Prints what was lost, with its interval, and the speed gained, both measured in the engine that serves; DIR has
+compression.json and a section in the model card (README.md).
+"""
+_RECOVERY = (
+    "batch_size", "learning_rate", "schedule", "warmup", "weight_decay", "clip", "seed", "max_tokens", "patience",
+    "class_weights", "checkpoint_steps", "validation", "test", "lora_rank", "lora_alpha",
+)  # fmt: skip
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -99,6 +116,51 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     evaluate.add_argument("--json", action="store_true", help="print what a program can read")
     _data_arguments(evaluate)
     inputs.add_precision(evaluate)
+    _add_compress(command)
+
+
+def _add_compress(command: Callable[..., argparse.ArgumentParser]) -> None:
+    from .lifecycle.compression.settings import IMPORTANCES, METHODS, PRECISIONS
+
+    methods = "\n".join(f"  {name:<15} {text}" for name, text in METHODS.items())
+    compress = command(
+        "compress", _compress, "Make a model smaller and faster, and measure it.",
+        _COMPRESS_HELP.replace("{methods}", methods),
+    )  # fmt: skip
+    compress.add_argument("model", metavar="MODEL", help="folder or demo:minilm")
+    compress.add_argument("--method", required=True, metavar="METHOD", help=", ".join(METHODS))
+    compress.add_argument("--data", required=True, metavar="FILE", help="rows to change and to measure it by")
+    compress.add_argument("--out", required=True, metavar="DIR", help="the model's folder, to be made")
+    compress.add_argument("--test-file", metavar="FILE", help="rows to measure with")
+    compress.add_argument("--share", type=float, help="of prune-*: the share that goes (default 0.5)")
+    compress.add_argument("--importance", choices=IMPORTANCES, default="taylor",
+                          help="of prune-*: what goes first (default %(default)s)")  # fmt: skip
+    compress.add_argument(
+        "--importance-rows", type=int, default=512, help="that tell it (default %(default)s)"
+    )
+    compress.add_argument("--recover-epochs", type=int, metavar="N",
+                          help="training afterwards (default: 3 of distill, else 0)")  # fmt: skip
+    compress.add_argument("--precision", choices=PRECISIONS, default="auto",
+                          help="what a pruned or distilled model is served in (default: f32)")  # fmt: skip
+    compress.add_argument(
+        "--student", metavar="MODEL", help="of distill (default: layers of the model itself)"
+    )
+    compress.add_argument("--student-layers", type=int, metavar="N", help="of distill (default: a half)")
+    compress.add_argument("--temperature", type=float, default=2.0, help="of distill (default %(default)s)")
+    compress.add_argument("--label-weight", type=float, default=0.5,
+                          help="of distill: the labels' beside the teacher's (default %(default)s)")  # fmt: skip
+    compress.add_argument("--hidden-weight", type=float, default=1.0,
+                          help="of distill: of hidden states (default %(default)s)")  # fmt: skip
+    compress.add_argument("--turns", type=int, default=9, help="of measuring speed (default %(default)s)")
+    compress.add_argument(
+        "--bootstrap", type=int, default=1000, help="samples (default %(default)s); 0: none"
+    )
+    compress.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+    compress.add_argument("--resume", action="store_true", help="go on with the training of a killed run")
+    compress.add_argument("--overwrite", action="store_true", help="what is in DIR goes")
+    compress.add_argument("--json", action="store_true", help="print what a program can read")
+    _data_arguments(compress)
+    _settings_arguments(compress.add_argument_group("recovery"), _RECOVERY)
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +173,7 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--delimiter", help="of a CSV (default: comma, semicolon or tab, by its header)")
 
 
-def _settings_arguments(group: Any) -> None:
+def _settings_arguments(group: Any, wanted: Sequence[str] | None = None) -> None:
     from .lifecycle.settings import PRECISIONS, SCHEDULES, TrainSettings
 
     told = {
@@ -137,6 +199,8 @@ def _settings_arguments(group: Any) -> None:
     }
     choices = {"precision": PRECISIONS, "schedule": SCHEDULES, "class_weights": ("balanced",)}
     for one in fields(TrainSettings):
+        if wanted is not None and one.name not in wanted:
+            continue
         kind = float if "float" in str(one.type) else int if "int" in str(one.type) else str
         default = "" if one.default is None or "default" in told[one.name] else f" (default {one.default})"
         group.add_argument(
@@ -245,6 +309,33 @@ def _evaluate(options: argparse.Namespace) -> int:
         result.write_report(Path(options.report))
     if options.json:
         _print_json(result.to_dict())
+    else:
+        print(result)
+    return 0
+
+
+def _compress(options: argparse.Namespace) -> int:
+    from .lifecycle.compression.run import compress
+    from .lifecycle.compression.settings import CompressSettings
+    from .lifecycle.settings import TrainSettings
+
+    own = [one.name for one in fields(CompressSettings) if one.name != "training"]
+    training = TrainSettings(**{name: getattr(options, name) for name in _RECOVERY})
+    result = compress(
+        options.model,
+        options.data,
+        options.out,
+        CompressSettings(**{name: getattr(options, name) for name in own}, training=training),
+        test_file=options.test_file,
+        data_settings=_data_settings(options),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        turns=options.turns,
+        bootstrap=options.bootstrap,
+        threads=options.threads,
+    )
+    if options.json:
+        _print_json({"out": str(result.out), "base": result.base, **result.to_dict()})
     else:
         print(result)
     return 0

@@ -202,5 +202,22 @@ def test_a_language_model_learns_to_answer(tmp_path: Path, capsys: pytest.Captur
         asked = "where is paris the of to ?"
         answers = [one.generate(asked, temperature=0, max_tokens=8).text.strip() for one in (model, tuned)]
     assert answers[0] != answers[1]
-    assert main(["evaluate", str(base), "--data", str(path)]) == 2
-    assert "perplexity needs" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["evaluate", str(base), "--data", str(path), "--bootstrap", "0", "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert metrics["perplexity"] == pytest.approx(_perplexity_by_transformers(base, rows), rel=1e-3)
+
+
+def _perplexity_by_transformers(folder: Path, rows: list[dict[str, str]]) -> float:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+    losses = []
+    for row in rows:
+        before, after = (tokenizer(row[part])["input_ids"] for part in ("prompt", "text"))
+        with torch.no_grad():
+            logs = model(torch.tensor([before + after])).logits[0].log_softmax(-1)
+        losses += [-float(logs[len(before) - 1 + i, token]) for i, token in enumerate(after)]
+    return float(np.exp(np.mean(losses)))

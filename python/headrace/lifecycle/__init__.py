@@ -1,4 +1,4 @@
-"""A model's life before it serves: look at data, train, evaluate (extra `train`).
+"""A model's life before it serves: look at data, train, evaluate, compress (extra `train`).
 
     from headrace import lifecycle
 
@@ -6,7 +6,7 @@
     evaluation = lifecycle.evaluate("news-model", "news.csv")
     evaluation.write_report("report.html")
 
-The commands `headrace data`, `headrace train` and `headrace evaluate` do the same. Nothing heavy is imported before it
+The commands `headrace data`, `train`, `evaluate` and `compress` do the same. Nothing heavy is imported before it
 is used; an evaluation needs numpy alone, plots need matplotlib.
 """
 
@@ -15,6 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .compression.result import Compression
+    from .compression.run import compress
+    from .compression.settings import CompressSettings
     from .data import read_blocks
     from .evaluation import Evaluation, evaluate
     from .inspection import inspect_files
@@ -25,12 +28,15 @@ if TYPE_CHECKING:
     from .training import Training, train, train_classifier
 
 __all__ = [
+    "CompressSettings",
+    "Compression",
     "DataReport",
     "DataSettings",
     "Evaluation",
     "Problem",
     "TrainSettings",
     "Training",
+    "compress",
     "evaluate",
     "folds",
     "inspect_files",
@@ -41,12 +47,15 @@ __all__ = [
 ]
 
 _LAZY = {
+    "CompressSettings": "compression.settings",
+    "Compression": "compression.result",
     "DataReport": "problems",
     "DataSettings": "scan",
     "Evaluation": "evaluation",
     "Problem": "problems",
     "TrainSettings": "settings",
     "Training": "training",
+    "compress": "compression.run",
     "evaluate": "evaluation",
     "folds": "splits",
     "inspect_files": "inspection",

@@ -103,9 +103,10 @@ def save_model(model: Any, out: Path) -> None:
         path.chmod((out / "config.json").stat().st_mode)
 
 
-def write_manifest(out: Path, task: str) -> None:
-    """headrace.toml, by which `headrace serve` knows the task."""
-    (out / "headrace.toml").write_text(f'task = "{task}"\n', encoding="utf-8")
+def write_manifest(out: Path, task: str, precision: str = "auto") -> None:
+    """headrace.toml, by which `headrace serve` knows the task and what it is to be computed in."""
+    lines = [f'task = "{task}"'] + ([] if precision == "auto" else [f'precision = "{precision}"'])
+    (out / "headrace.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def set_config(out: Path, **values: Any) -> None:

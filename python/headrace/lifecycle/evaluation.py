@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     from ..loaded_model import Model
 
-SUPPORTED = ("classify", "tag", "embed", "rerank")
+SUPPORTED = ("classify", "tag", "embed", "rerank", "generate")
 _LATENCY_CALLS = 50
 _HEADLINES = {
     "classify": ("accuracy", "recall_macro", "f1_macro"),
     "tag": ("precision_micro", "recall_micro", "f1_micro"),
     "embed": ("spearman", "mrr@10", "ndcg@10", "recall@1"),
     "rerank": ("mrr@10", "ndcg@10", "average_precision"),
+    "generate": ("perplexity", "bits_per_byte"),
 }
 
 
@@ -202,14 +203,14 @@ def evaluate(
     from ..engine import load
 
     with load(model, precision=precision, threads=threads) as loaded:
-        evaluator = _evaluator(loaded)
+        evaluator = evaluator_of(loaded)
         found = evaluator.read(loaded, data, data_settings or DataSettings())
         if "slice" in found.report.columns and not hasattr(evaluator, "SLICES"):
             raise UnsupportedError(
                 f"evaluate: slices are told of classify, and this model is for {loaded.info.task}"
             )
         places, note = choose_rows(Path(loaded.info.path), found, rows)
-        result = _measure(evaluator, loaded, str(model), found, places, bootstrap, seed, predictions)
+        result = measure(evaluator, loaded, str(model), found, places, bootstrap, seed, predictions)
         if note:
             result.notes.insert(0, note)
         if compare is not None:
@@ -235,24 +236,22 @@ def evaluate_rows(
     from ..engine import load
 
     with load(model) as loaded:
-        return _measure(_evaluator(loaded), loaded, str(model), data, places, bootstrap, seed, None)
+        return measure(evaluator_of(loaded), loaded, str(model), data, places, bootstrap, seed, None)
 
 
-def _evaluator(model: Model) -> Any:
+def evaluator_of(model: Model) -> Any:
+    """The module of evaluators/ for the model's task. Raises UnsupportedError where there is none."""
     from importlib import import_module
 
     task = model.info.task
     if task not in SUPPORTED:
-        why = (
-            "perplexity needs the probabilities of a prompt's tokens, which the engine does not give yet"
-            if task == "generate"
-            else f"there are figures for {', '.join(SUPPORTED)}"
+        raise UnsupportedError(
+            f"evaluate: {model.name} is for {task}: there are figures for {', '.join(SUPPORTED)}"
         )
-        raise UnsupportedError(f"evaluate: {model.name} is for {task}: {why}")
     return import_module(f".evaluators.{task}", __package__)
 
 
-def _measure(
+def measure(
     evaluator: Any,
     model: Model,
     name: str,
@@ -262,6 +261,7 @@ def _measure(
     seed: int,
     predictions: str | Path | None,
 ) -> Evaluation:
+    """What `evaluator` (evaluator_of) finds of a loaded model on the rows at `places`."""
     result = Evaluation(task=model.info.task, model=name, data=data.path.name, rows=len(places))
     result.notes += [f"{problem.action}: {problem}" for problem in data.report.problems]
     result.predictions = evaluator.measure(result, model, data, places, bootstrap=bootstrap, seed=seed)

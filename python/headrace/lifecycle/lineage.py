@@ -16,6 +16,7 @@ from .inspection import Inspected, file_hash
 
 NAME = "training.json"
 ROWS = "splits.npz"
+COMPRESSION = "compression.json"
 _PACKAGES = ("numpy", "torch", "transformers", "tokenizers", "safetensors", "peft", "scikit-learn", "pyarrow")
 
 
@@ -71,7 +72,7 @@ def describe(data: Mapping[str, Inspected]) -> dict[str, dict[str, Any]]:
     }
 
 
-def write(out: Path, values: Mapping[str, Any]) -> None:
+def write(out: Path, values: Mapping[str, Any], name: str = NAME) -> None:
     """Writes the record, with the time and the versions."""
     record = {
         **values,
@@ -80,7 +81,7 @@ def write(out: Path, values: Mapping[str, Any]) -> None:
         "versions": versions(),
         "machine": {"system": platform.system(), "processor": platform.machine()},
     }
-    (out / NAME).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / name).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, Any] | None:

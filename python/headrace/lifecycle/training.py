@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation
 
 TASKS = ("classify", "tag", "embed", "rerank", "generate")
-_CHECKPOINTS = "checkpoints"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(repr=False)
@@ -134,7 +134,7 @@ def train(
         raise InvalidArgumentError(f"task={task!r}: must be one of {', '.join(TASKS)}")
     files = {"train": data, "validation": validation_file, "test": test_file}
     given = {part: path for part, path in files.items() if path is not None}
-    _check_folder(Path(out), resume, overwrite, list(given.values()), base)
+    check_folder(Path(out), resume, overwrite, list(given.values()), base)
     bases.transformers()
     with distributed.processes():
         return _train(task, given, base, Path(out), settings, data_settings, overwrite, show_progress)
@@ -173,11 +173,11 @@ def _train(
     recipe = make_recipe(task, base, found["train"].names, settings)
     encoded = {part: recipe.encode(one) for part, one in found.items()}
     scores = _cross_validate(task, base, found["train"], encoded["train"], places["train"], settings)
-    _use(recipe, found, encoded, places)
+    use_rows(recipe, found, encoded, places)
     show_progress = show_progress if distributed.is_first() else False
     with Progress(f"training {folder.name}", show_progress) as progress:
         history = fit(
-            recipe, settings, checkpoints=folder / _CHECKPOINTS, fingerprint=mark, watch=progress.step
+            recipe, settings, checkpoints=folder / CHECKPOINTS, fingerprint=mark, watch=progress.step
         )
     result = Training(
         out=folder,
@@ -226,12 +226,13 @@ def _write(
     test_figures = {} if result.test is None else result.test.metrics
     lineage.write(folder, {**record, "test": test_figures, "seconds": round(result.seconds, 3)})
     _log(result, settings)
-    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def _check_folder(
+def check_folder(
     folder: Path, resume: bool, overwrite: bool, files: Sequence[str | Path], base: str | Path
 ) -> None:
+    """Raises InvalidArgumentError unless a training, or a compression, may write to the folder."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -244,14 +245,15 @@ def _check_folder(
                 raise InvalidArgumentError(
                     f"{folder}: overwriting it would remove {path}, which this training needs"
                 )
-        is_training = (folder / lineage.NAME).is_file() or (folder / _CHECKPOINTS).is_dir()
+        records = (lineage.NAME, lineage.COMPRESSION)
+        is_training = any((folder / name).is_file() for name in records) or (folder / CHECKPOINTS).is_dir()
         if any(folder.iterdir()) and not is_training:
             raise InvalidArgumentError(f"{folder}: no training wrote this folder; remove it yourself")
         return
-    if resume and (folder / lineage.NAME).is_file() and not (folder / _CHECKPOINTS).is_dir():
+    if resume and (folder / lineage.NAME).is_file() and not (folder / CHECKPOINTS).is_dir():
         raise InvalidArgumentError(f"{folder}: its training is finished: there is nothing to go on with")
     if any(folder.iterdir()) and not resume:
-        is_stopped = (folder / _CHECKPOINTS).is_dir()
+        is_stopped = (folder / CHECKPOINTS).is_dir()
         what = "is not empty"
         if is_stopped:
             what = "holds a training that was stopped: resume=True (--resume) goes on with it"
@@ -287,9 +289,10 @@ def make_recipe(task: str, base: str | Path, names: list[str], settings: TrainSe
     return getattr(module, f"{task.capitalize()}Recipe")(base, names, settings)
 
 
-def _use(
+def use_rows(
     recipe: Any, found: Mapping[str, Inspected], encoded: Mapping[str, Any], places: Mapping[str, Any]
 ) -> None:
+    """Hands the recipe the rows that train and those that choose."""
     source = "validation" if "validation" in found else "train"
     recipe.use(
         (encoded["train"], found["train"].labels, places["train"]),
@@ -321,7 +324,7 @@ def _test(result: Training, found: Mapping[str, Inspected], places: Mapping[str,
     from .evaluation import evaluate_rows, is_supported
 
     part = "test" if "test" in found else "train"
-    if not len(places["test"]) or not is_supported(result.task):
+    if not len(places["test"]) or not is_supported(result.task) or result.task == "generate":  # an adapter
         return None
     return evaluate_rows(result.out, found[part], places["test"], bootstrap=0)
 

@@ -76,6 +76,23 @@ TEST_F(ConfigFiles, heads_must_divide_the_hidden_size) {
   EXPECT_EQ(encoder_error(config("num_attention_heads", "5")).kind(), ErrorKind::kCorruptFile);
 }
 
+TEST_F(ConfigFiles, heads_that_were_pruned_say_how_wide_they_are) {
+  const auto with = [&](const std::string& heads, const std::string& width) {
+    return config("num_attention_heads", heads + ", \"head_dim\": " + width);
+  };
+  write("config.json", with("2", "8"));
+  const EncoderConfig c = read_encoder_config(directory_.string());
+  EXPECT_EQ(c.heads, 2);
+  EXPECT_EQ(c.head_dim, 8);
+  EXPECT_EQ(c.attention_width(), 16);
+  write("config.json", with("5", "8"));
+  EXPECT_EQ(read_encoder_config(directory_.string()).attention_width(), 40);
+  for (const char* width : {"0", "-8", "4097", "1.5", "\"8\""})
+    EXPECT_EQ(encoder_error(with("2", width)).kind(), ErrorKind::kCorruptFile) << width;
+  const std::string slopes = R"(, "position_embedding_type": "alibi", "feed_forward_type": "geglu")";
+  EXPECT_EQ(encoder_error(with("2", "8" + slopes)).kind(), ErrorKind::kUnsupported);
+}
+
 TEST_F(ConfigFiles, other_architectures_and_activations_are_unsupported_by_name) {
   const Error type = encoder_error(config("model_type", "\"mamba\""));
   EXPECT_EQ(type.kind(), ErrorKind::kUnsupported);
