@@ -15,8 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..attributions.explanation import Explanation
     from .data import read_blocks
     from .evaluation import Evaluation, evaluate
+    from .explaining import Importance, explain, importance
     from .inspection import inspect_files
     from .problems import DataReport, Problem
     from .scan import DataSettings
@@ -28,11 +30,15 @@ __all__ = [
     "DataReport",
     "DataSettings",
     "Evaluation",
+    "Explanation",
+    "Importance",
     "Problem",
     "TrainSettings",
     "Training",
     "evaluate",
+    "explain",
     "folds",
+    "importance",
     "inspect_files",
     "read_blocks",
     "split",
@@ -44,10 +50,14 @@ _LAZY = {
     "DataReport": "problems",
     "DataSettings": "scan",
     "Evaluation": "evaluation",
+    "Explanation": "explaining",
+    "Importance": "explaining",
     "Problem": "problems",
     "TrainSettings": "settings",
     "Training": "training",
     "evaluate": "evaluation",
+    "explain": "explaining",
+    "importance": "explaining",
     "folds": "splits",
     "inspect_files": "inspection",
     "read_blocks": "data",
