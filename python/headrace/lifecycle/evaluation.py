@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
     from ..loaded_model import Model
 
-SUPPORTED = ("classify", "tag", "embed", "rerank")
+SUPPORTED = ("classify", "tag", "embed", "rerank", "predict")
+# Of what `predict` answers, by the training that the folder tells of.
+_PREDICTS = ("tabular", "recommend", "image")
 _LATENCY_CALLS = 50
 _HEADLINES = {
     "classify": ("accuracy", "recall_macro", "f1_macro"),
     "tag": ("precision_micro", "recall_micro", "f1_micro"),
     "embed": ("spearman", "mrr@10", "ndcg@10", "recall@1"),
     "rerank": ("mrr@10", "ndcg@10", "average_precision"),
+    "predict": ("accuracy", "recall_macro", "f1_macro", "rmse", "r2", "recall@10", "ndcg@10"),
 }
 
 
@@ -249,6 +252,15 @@ def _evaluator(model: Model) -> Any:
             else f"there are figures for {', '.join(SUPPORTED)}"
         )
         raise UnsupportedError(f"evaluate: {model.name} is for {task}: {why}")
+    if task == "classify" and "text" not in model.info.modalities:
+        task = "image"
+    if task == "predict":
+        record = lineage.read(Path(model.info.path)) if Path(model.info.path).is_dir() else None
+        task = "tabular" if record is None else str(record.get("task"))
+        if task not in _PREDICTS:
+            raise UnsupportedError(
+                f"evaluate: {model.name}: training.json says {task!r}; known: {', '.join(_PREDICTS)}"
+            )
     return import_module(f".evaluators.{task}", __package__)
 
 

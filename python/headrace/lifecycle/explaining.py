@@ -179,24 +179,24 @@ def importance(
 
     Raises InvalidArgumentError for a model of another kind, or a file without its columns.
     """
-    from .evaluators import predict as tables
+    from .evaluators import tabular
 
     if repeats < 1 or max_rows < 2:
         raise InvalidArgumentError(f"repeats={repeats}, max_rows={max_rows}: must be at least 1 and 2")
     settings = data_settings or DataSettings(columns={"label": label_column})
     with loaded(model) as one:
-        items, truth = tables.rows_of(one, data, settings, rows)
+        items, truth = tabular.rows_of(one, data, settings, rows)
         chance = np.random.default_rng(seed)
         if len(items) > max_rows:
             chosen = np.sort(chance.choice(len(items), max_rows, replace=False))
             items, truth = [items[i] for i in chosen], truth[chosen]
-        metric, score = tables.scorer(one, truth)
-        value = score(one.predict_many(items))
+        metric = "accuracy" if one.info.labels else "r2"
+        value = tabular.score(one, items, truth)
         names, drops, errors, asked = [], [], [], len(items)
         for name, shuffled in _features(items, repeats, chance):
             falls = []
             for rows_now in shuffled:
-                falls.append(value - score(one.predict_many(rows_now)))
+                falls.append(value - tabular.score(one, rows_now, truth))
                 asked += len(items)
             names.append(name)
             drops.append(float(np.mean(falls)))

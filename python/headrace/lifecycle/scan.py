@@ -40,6 +40,11 @@ _KINDS = {
 }
 
 
+def unknown_label() -> tuple[str, str, str]:
+    """Code, message and action of a label that a model does not know."""
+    return "unknown_label", *_KINDS["unknown_label"]
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """How files are read. `columns` maps parts to names, such as {"text": "headline", "group": "author"}."""
