@@ -122,6 +122,10 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{part}-column", metavar="NAME", help=f"the column of the {part} (default: found)"
         )
+    group.add_argument(
+        "--multi-label", nargs="?", const=",", metavar="SEPARATOR",
+        help="of classify: a text has several labels: lists, or with this between them (default: a comma)",
+    )  # fmt: skip
     group.add_argument("--encoding", default="utf-8", help="of text files (default %(default)s)")
     group.add_argument("--delimiter", help="of a CSV (default: comma, semicolon or tab, by its header)")
 
@@ -173,6 +177,13 @@ def _data_settings(options: argparse.Namespace) -> DataSettings:
         encoding=options.encoding,
         delimiter=options.delimiter,
         keep_duplicates=getattr(options, "keep_duplicates", False),
+        label_separator=options.multi_label,
+    )
+
+
+def _task(options: argparse.Namespace) -> str:
+    return (
+        "multilabel" if options.task == "classify" and options.multi_label is not None else str(options.task)
     )
 
 
@@ -184,7 +195,7 @@ def _data(options: argparse.Namespace) -> int:
     from .lifecycle.inspection import inspect_files
 
     return _report(
-        inspect_files({"train": options.data}, options.task, _data_settings(options), keep=False), options
+        inspect_files({"train": options.data}, _task(options), _data_settings(options), keep=False), options
     )
 
 
@@ -211,7 +222,7 @@ def _train(options: argparse.Namespace) -> int:
 
         files = {"train": options.data, "validation": options.validation_file, "test": options.test_file}
         given = {part: path for part, path in files.items() if path is not None}
-        return _report(inspect_files(given, options.task, data_settings, keep=False), options)
+        return _report(inspect_files(given, _task(options), data_settings, keep=False), options)
     from .lifecycle.training import train
 
     given = {

@@ -36,6 +36,10 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "second": ("sentence2", "second", "text2", "positive"),
         "label": ("score", "label", "similarity"),
     },
+    "multilabel": {
+        "text": ("text", "sentence", "content", "body", "review", "message", "comment", "title", "headline", "tweet"),
+        "label": ("labels", "label", "tags", "topics", "categories", "genres", "class", "category", "target"),
+    },
     "tabular": {
         "label": ("label", "target", "class", "category", "outcome", "y"),
     },

@@ -161,7 +161,7 @@ def plain(value: Any) -> Any:
 
 def is_supported(task: str) -> bool:
     """Whether there are figures for the task."""
-    return task in SUPPORTED
+    return task in (*SUPPORTED, "multilabel")
 
 
 def evaluate(
@@ -254,6 +254,8 @@ def _evaluator(model: Model) -> Any:
         raise UnsupportedError(f"evaluate: {model.name} is for {task}: {why}")
     if task == "classify" and "text" not in model.info.modalities:
         task = "image"
+    elif task == "classify" and model.info.activation == "sigmoid" and len(model.info.labels) > 1:
+        task = "multilabel"
     if task == "predict":
         record = lineage.read(Path(model.info.path)) if Path(model.info.path).is_dir() else None
         task = "tabular" if record is None else str(record.get("task"))

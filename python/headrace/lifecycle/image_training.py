@@ -45,8 +45,8 @@ def train_image(
     """A classifier of pictures; what `train("image", ...)` calls.
 
     Without `base` a network of three convolutions, packaged as ONNX, that takes pixels uint8 [size, size, 3];
-    `image_size` is by default the median picture's, between 28 and 96. With a folder of a ViT its weights are trained on, and the
-    result serves pictures of any size.
+    `image_size` is by default the median picture's, between 28 and 96. With a folder of a ViT its weights are
+    trained on, and the result serves pictures of any size.
     """
     begin = time.perf_counter()
     folder = begin_folder(out, overwrite, [*files.values(), *([] if base is None else [base])])
@@ -77,8 +77,9 @@ def network(size: int, classes: int) -> Any:
         return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
 
     left = min(4, size // 8)
+    smaller = nn.AdaptiveAvgPool2d(left) if size // 8 != left else nn.Identity()
     return nn.Sequential(
-        *block(3, 16), *block(16, 32), *block(32, 64), nn.AdaptiveAvgPool2d(left) if size // 8 != left else nn.Identity(),
+        *block(3, 16), *block(16, 32), *block(32, 64), smaller,
         nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * left * left, classes),
     )  # fmt: skip
 

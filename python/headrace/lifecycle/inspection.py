@@ -78,7 +78,7 @@ def inspect_files(
         for source, (name, path) in enumerate(paths.items()):
             scan = scans[name] = Scan(Path(path), task, settings, labels, keep)
             scan.run(finder, source)
-            if labels is None and task in ("classify", "tag"):
+            if labels is None and task in ("classify", "multilabel", "tag"):
                 labels = sorted(scan.ids, key=natural)  # what the first file has, the others may have
         drops = _duplicates(list(scans.values()), finder, settings, evaluation)
     found: dict[str, Inspected] = {}
@@ -123,7 +123,7 @@ def _finish(scan: Scan, drop: array[int], names: list[str], is_training: bool) -
     stays = ~np.isin(rows, np.array(drop, dtype=np.int64))
     labels: NDArray[Any] = np.array(scan.labels)
     counts: dict[str, int] = {}
-    if scan.task in ("classify", "tag"):
+    if scan.task in ("classify", "multilabel", "tag"):
         order = np.array([names.index(name) for name in scan.ids], dtype=np.int64)  # found order -> sorted
         counts = {name: scan.counts.get(number, 0) for name, number in scan.ids.items()}
         if scan.task == "classify":

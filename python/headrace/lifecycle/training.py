@@ -119,7 +119,8 @@ def train(
         resume: go on from the checkpoint of a run that was ended; the result is the one it would have had.
         overwrite: whatever is in `out` goes.
         show_progress: a bar, or in a notebook a curve; by default on a terminal and in notebooks.
-        more: of tabular `estimator` ("boosting", "logistic", "dense"), of recommend `min_rating`, of image `image_size`.
+        more: of tabular `estimator` ("boosting", "logistic", "dense"), of recommend `min_rating`, of image
+            `image_size`.
 
     Raises:
         InvalidArgumentError: data that cannot be trained on, with the rows; a folder that is not empty; a setting.
@@ -149,6 +150,8 @@ def train(
         wrong = "base=None" if base is None else min(more)
         raise InvalidArgumentError(f"{wrong}: task={task!r} needs a base model, and has no such argument")
     check_folder(Path(out), resume, overwrite, list(given.values()), base)
+    if task == "classify" and data_settings.label_separator is not None:
+        task = "multilabel"
     bases.transformers()
     with distributed.processes():
         return _train(task, given, base, Path(out), settings, data_settings, overwrite, show_progress)

@@ -31,7 +31,9 @@ def read(model: Model, data: str | Path, settings: DataSettings) -> Table:
             f"{model.name}: its inputs are no columns of a table: {', '.join(f'{s.name} ({s})' for s in specs)}"
         )
     features = {spec.name: "text" if spec.dtype == "str" else "number" for spec in specs}
-    return read_table(data, settings, features=features, names=model.info.labels, is_evaluation=True)
+    found = read_table(data, settings, features=features, names=model.info.labels, is_evaluation=True)
+    found.report.check()
+    return found
 
 
 def answers(model: Model, items: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
@@ -82,7 +84,6 @@ def rows_of(
 ) -> tuple[list[dict[str, Any]], NDArray[Any]]:
     """For importance: items, and what the model should say of them."""
     table = read(model, data, settings)
-    table.report.check()
     places, _ = choose_rows(Path(model.info.path), table, rows)
     return table.items(places), table.labels[places]
 
