@@ -68,7 +68,7 @@ def heat_map(explanation: Explanation) -> Any:
     left, right = made.subplots(1, 2)
     left.imshow(picture)
     grey = picture.astype(np.float32).mean(axis=2)
-    right.imshow(grey, cmap="gray", vmin=0, vmax=255, alpha=0.55)
+    right.imshow(grey, cmap="gray", vmin=0, vmax=255, alpha=0.3)
     colours = LinearSegmentedColormap.from_list("against-for", [_colour(-1), (1.0, 1.0, 1.0), _colour(1)])
     reach = float(np.quantile(abs(heat), 0.995)) or float(abs(heat).max()) or 1.0
     strength = np.clip(abs(heat) / reach, 0, 1) ** 0.7 * 0.85

@@ -105,10 +105,10 @@ def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Items int64 [n, longest], filled up with 0, and 1 where there is one."""
     import torch
 
-    items = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
+    items = np.zeros((len(rows), max(map(len, rows))), np.int64)
     for place, row in zip(items, rows, strict=True):
-        place[: len(row)] = torch.tensor(row)
-    return items, (items > 0).to(torch.int64)
+        place[: len(row)] = row
+    return torch.from_numpy(items), torch.from_numpy((items > 0).astype(np.int64))
 
 
 class RecommendRecipe:
@@ -136,9 +136,10 @@ class RecommendRecipe:
 
         users = [self._known[i] for i in places]
         cuts = [int(self._chance.integers(max(1, len(user) // 4), len(user))) for user in users]
-        target = torch.zeros(len(users), len(self.model.bias))
-        for row, user, cut in zip(target, users, cuts, strict=True):
+        wanted = np.zeros((len(users), len(self.model.bias)), np.float32)
+        for row, user, cut in zip(wanted, users, cuts, strict=True):
             row[user[cut : cut + _SOON]] = 1
+        target = torch.from_numpy(wanted)
         before = [user[:cut] for user, cut in zip(users, cuts, strict=True)]
         logits = torch.log_softmax(self.model.scores(*padded(before)).float(), dim=1)
         mean: torch.Tensor = (target * logits).sum(1).div(target.sum(1)).mean()

@@ -232,7 +232,8 @@ def _fit_dense(
 def _package(pipeline: Any, folder: Path, data: Table, rows: NDArray[Any], estimator: str) -> None:
     from ..packing.package import package
 
-    chosen = rows[np.linspace(0, len(rows) - 1, min(64, len(rows)), dtype=int)]
+    # In any order: the first of them are the model's golden examples, whose mean explanations start from.
+    chosen = np.random.default_rng(0).permutation(rows)[:64]
     said = {name: {"nan": "allow"} for name, kind in kinds(data).items() if kind == "number"}
     package(
         pipeline,
