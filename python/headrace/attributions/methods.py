@@ -48,7 +48,7 @@ class ExplainMethods:
             segments: so many pieces at most.
             baseline: of functions and tensors the item that stands for nothing; None: the mean of the examples in the
                 model's folder, else zeros.
-            entity: of tag the number of the entity, in the order of the text.
+            entity: of tag the number of the entity among those of `tag(text, aggregation="first")`.
             seed: of the permutations, where Shapley values are sampled.
             timeout: seconds until each portion of the evaluations must have started.
 
@@ -69,7 +69,7 @@ class ExplainMethods:
             asked = _asked(model, item, image, options)
             return asked.explanations(model.predict_many(asked.items, timeout=timeout))[0]
         if model.info.task == "tag":
-            tagging = _tagging(item, image, model.tag(_text(item), timeout=timeout)[0], entity, options)
+            tagging = _tagging(item, image, model.tag(_text(item), aggregation="first", timeout=timeout)[0], entity, options)
             return tagging.explanation(model._run(tagging, timeout))
         job = _job(item, image, options)
         return job.explanations(model._run(job, timeout))[0]
@@ -95,7 +95,7 @@ class ExplainMethods:
             asked = _asked(model, item, image, options)
             return asked.explanations(await model.apredict_many(asked.items, timeout=timeout))[0]
         if model.info.task == "tag":
-            [entities] = await model.atag(_text(item), timeout=timeout)
+            [entities] = await model.atag(_text(item), aggregation="first", timeout=timeout)
             tagging = _tagging(item, image, entities, entity, options)
             return tagging.explanation(await model._arun(tagging, timeout))
         job = _job(item, image, options)
