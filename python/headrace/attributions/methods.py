@@ -69,7 +69,9 @@ class ExplainMethods:
             asked = _asked(model, item, image, options)
             return asked.explanations(model.predict_many(asked.items, timeout=timeout))[0]
         if model.info.task == "tag":
-            tagging = _tagging(item, image, model.tag(_text(item), aggregation="first", timeout=timeout)[0], entity, options)
+            tagging = _tagging(
+                item, image, model.tag(_text(item), aggregation="first", timeout=timeout)[0], entity, options
+            )
             return tagging.explanation(model._run(tagging, timeout))
         job = _job(item, image, options)
         return job.explanations(model._run(job, timeout))[0]
