@@ -17,6 +17,7 @@ from typing import Any
 from . import (
     audit_command,
     chat_command,
+    explain_command,
     golden,
     inputs,
     key_command,
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     mask_command.add(command)
     golden.add(command)
     lifecycle_commands.add(command)
+    explain_command.add(command)
     package_command.add(command)
     seal_command.add(command)
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import errors
+from .client_explain import AsyncExplainCalls, ExplainCalls
 from .client_generate import AsyncGenerateCalls, GenerateCalls
 from .client_images import ImageSteps
 from .client_predict import AsyncPredictCalls, PredictCalls
@@ -218,7 +219,7 @@ def _pause(reply: _Reply, attempt: int) -> float:
     return float(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1.0))
 
 
-class Client(TaskCalls, GenerateCalls, PredictCalls, _Protocol):
+class Client(TaskCalls, GenerateCalls, PredictCalls, ExplainCalls, _Protocol):
     """A headrace server as a local object.
 
     with headrace.Client("http://127.0.0.1:8000") as client:
@@ -295,7 +296,7 @@ class Client(TaskCalls, GenerateCalls, PredictCalls, _Protocol):
         self.close()
 
 
-class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, AsyncPredictCalls, _Protocol):
+class AsyncClient(AsyncTaskCalls, AsyncGenerateCalls, AsyncPredictCalls, AsyncExplainCalls, _Protocol):
     """The same, awaited.
 
     async with headrace.AsyncClient("http://127.0.0.1:8000") as client:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from .lifecycle.scan import DataSettings
 
 _TASKS = ("classify", "tag", "embed", "rerank", "generate")
-_PARTS = ("text", "label", "tokens", "tags", "query", "document", "anchor", "positive", "negative", "prompt")
+_PACKAGED = ("tabular", "recommend", "image")
+_PARTS = (
+    *("text", "label", "tokens", "tags", "query", "document", "anchor", "positive", "negative", "prompt"),
+    *("path", "user", "item", "rating", "when"),
+)
 _DATA_HELP = """\
 examples:
   headrace data news.csv                                      what is in it, and what is wrong, by row
@@ -33,6 +37,10 @@ examples:
   headrace train classify --data train.parquet --test test.parquet --base models/bert --out m --class-weights balanced
   headrace train classify --data news.csv --base demo:minilm --out news-model --resume      after a kill
   headrace train tag --data train.conll --base models/bert --out ner-model
+  headrace train tabular --data churn.csv --out churn --estimator boosting      or logistic, dense
+  headrace train recommend --data ratings.csv --out next --min-rating 3
+  headrace train image --data photos --out photos-model                         photos/CLASS/*.jpg, or a CSV of paths
+  headrace train image --data photos --base models/vit-base --out photos-model
 then:
   headrace evaluate news-model --data news.csv                the rows that were held out of this file
   headrace serve news-model
@@ -77,11 +85,13 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     _data_arguments(data)
 
     train = command("train", _train, "Train a model on a file of labelled data.", _TRAIN_HELP)
-    train.add_argument("task", metavar="TASK", choices=_TASKS, help=", ".join(_TASKS))
+    tasks = (*_TASKS, *_PACKAGED)
+    train.add_argument("task", metavar="TASK", choices=tasks, help=", ".join(tasks))
     train.add_argument("--data", required=True, metavar="FILE")
     train.add_argument(
-        "--base", required=True, metavar="MODEL", help="folder or demo:minilm: what to begin with"
-    )
+        "--base", metavar="MODEL",
+        help="folder or demo:minilm: what to begin with (not of tabular and recommend; of image, if any)",
+    )  # fmt: skip
     train.add_argument("--out", required=True, metavar="DIR", help="the model's folder, to be made")
     train.add_argument("--validation-file", metavar="FILE", help="rows to choose the best epoch by")
     train.add_argument("--test-file", metavar="FILE", help="rows to measure the result with")
@@ -95,6 +105,11 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     train.add_argument(
         "--keep-duplicates", action="store_true", help="train on repeated rows too (in one part)"
     )
+    train.add_argument(
+        "--estimator", choices=["boosting", "logistic", "dense"], help="of tabular (default boosting)"
+    )
+    train.add_argument("--min-rating", type=float, help="of recommend: rows with less are left out")
+    train.add_argument("--image-size", type=int, help="of image without a base: the side in pixels")
     _settings_arguments(train.add_argument_group("recipe"))
 
     evaluate = command("evaluate", _evaluate, "Measure how good a model is.", _EVALUATE_HELP)
@@ -169,6 +184,10 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{part}-column", metavar="NAME", help=f"the column of the {part} (default: found)"
         )
+    group.add_argument(
+        "--multi-label", nargs="?", const=",", metavar="SEPARATOR",
+        help="of classify: a text has several labels: lists, or with this between them (default: a comma)",
+    )  # fmt: skip
     group.add_argument("--encoding", default="utf-8", help="of text files (default %(default)s)")
     group.add_argument("--delimiter", help="of a CSV (default: comma, semicolon or tab, by its header)")
 
@@ -206,7 +225,7 @@ def _settings_arguments(group: Any, wanted: Sequence[str] | None = None) -> None
         group.add_argument(
             "--" + one.name.replace("_", "-"),
             type=kind,
-            default=one.default,
+            default=argparse.SUPPRESS,  # so that each task has its own defaults
             choices=choices.get(one.name),
             help=told[one.name] + default,
         )
@@ -222,6 +241,13 @@ def _data_settings(options: argparse.Namespace) -> DataSettings:
         encoding=options.encoding,
         delimiter=options.delimiter,
         keep_duplicates=getattr(options, "keep_duplicates", False),
+        label_separator=options.multi_label,
+    )
+
+
+def _task(options: argparse.Namespace) -> str:
+    return (
+        "multilabel" if options.task == "classify" and options.multi_label is not None else str(options.task)
     )
 
 
@@ -233,7 +259,7 @@ def _data(options: argparse.Namespace) -> int:
     from .lifecycle.inspection import inspect_files
 
     return _report(
-        inspect_files({"train": options.data}, options.task, _data_settings(options), keep=False), options
+        inspect_files({"train": options.data}, _task(options), _data_settings(options), keep=False), options
     )
 
 
@@ -248,18 +274,26 @@ def _report(found: dict[str, Any], options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .lifecycle.settings import TrainSettings
+    from .lifecycle.settings import TrainSettings, settings_for
 
     data_settings = _data_settings(options)
+    if options.base is None and options.task in _TASKS:
+        raise InvalidArgumentError(f"--base is missing: `train {options.task}` begins with a model")
     if options.dry_run:
+        if options.task in _PACKAGED:
+            raise InvalidArgumentError(f"--dry-run: not for {options.task}")
         from .lifecycle.inspection import inspect_files
 
         files = {"train": options.data, "validation": options.validation_file, "test": options.test_file}
         given = {part: path for part, path in files.items() if path is not None}
-        return _report(inspect_files(given, options.task, data_settings, keep=False), options)
+        return _report(inspect_files(given, _task(options), data_settings, keep=False), options)
     from .lifecycle.training import train
 
-    settings = TrainSettings(**{one.name: getattr(options, one.name) for one in fields(TrainSettings)})
+    given = {
+        one.name: getattr(options, one.name) for one in fields(TrainSettings) if hasattr(options, one.name)
+    }
+    settings = settings_for(options.task, from_scratch=options.base is None, **given)
+    more = {name: getattr(options, name) for name in ("estimator", "min_rating", "image_size")}
     result = train(
         options.task,
         options.data,
@@ -271,6 +305,7 @@ def _train(options: argparse.Namespace) -> int:
         data_settings=data_settings,
         resume=options.resume,
         overwrite=options.overwrite,
+        **{name: value for name, value in more.items() if value is not None},
     )
     if int(os.environ.get("RANK", "0")):
         return 0  # of several processes the first one tells

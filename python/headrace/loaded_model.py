@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from . import _core, inputs, render
+from .attributions.methods import ExplainMethods
 from .errors import InvalidArgumentError, UnsupportedError
 from .generate_methods import GenerateMethods
 from .predict_methods import PredictMethods
@@ -88,7 +89,7 @@ class Embeddings:
     truncated: int
 
 
-class Model(TaskMethods, GenerateMethods, PredictMethods, Runner):
+class Model(TaskMethods, GenerateMethods, PredictMethods, ExplainMethods, Runner):
     """A loaded model. Made by `headrace.load` or `Engine.add`; safe to use from any number of threads and tasks."""
 
     def __init__(

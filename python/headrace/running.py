@@ -129,7 +129,7 @@ class Runner:
     def _submit_job(self, job: Job[Any], items: Sequence[Any], terms: Terms) -> Ticket:
         model = cast("Model", self)
         ticket = job.submit(model, items, terms)
-        if self._shadow is not None:
+        if self._shadow is not None and job.is_shadowed:
             from .shadow import copy_of_job
 
             self._offer(ticket, lambda: copy_of_job(model, job, items))

@@ -49,3 +49,23 @@ def secretive(batch: list[str]) -> list[str]:
 @headrace.model
 def failing(batch: list[Any]) -> list[Any]:
     raise KeyError(batch[0])
+
+
+@headrace.model
+def weighed(batch: list[Any]) -> list[float]:
+    return [2.0 * item["a"] - item["b"] for item in batch]
+
+
+_ran = [0]
+
+
+@headrace.model(max_batch=4)
+def slow(batch: list[Any]) -> list[float]:
+    """The sum of a dict; of anything else how many dicts there were."""
+    found = []
+    for item in batch:
+        if isinstance(item, dict):
+            time.sleep(0.02)
+            _ran[0] += 1
+        found.append(float(sum(item.values())) if isinstance(item, dict) else float(_ran[0]))
+    return found

@@ -15,11 +15,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..attributions.explanation import Explanation
     from .compression.result import Compression
     from .compression.run import compress
     from .compression.settings import CompressSettings
     from .data import read_blocks
     from .evaluation import Evaluation, evaluate
+    from .explaining import Importance, explain, importance
     from .inspection import inspect_files
     from .problems import DataReport, Problem
     from .scan import DataSettings
@@ -33,12 +35,16 @@ __all__ = [
     "DataReport",
     "DataSettings",
     "Evaluation",
+    "Explanation",
+    "Importance",
     "Problem",
     "TrainSettings",
     "Training",
     "compress",
     "evaluate",
+    "explain",
     "folds",
+    "importance",
     "inspect_files",
     "read_blocks",
     "split",
@@ -52,11 +58,15 @@ _LAZY = {
     "DataReport": "problems",
     "DataSettings": "scan",
     "Evaluation": "evaluation",
+    "Explanation": "explaining",
+    "Importance": "explaining",
     "Problem": "problems",
     "TrainSettings": "settings",
     "Training": "training",
     "compress": "compression.run",
     "evaluate": "evaluation",
+    "explain": "explaining",
+    "importance": "explaining",
     "folds": "splits",
     "inspect_files": "inspection",
     "read_blocks": "data",

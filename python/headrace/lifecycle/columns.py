@@ -36,6 +36,23 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "second": ("sentence2", "second", "text2", "positive"),
         "label": ("score", "label", "similarity"),
     },
+    "multilabel": {
+        "text": ("text", "sentence", "content", "body", "review", "message", "comment", "title", "headline", "tweet"),
+        "label": ("labels", "label", "tags", "topics", "categories", "genres", "class", "category", "target"),
+    },
+    "tabular": {
+        "label": ("label", "target", "class", "category", "outcome", "y"),
+    },
+    "image": {
+        "path": ("path", "file", "image", "filename", "picture"),
+        "label": ("label", "class", "category", "target", "y"),
+    },
+    "recommend": {
+        "user": ("user", "user_id", "userid", "customer", "customer_id", "person"),
+        "item": ("item", "item_id", "itemid", "product", "product_id", "movie", "movie_id", "film"),
+        "rating?": ("rating", "score", "stars"),
+        "when?": ("time", "timestamp", "date", "when"),
+    },
     "generate": {
         "prompt?": ("prompt", "instruction", "question", "input"),
         "text": ("text", "completion", "response", "answer", "output"),

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from ..loaded_model import Model
 
-SUPPORTED = ("classify", "tag", "embed", "rerank", "generate")
+SUPPORTED = ("classify", "tag", "embed", "rerank", "generate", "predict")
+# Of what `predict` answers, by the training that the folder tells of.
+_PREDICTS = ("tabular", "recommend", "image")
 _LATENCY_CALLS = 50
 _HEADLINES = {
     "classify": ("accuracy", "recall_macro", "f1_macro"),
@@ -30,6 +32,7 @@ _HEADLINES = {
     "embed": ("spearman", "mrr@10", "ndcg@10", "recall@1"),
     "rerank": ("mrr@10", "ndcg@10", "average_precision"),
     "generate": ("perplexity", "bits_per_byte"),
+    "predict": ("accuracy", "recall_macro", "f1_macro", "rmse", "r2", "recall@10", "ndcg@10"),
 }
 
 
@@ -159,7 +162,7 @@ def plain(value: Any) -> Any:
 
 def is_supported(task: str) -> bool:
     """Whether there are figures for the task."""
-    return task in SUPPORTED
+    return task in (*SUPPORTED, "multilabel")
 
 
 def evaluate(
@@ -248,6 +251,17 @@ def evaluator_of(model: Model) -> Any:
         raise UnsupportedError(
             f"evaluate: {model.name} is for {task}: there are figures for {', '.join(SUPPORTED)}"
         )
+    if task == "classify" and "text" not in model.info.modalities:
+        task = "image"
+    elif task == "classify" and model.info.activation == "sigmoid" and len(model.info.labels) > 1:
+        task = "multilabel"
+    if task == "predict":
+        record = lineage.read(Path(model.info.path)) if Path(model.info.path).is_dir() else None
+        task = "tabular" if record is None else str(record.get("task"))
+        if task not in _PREDICTS:
+            raise UnsupportedError(
+                f"evaluate: {model.name}: training.json says {task!r}; known: {chr(44).join(_PREDICTS)}"
+            )
     return import_module(f".evaluators.{task}", __package__)
 
 

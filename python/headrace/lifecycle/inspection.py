@@ -78,8 +78,8 @@ def inspect_files(
         for source, (name, path) in enumerate(paths.items()):
             scan = scans[name] = Scan(Path(path), task, settings, labels, keep)
             scan.run(finder, source)
-            if labels is None and task in ("classify", "tag"):
-                labels = sorted(scan.ids, key=_natural)  # what the first file has, the others may have
+            if labels is None and task in ("classify", "multilabel", "tag"):
+                labels = sorted(scan.ids, key=natural)  # what the first file has, the others may have
         drops = _duplicates(list(scans.values()), finder, settings, evaluation)
     found: dict[str, Inspected] = {}
     for (name, scan), drop in zip(scans.items(), drops, strict=True):
@@ -123,7 +123,7 @@ def _finish(scan: Scan, drop: array[int], names: list[str], is_training: bool) -
     stays = ~np.isin(rows, np.array(drop, dtype=np.int64))
     labels: NDArray[Any] = np.array(scan.labels)
     counts: dict[str, int] = {}
-    if scan.task in ("classify", "tag"):
+    if scan.task in ("classify", "multilabel", "tag"):
         order = np.array([names.index(name) for name in scan.ids], dtype=np.int64)  # found order -> sorted
         counts = {name: scan.counts.get(number, 0) for name, number in scan.ids.items()}
         if scan.task == "classify":
@@ -150,7 +150,7 @@ def _finish(scan: Scan, drop: array[int], names: list[str], is_training: bool) -
             Problem("no_rows", f"no row is left of {scan.total}; columns: {used}", "error")
         )
     if scan.task == "classify" and is_training:
-        _check_classes(report)
+        check_classes(report)
     return Inspected(
         path=scan.path,
         report=report,
@@ -164,7 +164,7 @@ def _finish(scan: Scan, drop: array[int], names: list[str], is_training: bool) -
     )
 
 
-def _check_classes(report: DataReport) -> None:
+def check_classes(report: DataReport) -> None:
     present = {name: count for name, count in report.labels.items() if count}
     if len(present) == 1:
         name, count = next(iter(present.items()))
@@ -195,7 +195,7 @@ def file_hash(path: Path) -> str:
     return total.hexdigest()
 
 
-def _natural(name: str) -> tuple[int, float, str]:
+def natural(name: str) -> tuple[int, float, str]:
     """Numbers by value before names by letters: 2 before 10."""
     try:
         return 0, float(name), name

@@ -27,10 +27,14 @@ def pre(text: str) -> str:
 
 def page(result: Evaluation) -> str:
     """The whole page."""
-    title = escape(f"{result.model}: {result.task} on {result.data}")
+    return document(f"{result.model}: {result.task} on {result.data}", body(result))
+
+
+def document(title: str, content: str) -> str:
+    """HTML under a title, as a page of our style."""
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>{body(result)}</body></html>\n"
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{content}</body></html>\n"
     )
 
 

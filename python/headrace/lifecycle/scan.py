@@ -40,14 +40,35 @@ _KINDS = {
 }
 
 
+SEPARATOR = ","
+
+
+def labels_of(cell: Any, separator: str | None) -> list[str]:
+    """The labels of a cell: a list, one written as JSON, or texts with the separator between.
+
+    >>> labels_of("news, sport", ","), labels_of('["a,b"]', ","), labels_of([], ",")
+    (['news', 'sport'], ['a,b'], [])
+    """
+    if isinstance(cell, (list, tuple)) or (isinstance(cell, str) and cell.lstrip().startswith("[")):
+        return [name.strip() for name in as_list(cell)]
+    return [name.strip() for name in as_label(cell).split(separator or SEPARATOR) if name.strip()]
+
+
+def unknown_label() -> tuple[str, str, str]:
+    """Code, message and action of a label that a model does not know."""
+    return "unknown_label", *_KINDS["unknown_label"]
+
+
 @dataclass(frozen=True)
 class DataSettings:
-    """How files are read. `columns` maps parts to names, such as {"text": "headline", "group": "author"}."""
+    """How files are read. `columns` maps parts to names, such as {"text": "headline", "group": "author"}. With a
+    `label_separator` a text has several labels: a list of them, or one cell with that between them."""
 
     columns: Mapping[str, str | None] = field(default_factory=dict)
     encoding: str = "utf-8"
     delimiter: str | None = None
     keep_duplicates: bool = False
+    label_separator: str | None = None
 
 
 class Scan:
@@ -170,6 +191,11 @@ class Scan:
             return None
         if self.task in ("rerank", "similarity", "regress"):
             return as_number(value)
+        if self.task == "multilabel":
+            names = labels_of(value, self.settings.label_separator)
+            if any(self._id(name, row, line) is None for name in names):
+                return None
+            return _joined(sorted(set(names)))
         name = as_label(value)
         if undecodable(name):
             self.problem("encoding").add(row, line, f"label {name.encode('utf-8', 'surrogateescape')!r}")
@@ -200,7 +226,7 @@ class Scan:
         for tag in tags:
             if self._id(tag, row, line) is None:
                 return None
-        return int.from_bytes(hashlib.blake2b("\x1f".join(tags).encode(), digest_size=6).digest(), "little")
+        return _joined(tags)
 
     def _extra(
         self, cells: dict[str, Any], row: int, line: int | None
@@ -223,3 +249,9 @@ class Scan:
                 self.problem("missing_time").add(row, line, str(error))
                 return None
         return group, time
+
+
+def _joined(names: Sequence[str]) -> int:
+    """One number for a row's labels, equal for equal ones."""
+    digest = hashlib.blake2b("\x1f".join(names).encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return int.from_bytes(digest, "little")

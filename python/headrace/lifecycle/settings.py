@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import InvalidArgumentError
 
@@ -77,6 +77,22 @@ class TrainSettings:
         require(self.freeze_layers >= 0, "freeze_layers", "0 or more")
         steps = self.checkpoint_steps
         require(steps is None or steps >= 1, "checkpoint_steps", "1 or more, or None")
+
+
+# What suits networks that are trained from nothing, where the defaults suit encoders that know a lot already.
+_FROM_SCRATCH: dict[str, dict[str, Any]] = {
+    "tabular": {"epochs": 30, "learning_rate": 3e-3, "batch_size": 64, "precision": "f32"},
+    "recommend": {
+        "epochs": 40, "learning_rate": 3e-3, "batch_size": 64, "weight_decay": 0.02, "schedule": "constant",
+        "warmup": 0.0, "precision": "f32",
+    },
+    "image": {"epochs": 10, "learning_rate": 2.5e-3, "precision": "f32"},
+}  # fmt: skip
+
+
+def settings_for(task: str, *, from_scratch: bool = True, **given: Any) -> TrainSettings:
+    """The settings of a task: its own defaults, but for what is given."""
+    return TrainSettings(**{**(_FROM_SCRATCH.get(task, {}) if from_scratch else {}), **given})
 
 
 def learning_rate_at(settings: TrainSettings, step: int, steps: int) -> float:

@@ -18,13 +18,14 @@ from .loop import History, fit
 from .plots import Progress, write_losses
 from .problems import DataReport
 from .scan import DataSettings
-from .settings import TrainSettings
+from .settings import TrainSettings, settings_for
 from .splits import folds, split
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
-TASKS = ("classify", "tag", "embed", "rerank", "generate")
+TASKS = ("classify", "tag", "embed", "rerank", "generate", "tabular", "recommend", "image")
+PACKAGED = ("tabular", "recommend", "image")  # trained from nothing or small, without checkpoints
 CHECKPOINTS = "checkpoints"
 
 
@@ -90,7 +91,7 @@ class Training:
 def train(
     task: str,
     data: str | Path,
-    base: str | Path,
+    base: str | Path | None,
     out: str | Path,
     settings: TrainSettings | None = None,
     *,
@@ -100,21 +101,26 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     show_progress: bool | None = None,
+    **more: Any,
 ) -> Training:
     """Trains a model for `task` and writes it to `out`.
 
     Args:
-        task: one of "classify", "tag", "embed", "rerank", "generate".
-        data: the rows to train on: CSV, TSV, JSON lines, Parquet, Arrow, a folder of `datasets`, CoNLL for tag.
-        base: a folder of Hugging Face files, or a demo model such as demo:minilm.
+        task: one of "classify", "tag", "embed", "rerank", "generate", "tabular", "recommend", "image".
+        data: the rows to train on: CSV, TSV, JSON lines, Parquet, Arrow, a folder of `datasets`, CoNLL for tag; for
+            image also a folder of class folders.
+        base: a folder of Hugging Face files, or a demo model such as demo:minilm; of image a ViT, or None; of
+            tabular and recommend None.
         out: a folder, which is made.
-        settings: the numbers.
+        settings: the numbers; None: those that suit the task.
         validation_file, test_file: further rows; what is not given is held out of `data` (`settings.validation`,
             `settings.test`).
         data_settings: columns, encoding.
         resume: go on from the checkpoint of a run that was ended; the result is the one it would have had.
         overwrite: whatever is in `out` goes.
         show_progress: a bar, or in a notebook a curve; by default on a terminal and in notebooks.
+        more: of tabular `estimator` ("boosting", "logistic", "dense"), of recommend `min_rating`, of image
+            `image_size`.
 
     Raises:
         InvalidArgumentError: data that cannot be trained on, with the rows; a folder that is not empty; a setting.
@@ -129,12 +135,23 @@ def train(
     >>> found.rows
     {'train': 32, 'validation': 4, 'test': 4}
     """
-    settings, data_settings = settings or TrainSettings(), data_settings or DataSettings()
     if task not in TASKS:
         raise InvalidArgumentError(f"task={task!r}: must be one of {', '.join(TASKS)}")
+    data_settings = data_settings or DataSettings()
+    settings = settings or settings_for(task, from_scratch=base is None)
     files = {"train": data, "validation": validation_file, "test": test_file}
     given = {part: path for part, path in files.items() if path is not None}
+    if task in PACKAGED:
+        from .finishing import train_packaged
+
+        shown = {"overwrite": overwrite, "show_progress": show_progress}
+        return train_packaged(task, given, base, out, settings, data_settings, resume, {**shown, **more})
+    if base is None or more:
+        wrong = "base=None" if base is None else min(more)
+        raise InvalidArgumentError(f"{wrong}: task={task!r} needs a base model, and has no such argument")
     check_folder(Path(out), resume, overwrite, list(given.values()), base)
+    if task == "classify" and data_settings.label_separator is not None:
+        task = "multilabel"
     bases.transformers()
     with distributed.processes():
         return _train(task, given, base, Path(out), settings, data_settings, overwrite, show_progress)
@@ -225,12 +242,12 @@ def _write(
     result.seconds = time.perf_counter() - begin
     test_figures = {} if result.test is None else result.test.metrics
     lineage.write(folder, {**record, "test": test_figures, "seconds": round(result.seconds, 3)})
-    _log(result, settings)
+    lineage.log(result, settings)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def check_folder(
-    folder: Path, resume: bool, overwrite: bool, files: Sequence[str | Path], base: str | Path
+    folder: Path, resume: bool, overwrite: bool, files: Sequence[str | Path], base: str | Path | None
 ) -> None:
     """Raises InvalidArgumentError unless a training, or a compression, may write to the folder."""
     if not folder.exists():
@@ -240,7 +257,8 @@ def check_folder(
     if overwrite:
         # What is removed must be a training's, and nothing that this one needs.
         own = folder.resolve()
-        for path in (*files, bases.base_folder(base)):
+        needed = [] if base is None else [bases.base_folder(base)]
+        for path in (*files, *needed):
             if own in (Path(path).resolve(), *Path(path).resolve().parents):
                 raise InvalidArgumentError(
                     f"{folder}: overwriting it would remove {path}, which this training needs"
@@ -270,7 +288,7 @@ def split_rows(found: Mapping[str, Inspected], settings: TrainSettings) -> dict[
         len(data.rows),
         validation=0 if "validation" in found else settings.validation,
         test=0 if "test" in found else settings.test,
-        labels=data.labels if data.report.task == "classify" else None,
+        labels=data.labels if data.names and data.report.task in ("classify", "tabular", "image") else None,
         groups=groups,
         times=data.times,
         seed=settings.seed,
@@ -327,27 +345,6 @@ def _test(result: Training, found: Mapping[str, Inspected], places: Mapping[str,
     if not len(places["test"]) or not is_supported(result.task) or result.task == "generate":  # an adapter
         return None
     return evaluate_rows(result.out, found[part], places["test"], bootstrap=0)
-
-
-def _log(result: Training, settings: TrainSettings) -> None:
-    """To MLflow, where that is installed and a tracking server or folder is named in its environment variable."""
-    import importlib.util
-    import os
-
-    if not os.environ.get("MLFLOW_TRACKING_URI") or importlib.util.find_spec("mlflow") is None:
-        return
-    import mlflow
-
-    with mlflow.start_run(run_name=result.out.name):
-        mlflow.log_params({name: value for name, value in asdict(settings).items() if value is not None})
-        for step, loss in enumerate(result.history.losses):
-            mlflow.log_metric("loss", loss, step=step)
-        for record in result.history.epochs:
-            for name, value in record.validation.items():
-                mlflow.log_metric(f"validation_{name}", value, step=record.epoch)
-        for name, value in result.metrics.items():
-            mlflow.log_metric(f"test_{name}", value)
-        mlflow.log_artifact(str(result.out / lineage.NAME))
 
 
 def train_classifier(

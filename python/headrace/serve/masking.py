@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TEXT_FIELDS = frozenset(
     {
         *("input", "inputs", "text", "texts", "query", "documents", "question", "context"),
-        *("prompt", "content", "source_sentence", "sentences", "arguments"),
+        *("prompt", "content", "source_sentence", "sentences", "arguments", "baseline"),
     }
 )
 _decode = msgspec.json.Decoder().decode

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..attributions.explanation import MAX_EVALUATIONS, MAX_REQUEST, MAX_REQUEST_IMAGES
 from ..tasks.answer import MAX_ANSWER_TOKENS
 from ..tasks.answer import MAX_TOP_K as MAX_ANSWERS
 from ..tasks.fill_mask import MAX_TOP_K as MAX_CANDIDATES
+from .explaining import MAX_SEGMENTS
 from .openapi import IMAGE_PARTS, IMAGES, _object, _responses
 from .requests import MAX_INPUTS, MAX_NAME
 from .tasks import MAX_STRIDE
@@ -85,6 +87,70 @@ def _route(
     }
 
 
+EXPLAIN: dict[str, Any] = {
+    "anyOf": [
+        {"type": "boolean"},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "method": {
+                    "enum": ["auto", "shap", "occlusion"],
+                    "default": "auto",
+                    "description": "shap adds up to value - baseline_value; occlusion leaves out one piece at a time.",
+                },
+                "target": {
+                    "type": ["string", "integer", "null"],
+                    "description": "The label or output to explain; by default the best.",
+                },
+                "max_evaluations": _count(2, MAX_REQUEST, MAX_EVALUATIONS, "Of each input."),
+                "segments": _count(1, MAX_SEGMENTS, None, "So many pieces of each input at most."),
+                "baseline": {"description": "Of /v1/predict: the item that stands for nothing."},
+                "seed": _count(0, (1 << 32) - 1, 0),
+            },
+        },
+    ],
+    "default": False,
+    "description": "What each word, patch or feature did for the answer. The model is asked up to `max_evaluations` "
+    f"times for each input, and at most {MAX_REQUEST} times in all "
+    f"(of pictures {MAX_REQUEST_IMAGES}), which usage counts.",
+}
+_EXPLANATION: dict[str, Any] = {
+    "type": "object",
+    "required": ["target", "method", "value", "baseline_value", "evaluations", "pieces"],
+    "properties": {
+        "target": {"type": "string"},
+        "method": {"enum": ["shap", "occlusion"]},
+        "value": _SCORE,
+        "baseline_value": _SCORE,
+        "baseline": {"type": "string", "description": "What stands for a piece that is not there."},
+        "evaluations": _INDEX,
+        "grid": {"type": "array", "items": _INDEX, "description": "Rows and columns of a picture's patches."},
+        "pieces": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "attribution"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "attribution": _SCORE,
+                    "error": {**_SCORE, "description": "Standard error, where sampled."},
+                    "start": _INDEX,
+                    "end": _INDEX,
+                    "value": {},
+                },
+            },
+        },
+    },
+}
+
+
+def _explained(items: dict[str, Any]) -> dict[str, Any]:
+    """Rows that may have an explanation."""
+    items["items"]["properties"]["explanation"] = _EXPLANATION
+    return items
+
+
 _LABEL = _properties(label={"type": "string"}, score=_SCORE)
 _PLACE: dict[str, Any] = {"score": _SCORE, "start": _INDEX, "end": _INDEX, "text": {"type": "string"}}
 _SPAN = _properties(**_PLACE)
@@ -107,15 +173,17 @@ TASKS: dict[str, dict[str, Any]] = {
             "top_k": _count(1, 1 << 16, None, "So many labels a text; by default all."),
             "truncate": _TRUNCATE,
             "images": IMAGES,
+            "explain": EXPLAIN,
         },
         {
             "object": "list",
-            "data": _items("classification", labels={"type": "array", "items": _LABEL}),
+            "data": _explained(_items("classification", labels={"type": "array", "items": _LABEL})),
         },
         {
             "one text": {"model": "toy-classify", "input": "A mill wheel turns."},
             "several": {"model": "toy-classify", "input": ["good water", "bad water"], "top_k": 1},
             "pairs": {"model": "toy-classify", "input": [["the mill runs", "the mill turns"]]},
+            "and why": {"model": "toy-classify", "input": "The good water turns.", "explain": True},
         },
     ),
     "/v1/rerank": _route(
@@ -260,11 +328,13 @@ PREDICT: dict[str, Any] = _route(
         "input": _ANY,
         "inputs": {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": _ANY},
         "stream": {"type": "boolean", "default": False},
+        "explain": EXPLAIN,
     },
     {"object": "prediction", "output": _ANY},
     {
         "one item": {"model": "double", "input": 21},
         "several": {"model": "double", "inputs": [1, 2, 3]},
+        "and why": {"model": "churn", "input": {"age": 31, "visits": 4}, "explain": {"method": "shap"}},
     },
 )
 PREDICT["requestBody"]["content"]["application/json"]["schema"]["oneOf"] = [
@@ -278,7 +348,8 @@ _content["application/json"]["schema"] = {
     "properties": {
         "object": {"enum": ["prediction", "list"]},
         "output": _ANY,
-        "data": _items("prediction", output=_ANY),
+        "explanation": _EXPLANATION,
+        "data": _explained(_items("prediction", output=_ANY)),
         "model": {"type": "string"},
         "usage": _properties(items=_INDEX),
     },

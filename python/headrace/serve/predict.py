@@ -6,6 +6,7 @@ yields may be streamed: server-sent events, one for each piece.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,17 +16,21 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from .. import _core
+from ..attributions.explanation import MAX_REQUEST
+from ..attributions.items import ItemsExplained
 from ..errors import InternalError
 from ..predict_methods import raise_failure, rows
 from .answer import Answer
 from .embeddings import find_model, loaded_model
 from .errors import error_response, invalid
+from .explaining import ExplainOptions, options_of, written
 from .masking import current_masker, mask_values
 from .requests import MAX_INPUTS, Name, decode, read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
 
 if TYPE_CHECKING:
     from .._core import Call, CompletionQueue
+    from ..attributions.explanation import Options
     from ..loaded_model import Model
     from ..predict.work import Work
 
@@ -41,6 +46,7 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         msgspec.UNSET
     )
     stream: bool = False
+    explain: bool | ExplainOptions = False
     user: str | None = None
 
 
@@ -73,13 +79,16 @@ _encode = msgspec.json.Encoder(enc_hook=json_default).encode
 class PredictCall:
     """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be."""
 
-    __slots__ = ("_is_one", "_model", "_name", "_service", "_wanted", "_work")
+    __slots__ = ("_explain", "_is_one", "_model", "_name", "_service", "_wanted", "_work")
 
     def __init__(self, service: Service, body: bytes) -> None:
         wanted = decode(_decoder, body)
         self._is_one = wanted.inputs is msgspec.UNSET
         if (wanted.input is msgspec.UNSET) == self._is_one:
             raise invalid("give input, one item, or inputs, a list of them", param="input")
+        self._explain = options_of(wanted.explain)
+        if self._explain is not None and wanted.stream:
+            raise invalid("explain: an answer that is streamed cannot be explained", param="explain")
         self._service = service
         self._name = wanted.model
         self._wanted = wanted
@@ -91,9 +100,12 @@ class PredictCall:
 
     def _use(self, model: Model) -> None:
         self._model = model
-        if not self._wanted.stream:
-            wanted = self._wanted
-            self._work = model._many([wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs)
+        if not self._wanted.stream and self._explain is None:
+            self._work = model._many(self._items())
+
+    def _items(self) -> list[Any]:
+        wanted = self._wanted
+        return [wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs
 
     @property
     def is_loaded(self) -> bool:
@@ -109,6 +121,8 @@ class PredictCall:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         if self._model is None:
             self._use(await find_model(self._service, self._name))
+        if self._explain is not None:
+            return await self._explained(request, self._explain)
         if self._work is None:
             return await _streamed(self._model, self._wanted)
         with DisconnectWatch(request):
@@ -136,12 +150,35 @@ class PredictCall:
 
     def body(self, work: Work) -> bytes:
         """The answer's body."""
-        outputs = mask_values(rows(work))
-        about = {"model": self._name, "usage": {"items": work.count}}
+        return self._written([{"output": output} for output in rows(work)], work.count)
+
+    def _written(self, answers: list[dict[str, Any]], count: int) -> bytes:
+        """The body with an answer for each item, for which `count` items were run."""
+        answers = mask_values(answers)
+        about = {"model": self._name, "usage": {"items": count}}
         if self._is_one:
-            return _encode({"object": "prediction", "output": outputs[0], **about})
-        data = [{"object": "prediction", "index": i, "output": output} for i, output in enumerate(outputs)]
+            return _encode({"object": "prediction", **answers[0], **about})
+        data = [{"object": "prediction", "index": i, **answer} for i, answer in enumerate(answers)]
         return _encode({"object": "list", "data": data, **about})
+
+    async def _explained(self, request: Request, options: Options) -> Response:
+        """With what did it: all evaluations are one call, so the queue, deadlines and leaving are as for any other."""
+        model: Model = self._model
+        model._check_task("predict")
+        with DisconnectWatch(request):
+            # Hundreds of items are made of one: too much for the event loop.
+            asked, work = await asyncio.get_running_loop().run_in_executor(None, self._asked, options)
+            await model._acall(work, None, "interactive", "refuse")
+        outputs = rows(work)
+        answers = [
+            {"output": output, "explanation": written(explanation)}
+            for output, explanation in zip(asked.answers(outputs), asked.explanations(outputs), strict=True)
+        ]
+        return Answer(self._written(answers, work.count))
+
+    def _asked(self, options: Options) -> tuple[ItemsExplained, Work]:
+        asked = ItemsExplained(self._model, self._items(), options, most=MAX_REQUEST)
+        return asked, self._model._many(asked.items)
 
 
 def predict_endpoint(service: Service) -> Endpoint:

@@ -13,8 +13,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..attributions.explanation import MAX_REQUEST, MAX_REQUEST_IMAGES
+from ..attributions.jobs import ExplainImagesJob, ExplainJob, ExplainTextsJob
 from ..results import Answer as TaskAnswer
-from ..results import Candidate, Entity, Label
+from ..results import Candidate, Entity
 from ..tasks.answer import MAX_ANSWER_TOKENS, AnswerJob
 from ..tasks.answer import MAX_TOP_K as MAX_ANSWERS
 from ..tasks.classify import ClassifyJob
@@ -27,6 +29,7 @@ from ..tasks.tag import Aggregation, TagJob
 from .answer import Answer
 from .embeddings import find_model
 from .errors import invalid
+from .explaining import ExplainOptions, options_of, written
 from .images import images_of
 from .requests import MAX_INPUTS, Name, decode, read_body, read_body_or_form
 from .service import DisconnectWatch, Endpoint, Service
@@ -64,24 +67,38 @@ def _listed(kind: str, field: str, results: Sequence[object]) -> dict[str, Any]:
     }
 
 
-class ClassifyRequest(TaskRequest[list[Label]]):
-    """POST /v1/classify."""
+class ClassifyRequest(TaskRequest[Any]):
+    """POST /v1/classify: lists of labels, or with `explain` the scores of all evaluations, which ExplainJob reads."""
 
     input: str | list[Any] | msgspec.UnsetType = msgspec.UNSET
     top_k: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] | None = None
     truncate: bool = False
     images: str | list[str] | msgspec.UnsetType = msgspec.UNSET
+    explain: bool | ExplainOptions = False
 
-    def job(self) -> ClassifyJob:
+    def job(self) -> Job[Any]:
+        options = options_of(self.explain)
+        if options is not None and options.baseline is not None:
+            raise invalid("explain.baseline: is for /v1/predict", param="explain")
         pictures = images_of(self.images, self.input)
         if pictures is not None:
+            if options is not None:
+                return ExplainImagesJob(pictures, options, most=MAX_REQUEST_IMAGES)
             return ClassifyImagesJob(pictures, top_k=self.top_k)
         if isinstance(self.input, msgspec.UnsetType):
             raise invalid("input is missing", param="input")
-        return ClassifyJob(_texts_or_pairs(self.input), top_k=self.top_k, truncate=self.truncate)
+        texts = _texts_or_pairs(self.input)
+        if options is not None:
+            return ExplainTextsJob(texts, options, truncate=self.truncate, most=MAX_REQUEST)
+        return ClassifyJob(texts, top_k=self.top_k, truncate=self.truncate)
 
-    def data(self, job: Job[list[Label]], results: list[list[Label]]) -> dict[str, Any]:
-        return _listed("classification", "labels", results)
+    def data(self, job: Job[Any], results: list[Any]) -> dict[str, Any]:
+        if not isinstance(job, ExplainJob):
+            return _listed("classification", "labels", results)
+        answer = _listed("classification", "labels", job.labels(results, self.top_k))
+        for row, explanation in zip(answer["data"], job.explanations(results), strict=True):
+            row["explanation"] = written(explanation)
+        return answer
 
 
 def _texts_or_pairs(value: str | list[Any]) -> Any:

@@ -12,6 +12,9 @@ from .job import Job, Terms, check_count, submit_inputs
 from .scores import scores_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .. import _core
     from ..loaded_model import Model
 
@@ -55,10 +58,14 @@ class ClassifyJob(Job[list[Label]]):
         return submit_inputs(model, first, terms, pairs=second, truncate=self._truncate)
 
     def read(self, model: Model, items: Sequence[Any], ticket: _core.Ticket) -> list[list[Label]]:
-        labels = model.info.labels
         scores = scores_of(ticket.vectors(), model.info.activation)
-        order = (-scores).argsort(axis=1, kind="stable")[:, : self._top_k]
-        return [
-            [Label(labels[i], row[i]) for i in best]
-            for row, best in zip(scores.tolist(), order.tolist(), strict=True)
-        ]
+        return ranked(scores, model.info.labels, self._top_k)
+
+
+def ranked(scores: NDArray[np.float32], labels: Sequence[str], top_k: int | None) -> list[list[Label]]:
+    """For each row of scores [n, labels] the labels, best first, of equal ones the first."""
+    order = (-scores).argsort(axis=1, kind="stable")[:, :top_k]
+    return [
+        [Label(labels[i], row[i]) for i in best]
+        for row, best in zip(scores.tolist(), order.tolist(), strict=True)
+    ]

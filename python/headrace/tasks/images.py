@@ -28,7 +28,7 @@ else:
 _CHARACTERS = 1 << 20
 
 
-class _ImagesJob:
+class ImagesJob:
     """What both jobs do with pictures."""
 
     portion = 32  # 32 pictures of 224 x 224 are 19 MB in the core
@@ -46,7 +46,7 @@ class _ImagesJob:
         return _CHARACTERS
 
 
-class EmbedImagesJob(_ImagesJob, Job["NDArray[np.float32]"]):
+class EmbedImagesJob(ImagesJob, Job["NDArray[np.float32]"]):
     """One vector a picture."""
 
     task = "embed"
@@ -66,7 +66,7 @@ class EmbedImagesJob(_ImagesJob, Job["NDArray[np.float32]"]):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-class ClassifyImagesJob(_ImagesJob, ClassifyJob):
+class ClassifyImagesJob(ImagesJob, ClassifyJob):
     """One list of labels a picture, best first."""
 
     def __init__(self, images: Images, texts: object = None, *, top_k: int | None = None) -> None:

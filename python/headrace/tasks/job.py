@@ -40,6 +40,7 @@ class Job(ABC, Generic[T]):
     # Items handed to the core at a time from a long list: enough that the next is tokenised while one runs, few enough
     # that memory does not grow with the list.
     portion = 256
+    is_shadowed = True  # whether a model on trial may be asked the same, and the answers be compared
 
     @abstractmethod
     def submit(self, model: Model, items: Sequence[Any], terms: Terms) -> _core.Ticket:

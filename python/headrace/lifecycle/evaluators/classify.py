@@ -60,8 +60,29 @@ def measure(
     )
     if regresses(model):
         return _measure_numbers(result, data, places, cells, found[:, 0])
-    names = list(model.info.labels)
-    truth = data.labels[places].astype(np.int64)
+    return fill(
+        result, data.labels[places].astype(np.int64), found, list(model.info.labels), texts, data.rows[places],
+        bootstrap=bootstrap, seed=seed,
+        slice_of=[str(value) for value in cells["slice"]] if "slice" in cells else None,
+    )  # fmt: skip
+
+
+def fill(
+    result: Evaluation,
+    truth: NDArray[Any],
+    found: NDArray[Any],
+    names: list[str],
+    texts: list[str],
+    rows: NDArray[Any],
+    *,
+    bootstrap: int,
+    seed: int,
+    slice_of: list[str] | None,
+) -> list[dict[str, Any]]:
+    """The figures of probabilities [rows, classes] against the true classes; each row's answer.
+
+    texts: what a reader is shown of each row; rows: their numbers in the file.
+    """
     answers = found.argmax(axis=1)
     matrix = classification.confusion(truth, answers, len(names))
     result.labels, result.confusion = names, matrix.tolist()
@@ -78,9 +99,8 @@ def measure(
     result.calibration = {"ece": error, "curve": curve}
     picked = np.maximum(found[np.arange(len(truth)), truth], 1e-12)
     result.metrics["log_loss"] = float(-np.log(picked).mean())
-    if "slice" in cells:
-        slices.add(result, truth, answers, [str(value) for value in cells["slice"]], names)
-    rows = data.rows[places]
+    if slice_of is not None:
+        slices.add(result, truth, answers, slice_of, names)
     wrong = np.flatnonzero(~right)
     for i in wrong[np.argsort(-surest[wrong], kind="stable")][:_WORST]:
         result.mistakes.append(

@@ -85,3 +85,14 @@ def retrieval(
             share = is_relevant[order[:k]].sum() / max(1, len(wanted))
             found.setdefault(f"recall@{k}", []).append(float(share))
     return {name: np.asarray(values) for name, values in found.items()}
+
+
+def of_lists(found: NDArray[Any], wanted: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """recall@k and ndcg@k of each row, of lists found [n, k] in which one item is wanted of each; k is at most 10.
+
+    >>> {name: v.round(4).tolist() for name, v in of_lists(np.array([[3, 1], [2, 4]]), np.array([1, 9])).items()}
+    {'recall@10': [1.0, 0.0], 'ndcg@10': [0.6309, 0.0]}
+    """
+    hits = found == wanted[:, None]
+    gains = 1 / np.log2(np.arange(2, found.shape[1] + 2))
+    return {"recall@10": hits.any(axis=1).astype(np.float64), "ndcg@10": (hits * gains).sum(axis=1)}
