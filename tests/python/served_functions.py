@@ -49,3 +49,8 @@ def secretive(batch: list[str]) -> list[str]:
 @headrace.model
 def failing(batch: list[Any]) -> list[Any]:
     raise KeyError(batch[0])
+
+
+@headrace.model(inputs={"data": "bytes"}, outputs={"length": "int64", "data": "bytes"})
+def measure(data: Any) -> dict[str, Any]:
+    return {"length": np.array([len(each) for each in data]), "data": data}
