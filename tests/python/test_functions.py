@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -400,22 +398,3 @@ def test_settings_and_tasks_are_checked(engine: headrace.Engine) -> None:
         list(model.predict_stream(1))
     with pytest.raises(InvalidArgumentError, match="give an item"):
         model.predict()
-
-
-def test_an_engine_that_is_left_open_does_not_abort_the_interpreter() -> None:
-    """Its thread comes back from C++ after a second, and the interpreter takes longer than that to end."""
-    program = """
-import ctypes, sys
-import headrace
-
-class Slow:
-    sleep = ctypes.CDLL(None).usleep
-    def __del__(self):
-        self.sleep(1_500_000)
-
-sys.modules["kept to the end"] = Slow()
-engine = headrace.Engine(threads=1)
-print(engine.add("same", headrace.model(lambda batch: batch)).predict(3))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
