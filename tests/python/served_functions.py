@@ -69,3 +69,8 @@ def slow(batch: list[Any]) -> list[float]:
             _ran[0] += 1
         found.append(float(sum(item.values())) if isinstance(item, dict) else float(_ran[0]))
     return found
+
+
+@headrace.model(inputs={"data": "bytes"}, outputs={"length": "int64", "data": "bytes"})
+def measure(data: Any) -> dict[str, Any]:
+    return {"length": np.array([len(each) for each in data]), "data": data}

@@ -24,7 +24,16 @@ from headrace.packing.examples import difference
 pytestmark = pytest.mark.slow  # they train
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-NAMES = ("dense_classifier", "digits", "sentiment", "recommender", "cancer", "wine")
+NAMES = (
+    "dense_classifier",
+    "digits",
+    "sentiment",
+    "recommender",
+    "cancer",
+    "wine",
+    "detector",
+    "photographs",
+)
 TOLERANCE = 1e-5
 
 
@@ -32,7 +41,7 @@ class Trained:
     """The folders of those that could be trained, what each printed, and why others could not."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder = folder
+        self.folder, self.cache = folder, cache
         self.lines: dict[str, dict[str, Any]] = {}
         self.missing: dict[str, str] = {}
         for name in NAMES:
@@ -83,6 +92,33 @@ def test_digits(trained: Trained) -> None:
 
 def test_sentiment(trained: Trained) -> None:
     assert trained.held_out("sentiment")["accuracy"] >= 0.75
+
+
+def test_photographs(trained: Trained) -> None:
+    assert trained.held_out("photographs")["accuracy"] >= 0.8
+
+
+def test_the_detector_finds_what_it_does_in_torch(trained: Trained, served: Server) -> None:
+    """Files of pictures go in over REST and gRPC; the boxes are those of the network in torch, suppressed by numpy."""
+    held_out = trained.held_out("detector")
+    assert held_out["as_in_torch"] == 1.0
+    assert held_out["things"] >= 2
+    picture = (trained.cache / "detected" / "motorcycle_left.png").read_bytes()
+    clients = (
+        (triton_http, triton_http.InferenceServerClient(served.url.removeprefix("http://"))),
+        (triton_grpc, triton_grpc.InferenceServerClient(f"127.0.0.1:{served.started['grpc_port']}")),
+    )
+    with headrace.load(trained.folder / "detector_of_pictures") as model:
+        labels = model.info.labels
+        expected = model.predict(image=np.array([picture], dtype=object))
+    for kind, client in clients:
+        with client:
+            tensor = kind.InferInput("image", [1], "BYTES")
+            tensor.set_data_from_numpy(np.array([picture], dtype=object))
+            found = client.infer("detector_of_pictures", [tensor])
+            assert labels[found.as_numpy("classes")[0, 0]] == "motorbike"
+            for name in ("boxes", "scores", "classes"):
+                np.testing.assert_allclose(found.as_numpy(name), expected[name], rtol=1e-5, atol=1e-5)
 
 
 def test_the_recommender_is_better_than_what_most_have_seen(trained: Trained) -> None:

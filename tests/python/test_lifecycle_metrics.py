@@ -8,7 +8,7 @@ import scipy.stats
 import seqeval.metrics
 import sklearn.metrics
 
-from headrace.lifecycle.metrics import classification, entities, ranking, resampling
+from headrace.lifecycle.metrics import classification, detection, entities, ranking, resampling
 
 CHANCE = np.random.default_rng(7)
 CLASSES = 4
@@ -138,3 +138,21 @@ def test_mcnemar_is_the_binomial_test() -> None:
     expected = scipy.stats.binomtest(only[0], sum(only)).pvalue
     assert resampling.mcnemar(first, second) == pytest.approx(expected)
     assert resampling.mcnemar(first, first) == 1
+
+
+def test_mean_average_precision_of_boxes() -> None:
+    """By hand: of two cats one is found at a score of 0.9 and one at 0.6, with a miss between; the dog is not found."""
+    truth = [
+        [("cat", (0, 0, 10, 10)), ("dog", (50, 50, 60, 60))],
+        [("cat", (0, 0, 10, 10))],
+    ]
+    found = [
+        [("cat", 0.9, (0, 0, 10, 8)), ("cat", 0.7, (0, 0, 10, 10)), ("bird", 0.99, (0, 0, 10, 10))],
+        [("cat", 0.6, (0, 0, 10, 11)), ("dog", 0.5, (50, 50, 60, 60))],
+    ]
+    # Cats: right, wrong (met before), right: precision 1, then 2/3 at full recall. Dogs: none right.
+    assert detection.mean_average_precision(found, truth) == pytest.approx(((1 / 2 + 2 / 3 / 2) + 0) / 2)
+    # At 0.85 the first overlaps too little (0.8), so the second is right.
+    assert detection.mean_average_precision(found, truth, 0.85) == pytest.approx((2 / 3) / 2)
+    assert detection.mean_average_precision([[], []], truth) == 0
+    assert np.isnan(detection.mean_average_precision([[]], [[]]))

@@ -122,7 +122,10 @@ def test_a_changed_file_is_refused_and_so_are_other_answers(net_folder: Path, tm
         headrace.load(folder)
 
 
-def test_a_torch_program_runs_in_a_worker_and_must_be_trusted(tmp_path: Path) -> None:
+def test_a_torch_program_runs_in_a_worker_and_must_be_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path / "cache"))
     net, given = Net(), pair(6)
     made = headrace.package(net, tmp_path / "net", example_inputs=given, runtime="torch")
     assert made.runtime == "torch"

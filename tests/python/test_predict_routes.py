@@ -17,7 +17,7 @@ from conftest import Server
 import headrace
 
 FILE = Path(__file__).with_name("served_functions.py")
-NAMES = ("double", "spell", "endless", "failing")
+NAMES = ("double", "spell", "endless", "failing", "measure")
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +256,28 @@ def test_a_folder_with_code_needs_trust(tmp_path: Path) -> None:
     manifest.write_text('runtime = "python"\ntrusted = true\nfunction = "model.py:answer"\n')
     with Server(str(tmp_path)) as server:  # a folder of models, in which this one is found
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize("library", [triton_http, triton_grpc], ids=["http", "grpc"])
+def test_any_bytes_reach_a_function(server: Server, library: Any) -> None:
+    """Also such as are no text, or end in zeros, which numpy's own type drops."""
+    url = f"127.0.0.1:{server.port if library is triton_http else server.started['grpc_port']}"
+    given = [b"\xff\xd8\x00\x01", b"ends in zeros\x00\x00"]
+    with library.InferenceServerClient(url) as client:
+        item = library.InferInput("data", [2], "BYTES")
+        item.set_data_from_numpy(np.array(given, dtype=object))
+        found = client.infer("measure", [item])
+        assert found.as_numpy("length").tolist() == [4, 15]
+        assert found.as_numpy("data").tolist() == given
+
+
+def test_bytes_in_json_are_base64(server: Server) -> None:
+    tensor = {"name": "data", "datatype": "BYTES", "shape": [1], "data": ["/9gAAQ=="]}
+    answer = httpx2.post(
+        f"{server.url}/v2/models/measure/infer", json={"inputs": [tensor], "outputs": [{"name": "length"}]}
+    )
+    assert answer.json()["outputs"][0]["data"] == [4]
+    tensor["data"] = ["no base64!"]
+    answer = httpx2.post(f"{server.url}/v2/models/measure/infer", json={"inputs": [tensor]})
+    assert answer.status_code == 400
+    assert "must be base64" in answer.text

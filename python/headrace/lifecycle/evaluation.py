@@ -260,7 +260,7 @@ def evaluator_of(model: Model) -> Any:
         task = "tabular" if record is None else str(record.get("task"))
         if task not in _PREDICTS:
             raise UnsupportedError(
-                f"evaluate: {model.name}: training.json says {task!r}; known: {chr(44).join(_PREDICTS)}"
+                f"evaluate: {model.name}: training.json says {task!r}; known: {', '.join(_PREDICTS)}"
             )
     return import_module(f".evaluators.{task}", __package__)
 

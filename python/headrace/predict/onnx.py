@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CorruptFileError, InvalidArgumentError, ModelNotFoundError, UnsupportedError
 from .function import BatchOptions, Function
 from .onnx_file import OnnxFile, Port, read_onnx
+from .padding import in_batches
 from .signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -166,20 +167,8 @@ class OnnxSession:
     def __call__(self, **tensors: NDArray[Any]) -> dict[str, NDArray[Any]]:
         if self._batch is None:
             return self._run(tensors)
-        import numpy as np
-
-        count = len(next(iter(tensors.values())))
-        parts: list[Mapping[str, NDArray[Any]]] = []
-        for start in range(0, count, self._batch):
-            part = {name: array[start : start + self._batch] for name, array in tensors.items()}
-            missing = self._batch - (min(count, start + self._batch) - start)
-            if missing:
-                part = {
-                    name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
-                    for name, array in part.items()
-                }
-            parts.append(self._run(part))
-        return {name: np.concatenate([part[name] for part in parts])[:count] for name in self._outputs}
+        found: dict[str, NDArray[Any]] = in_batches(self._run, tensors, self._batch, self._batch)
+        return found
 
     def _run(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         found = self._session.run(self._outputs, dict(tensors))

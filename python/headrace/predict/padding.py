@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .work import Tensors
 
 
 def padded(name: str, value: Any, axes: int, fill: float) -> tuple[Any, list[tuple[int, ...]] | None]:
@@ -66,3 +68,30 @@ def joined(parts: Sequence[NDArray[Any]], fill: float) -> NDArray[Any]:
         found[(slice(at, at + len(part)), *(slice(size) for size in part.shape[1:]))] = part
         at += len(part)
     return found
+
+
+def in_batches(run: Callable[[Tensors], Any], tensors: Tensors, least: int, most: int | None) -> Any:
+    """What `run` gives for all rows, where it takes from `least` to `most` (None: any number) of them at a time.
+
+    Args:
+        run: arrays by name in, a mapping or a tuple of arrays out. The last row fills up what is too small.
+    """
+    import numpy as np
+
+    count = len(next(iter(tensors.values())))
+    if least <= count and (most is None or count <= most):
+        return run(tensors)
+    size = most or least
+    parts: list[Any] = []
+    for start in range(0, count, size):
+        part = {name: array[start : start + size] for name, array in tensors.items()}
+        missing = least - (min(count, start + size) - start)
+        if missing > 0:
+            part = {
+                name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+                for name, array in part.items()
+            }
+        parts.append(run(part))
+    if isinstance(parts[0], Mapping):
+        return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    return tuple(np.concatenate(same)[:count] for same in zip(*parts, strict=True))

@@ -6,10 +6,12 @@ dies of is found the same way; it is then refused (`Quarantine`).
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import logging
 import threading
 import traceback
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,6 +131,7 @@ class Calls:
         ]  # fmt: skip
         for thread in self._threads:
             thread.start()
+        _open.add(self)
 
     def close(self, drain: bool = False, timeout: float = 3600.0) -> None:
         """Refuses more, finishes what is queued (or, without drain, fails it) and ends what runs it."""
@@ -143,6 +146,20 @@ class Calls:
     def metrics(self) -> dict[str, Any]:
         found: dict[str, Any] = self.queue.metrics()
         return found
+
+
+_open: weakref.WeakSet[Calls] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_threads() -> None:
+    """A thread that comes out of C++ once the interpreter is gone ends the process with SIGABRT."""
+    left = list(_open)
+    for calls in left:
+        calls.queue.close(False, 0)
+    for calls in left:
+        for thread in calls._threads:
+            thread.join(timeout=2)
 
 
 def _run(

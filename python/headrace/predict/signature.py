@@ -122,8 +122,10 @@ class TensorSpec:
         """`value` as a contiguous array [n, *shape], or with `items` for n. InvalidArgumentError for what is none."""
         import numpy as np
 
+        # numpy's own type for bytes drops zeros at their end.
+        is_listed = self.datatype == "BYTES" and isinstance(value, (list, tuple))
         try:
-            array = np.asarray(value)
+            array = np.asarray(value, dtype=object if is_listed else None)
         except (TypeError, ValueError):
             raise InvalidArgumentError(
                 f"{self.name}: its rows have different lengths; expected {self}"

@@ -204,7 +204,7 @@ async def _awaited(made: Callable[..., Any], values: Any) -> Any:
     return await call(made, values)
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """One that is killed cannot tell its workers, and they may be in the middle of something.
 
     Linux's PR_SET_PDEATHSIG would follow the thread that started the worker, which may end sooner.
@@ -215,7 +215,7 @@ def _end_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who finishes what is under way
     descriptors = [int(argument) for argument in sys.argv[1:4]]
     connection = socket.socket(fileno=descriptors[0])

@@ -207,8 +207,11 @@ async def infer(
     if model.info.task not in ("predict", "pipeline") and inference_images.has_images(request):
         values = await inference_images.run(cast("Model", model), request, raw, own, shortest)
     else:
+        written = {spec.name for spec in tensors.inputs_of(model.info) if spec.is_text}
         texts = {
-            name: mask_texts(given) if isinstance(given, list) else given
+            name: mask_texts(cast("list[str]", given))
+            if isinstance(given, list) and name in written
+            else given
             for name, given in read_inputs(request, raw, tensors.inputs_of(model.info)).items()
         }
         values = await tensors.run(cast("Model", model), texts, own, shortest)

@@ -211,7 +211,8 @@ def piece_json(value: Any) -> str:
 def _specs(tensors: tuple[TensorSpec, ...]) -> tuple[Spec, ...]:
     sizes = [tuple(-1 if size is None else size for size in spec.shape) for spec in tensors]
     return tuple(
-        Spec(spec.name, spec.datatype, (-1, *shape)) for spec, shape in zip(tensors, sizes, strict=True)
+        Spec(spec.name, spec.datatype, (-1, *shape), is_text=spec.dtype != "bytes")
+        for spec, shape in zip(tensors, sizes, strict=True)
     )
 
 

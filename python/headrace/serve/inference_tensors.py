@@ -7,6 +7,7 @@ was sent before anything is made of it.
 
 from __future__ import annotations
 
+import base64
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +27,12 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Spec:
-    """A tensor as a model's metadata shows it; -1 in a shape is any size."""
+    """A tensor as a model's metadata shows it; -1 in a shape is any size. BYTES are texts, or any bytes."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    is_text: bool = True
 
     def described(self) -> dict[str, Any]:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
@@ -59,8 +61,8 @@ class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
     model_name: str | None = None  # KServe's client repeats the name of the path
 
 
-# What a request gives for one input: texts, or numbers in the shape that it says.
-Input = list[str] | NDArray[Any]
+# What a request gives for one input: texts, bytes, or numbers in the shape that it says.
+Input = list[str] | list[bytes] | NDArray[Any]
 
 
 def read_inputs(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...]) -> dict[str, Input]:
@@ -100,9 +102,12 @@ def read_inputs(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...])
             found[tensor.name] = _numbers(where, tensor, part)
             continue
         count = _count(where, tensor.shape)
-        found[tensor.name] = (
-            _json_texts(where, tensor.data, count) if part is None else _binary_texts(where, part, count)
-        )
+        if part is None:
+            texts = _json_texts(where, tensor.data, count)
+            found[tensor.name] = texts if wanted[tensor.name].is_text else _from_base64(where, texts)
+        else:
+            items = _binary_items(where, part, count)
+            found[tensor.name] = _as_texts(where, items) if wanted[tensor.name].is_text else items
     if missing := [name for name in wanted if name not in found]:
         raise invalid(f"inputs: {missing[0]!r} is missing", param="inputs")
     if len(raw):
@@ -168,23 +173,38 @@ def _json_texts(where: str, data: Any, count: int) -> list[str]:
     return rows
 
 
-def _binary_texts(where: str, raw: memoryview, count: int) -> list[str]:
-    texts: list[str] = []
+def _from_base64(where: str, texts: list[str]) -> list[bytes]:
+    """JSON has no bytes."""
+    try:
+        return [base64.b64decode(text, validate=True) for text in texts]
+    except ValueError:
+        raise invalid(f"{where}.data must be base64: this input is bytes", param="inputs") from None
+
+
+def _binary_items(where: str, raw: memoryview, count: int) -> list[bytes]:
+    items: list[bytes] = []
     at = 0
-    while at < len(raw) and len(texts) < count:
+    while at < len(raw) and len(items) < count:
         if at + 4 > len(raw) or (end := at + 4 + struct.unpack_from("<I", raw, at)[0]) > len(raw):
             raise invalid(
                 f"{where}: a text's length goes beyond its tensor's {len(raw)} bytes", param="inputs"
             )
-        try:
-            texts.append(str(raw[at + 4 : end], "utf-8"))
-        except UnicodeDecodeError:
-            raise invalid(f"{where}: text {len(texts)} is not UTF-8", param="inputs") from None
+        items.append(bytes(raw[at + 4 : end]))
         at = end
-    if len(texts) != count or at != len(raw):
+    if len(items) != count or at != len(raw):
         raise invalid(
             f"{where} holds {len(raw)} bytes, which are not its shape's {count} texts", param="inputs"
         )
+    return items
+
+
+def _as_texts(where: str, items: list[bytes]) -> list[str]:
+    texts: list[str] = []
+    try:
+        for item in items:
+            texts.append(item.decode())
+    except UnicodeDecodeError:
+        raise invalid(f"{where}: text {len(texts)} is not UTF-8", param="inputs") from None
     return texts
 
 
