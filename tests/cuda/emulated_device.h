@@ -17,6 +17,8 @@ namespace headrace::cuda {
 
 class EmulatedMachine : public DeviceTable {
  public:
+  // The launch, counted from 1 and over all machines, that fails; 0: none does.
+  static inline int64_t failing_launch = 0;
   // Of every launch from now on.
   static inline simt::Schedule schedule = simt::Schedule::kForward;
   static inline int64_t allocations = 0, launches = 0,
@@ -46,7 +48,7 @@ class EmulatedMachine : public DeviceTable {
   template <typename Kernel, typename... Arguments>
   void launch(Grid grid, unsigned threads, Kernel kernel, Arguments... arguments) {
     const auto run = [=, this] {
-      ++launches;
+      if (++launches == failing_launch) error_ = "planted";
       try {
         simt::launch({.grid = {grid.x, grid.y, grid.z}, .block = {threads}, .schedule = schedule, .seed = 1},
                      [&] { kernel(arguments...); });
