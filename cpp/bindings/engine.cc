@@ -260,13 +260,14 @@ void register_engine(py::module_& module) {
       .def(
           "add",
           [](Engine& engine, const std::string& name, const std::string& directory, const std::string& task,
-             const std::string& precision, const std::optional<py::dict>& files) {
+             const std::string& precision, const std::optional<py::dict>& files, const std::string& device) {
             ModelPath place = model_path(directory, files);
             const py::gil_scoped_release unlocked;
-            engine.add(name, std::move(place), LoadOptions{.task = task, .precision = precision});
+            engine.add(name, std::move(place),
+                       LoadOptions{.task = task, .precision = precision, .device = device});
           },
           py::arg("name"), py::arg("directory"), py::kw_only(), py::arg("task") = "",
-          py::arg("precision") = "auto", py::arg("files") = py::none(),
+          py::arg("precision") = "auto", py::arg("files") = py::none(), py::arg("device") = "cpu",
           "files: what the directory holds, by path inside it, where that is in memory and not on disk; the "
           "dict is emptied.")
       .def("remove", &Engine::remove, py::arg("name"), py::call_guard<py::gil_scoped_release>())

@@ -70,12 +70,12 @@ py::dict info(const Generator& generator) {
   return dict;
 }
 
-Draft read_model(const ModelPath& place, const std::string& precision) {
+Draft read_model(const ModelPath& place, const LoadOptions& options) {
   const std::optional<ModelPath> gguf = gguf_path(place);
   // A GGUF need not hold its tokenizer where tokenizer.json lies beside it.
   const bool is_within = gguf && !(place / "tokenizer.json").exists();
   auto tokenizer = is_within ? Tokenizer::from_file(*gguf) : Tokenizer::from_model(place);
-  return {LanguageModel::load(place, kernels(), {.precision = precision}), std::move(tokenizer)};
+  return {LanguageModel::load(place, kernels(), options), std::move(tokenizer)};
 }
 
 // (text, [(id, logprob, [(id, logprob), ...]), ...], finish reason or None, exception or None)
@@ -157,7 +157,8 @@ void register_generator(py::module_& module) {
       .def(py::init([](const std::string& path, const std::string& precision, std::optional<int> threads,
                        int64_t context, int64_t cache_tokens, int64_t step_tokens, int64_t max_sequences,
                        int64_t speculation, const std::string& kv, const std::optional<py::dict>& files,
-                       const std::optional<std::string>& draft, const std::optional<py::dict>& draft_files) {
+                       const std::optional<std::string>& draft, const std::optional<py::dict>& draft_files,
+                       const std::string& device) {
              const int count = threads_argument(threads);
              const auto must = [](const char* name, int64_t value, int64_t low, int64_t high) {
                if (value < low || value > high)
@@ -174,8 +175,9 @@ void register_generator(py::module_& module) {
              std::optional<ModelPath> draft_place;
              if (draft) draft_place = model_path(*draft, draft_files);
              const py::gil_scoped_release unlocked;
-             Draft model = read_model(place, precision), guessing;
-             if (draft_place) guessing = read_model(*draft_place, precision);
+             const LoadOptions load{.precision = precision, .device = device};
+             Draft model = read_model(place, load), guessing;
+             if (draft_place) guessing = read_model(*draft_place, load);
              return std::unique_ptr<Generator, DeleteWhereMade>(new Generator(std::move(model.model),
                                                                               std::move(model.tokenizer),
                                                                               {.threads = count,
@@ -191,7 +193,7 @@ void register_generator(py::module_& module) {
            py::arg("context") = 0, py::arg("cache_tokens") = 0, py::arg("step_tokens") = 256,
            py::arg("max_sequences") = 64, py::arg("speculation") = kAdaptiveSpeculation,
            py::arg("kv") = "auto", py::arg("files") = py::none(), py::arg("draft") = py::none(),
-           py::arg("draft_files") = py::none())
+           py::arg("draft_files") = py::none(), py::arg("device") = "cpu")
       .def(
           "submit",
           [](Generator& self, const Ids& prompt, float temperature, int64_t top_k, float top_p, float min_p,

@@ -5,6 +5,7 @@
 #include "base/cpu.h"
 #include "base/threads.h"
 #include "bindings/bindings.h"
+#include "kernels/devices.h"
 #include "kernels/dispatch.h"
 
 namespace py = pybind11;
@@ -30,6 +31,14 @@ void register_info(py::module_& module) {
       "isa", [] { return std::string(kernels().name); },
       "The kernel table in use. HEADRACE_ISA forces one; asking for what the processor lacks raises.");
   module.def("runnable_isas", &runnable_names, "The kernel tables that this processor can run, best first.");
+  module.def(
+      "register_devices",
+      [](const py::capsule& factory) {
+        // Checked by its name, as every capsule is.
+        register_devices(
+            static_cast<const cuda::DeviceFactory*>(PyCapsule_GetPointer(factory.ptr(), "headrace.devices")));
+      },
+      py::arg("factory"), "Makes the GPUs known that headrace._cuda.factory() gives.");
   module.def("known_isas", &known_kernel_names, "The kernel tables in this build, best first.");
 }
 

@@ -182,14 +182,11 @@ void Generator::loop() {
     lock.unlock();
     wake();
     const int64_t start = now_us();
-    if (!spans_.empty()) {
-      compute();
-      sample();
-    }
+    if (!spans_.empty()) run_step();
     const double seconds = static_cast<double>(now_us() - start) * 1e-6;
     lock.lock();
     metrics_.step_seconds += seconds;
-    deliver();
+    step_error_ ? fail_step() : deliver();
     lock.unlock();
     wake();
     lock.lock();
@@ -197,6 +194,25 @@ void Generator::loop() {
   while (!streams_.empty()) fail(streams_.begin()->first, cancelled());
   lock.unlock();
   wake();
+}
+
+// The processor cannot fail; a device can, and then its texts end, and nobody else's.
+void Generator::run_step() {
+  step_error_.reset();
+  try {
+    compute();
+    sample();
+  } catch (const Error& error) {
+    step_error_ = error;
+  }
+}
+
+void Generator::fail_step() {
+  for (const GenerationSpan& span : spans_) {
+    scheduler_->finish(span.id);
+    ++metrics_.failed;
+    fail(span.id, *step_error_);
+  }
 }
 
 void Generator::drop_cancelled() {

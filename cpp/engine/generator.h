@@ -107,6 +107,7 @@ class Generator {
   void add_draft(Draft draft, const GeneratorOptions& options, int64_t blocks);
   void guess(std::unique_lock<std::mutex>& lock);
   void loop();
+  void run_step();
   void drop_cancelled();
   void compute();
   void sample();
@@ -123,6 +124,7 @@ class Generator {
   bool add_token(Stream& stream, Sampled sampled, bool is_complete, StreamNews& news);
   void end(Stream& stream, StreamNews news);
   void fail(uint64_t id, const Error& error);
+  void fail_step();
   void notify(Stream& stream, StreamNews news);
   void wake();
 
@@ -152,6 +154,7 @@ class Generator {
 
   // The step that runs; the loop thread's.
   std::vector<GenerationSpan> spans_;
+  std::optional<Error> step_error_;  // what the device said
   std::vector<uint64_t> expired_;
   std::vector<int32_t> ids_;
   std::vector<StepSpan> steps_;

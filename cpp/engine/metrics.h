@@ -46,7 +46,8 @@ struct ModelMetrics {
   double tokens_per_second = 0;  // recent speed of the forward pass; 0 before the first batch
 
   Histogram queue_seconds{{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}};
-  Histogram compute_seconds{{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}};  // of those answered
+  Histogram compute_seconds{
+      {.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}};  // of those answered
   Histogram forward_seconds{{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}};
   Histogram batch_tokens{{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192}};
   Histogram batch_sequences{{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}};

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "kernels/devices.h"
 #include "models/encoder_names.h"
 #include "models/weights.h"
 #include "tensor/checkpoint.h"
@@ -44,14 +46,18 @@ std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels
 
   const Checkpoint checkpoint = Checkpoint::open(files);
   const auto [names, prefix] = naming_of(checkpoint, config.family);
-  WeightReader reader(checkpoint, prefix, kernels);
-  model->load_embeddings(names, reader);
+  const bool on_device = options.device != "cpu";
+  std::unique_ptr<cuda::DeviceTable> device;
+  if (on_device) device = open_device(options.device);  // before the work of reading
+  const Kernels& layout = on_device ? device_layout() : kernels;
+  WeightReader plain(checkpoint, prefix, kernels), reader(checkpoint, prefix, layout);
+  model->load_embeddings(names, plain);
   EncoderStack& stack = model->stack_;
-  stack.load_attention(config, names, reader);
-  const Precision precision = precision_by_name(options.precision, kernels);
+  stack.load_attention(config, names, plain);
+  int64_t parameters = plain.parameters();
+  const Precision precision = precision_by_name(options.precision, layout);
   std::vector<LayerInputs> inputs;
   if (precision == Precision::kInt8) {
-    WeightReader plain(checkpoint, prefix, kernels);
     stack.load_layers(names, plain);
     inputs = model->observe_inputs();
   }
@@ -62,13 +68,13 @@ std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels
   info.task = head.task;
   info.activation = head.activation;
   info.architecture = config.family;
-  info.isa = kernels.name;
+  info.isa = layout.name;
   info.precision = precision_name(precision);
   info.dimensions = c;
   info.max_tokens = config.longest();
   info.vocabulary = config.vocabulary;
   info.types = std::max<int64_t>(config.types, 1);
-  info.parameters = reader.parameters();
+  info.parameters = parameters + reader.parameters();
   if (head.task == "embed") {
     model->sentence_ = Sentence::load(directory, c, kernels);
     model->sentence_->describe(info);
@@ -85,7 +91,23 @@ std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels
     info.parameters += whole.parameters();
   }
   info.weight_bytes = info.parameters * kFloatBytes + stack.packed_bytes();
+  if (on_device) {
+    if (model->projection_) {
+      WeightReader again(checkpoint, prefix, layout);
+      model->projection_ = again.linear(names.projection, c, config.embedding);
+    }
+    model->move_to(std::move(device));
+  }
   return model;
+}
+
+void Encoder::move_to(std::unique_ptr<cuda::DeviceTable> device) {
+  device_ = std::make_unique<DeviceEncoder>(
+      std::move(device),
+      DeviceEncoder::Parts{config_, word_, position_, type_, embedding_norm_,
+                           projection_ ? &*projection_ : nullptr, stack_.first_norm(), stack_.layers()});
+  for (Buffer* const each : {&word_, &position_, &type_}) *each = Buffer();
+  projection_.reset();
 }
 
 void Encoder::load_embeddings(const EncoderNames& names, WeightReader& reader) {
@@ -123,19 +145,41 @@ std::vector<LayerInputs> Encoder::observe_inputs() {
 }
 
 void Encoder::reserve(int64_t max_batch_tokens, int threads) {
+  if (device_) {
+    device_->reserve(max_batch_tokens);
+    ones_.resize(static_cast<size_t>(max_batch_tokens) + 1);
+    std::iota(ones_.begin(), ones_.end(), 0);
+  }
   if (projection_) embedded_ = Buffer(max_batch_tokens * config_.embedding);
-  stack_.reserve(max_batch_tokens, threads);
+  if (!device_) stack_.reserve(max_batch_tokens, threads);
   if (head_) head_->reserve(max_batch_tokens);
   if (sentence_) sentence_->reserve(max_batch_tokens);
 }
 
 void Encoder::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
+  if (device_) return forward_on_device(batch, outputs, pool);
   embed(batch, pool);
   stack_.run(batch, pool);
   if (head_)
     head_->forward(batch, stack_.x(), outputs, pool);
   else
     sentence_->forward(batch, stack_.x(), outputs, pool);
+}
+
+// Where one row of each sequence is all that is looked at, one row is all that comes from the device: then a
+// batch of sequences of one token has the same answers.
+void Encoder::forward_on_device(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
+  const HiddenRows rows = head_ ? head_->reads() : sentence_->reads(batch);
+  const float* const states = device_->run(batch, rows);
+  TokenBatch rest = batch;
+  if (rows != HiddenRows::kAll) {
+    const auto sequences = static_cast<size_t>(batch.sequences());
+    rest = {.ids = batch.ids.first(sequences), .cu_lengths = std::span(ones_).first(sequences + 1)};
+  }
+  if (head_)
+    head_->forward(rest, states, outputs, pool);
+  else
+    sentence_->forward(rest, states, outputs, pool);
 }
 
 void Encoder::embed(const TokenBatch& batch, ThreadPool& pool) {

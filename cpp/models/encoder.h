@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/device_encoder.h"
 #include "models/encoder_config.h"
 #include "models/encoder_stack.h"
 #include "models/head.h"
@@ -21,7 +22,8 @@ namespace headrace {
 class Encoder final : public Model {
  public:
   // Reads config.json, modules.json and the weights (checkpoint.h) of `directory`, and packs them for
-  // `kernels`. Throws what config.h, head.h, safetensors.h and weights.h say.
+  // `kernels`, or for the device that the options name, which then has all but the head. Throws what
+  // config.h, head.h, safetensors.h and weights.h say.
   static std::unique_ptr<Encoder> load(const ModelPath& directory, const Kernels& kernels,
                                        const LoadOptions& options = {});
 
@@ -35,6 +37,8 @@ class Encoder final : public Model {
   std::vector<LayerInputs> observe_inputs();
   void load_embeddings(const EncoderNames& names, WeightReader& reader);
   void embed(const TokenBatch& batch, ThreadPool& pool);
+  void move_to(std::unique_ptr<cuda::DeviceTable> device);
+  void forward_on_device(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool);
 
   const Kernels& kernels_;
   EncoderConfig config_;
@@ -50,6 +54,9 @@ class Encoder final : public Model {
   std::unique_ptr<Sentence> sentence_;
 
   Buffer embedded_;  // [T, E], with projection_, for max_batch_tokens tokens
+
+  std::unique_ptr<DeviceEncoder> device_;  // null: the processor; else all up to head_ and sentence_ is there
+  std::vector<int32_t> ones_;              // cumulative lengths of sequences of one token
 };
 
 }  // namespace headrace

@@ -38,6 +38,9 @@ class EncoderStack {
   std::vector<LayerInputs> observe(const TokenBatch& batch, ThreadPool& pool);
 
   const EncoderConfig& config() const { return config_; }
+  // For a device to take: then run() is not called any more.
+  std::vector<EncoderLayer>& layers() { return layers_; }
+  const LayerNorm* first_norm() const { return first_norm_ ? &*first_norm_ : nullptr; }
   // What the layers take beyond one float for each parameter, or less.
   int64_t packed_bytes() const;
 

@@ -41,6 +41,11 @@ class Head {
   // Fills in rows, dimensions, labels, activation and task.
   void describe(ModelInfo& info) const;
 
+  HiddenRows reads() const {
+    if (rows_ != AnswerRows::kSequence) return HiddenRows::kAll;
+    return config_.is_mean ? HiddenRows::kMean : HiddenRows::kFirst;
+  }
+
   // Room for batches of that many tokens; the only call that allocates.
   void reserve(int64_t max_batch_tokens);
 

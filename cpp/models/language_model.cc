@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/devices.h"
 #include "models/gguf_weights.h"
 #include "models/gpt2_weights.h"
 #include "models/settings_file.h"
@@ -56,8 +57,12 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const ModelPath& directory, c
   }
   std::unique_ptr<LanguageModel> model(new LanguageModel(kernels, std::move(source)));
   model->config_ = config;
-  WeightReader reader(*model->source_, "", kernels);
-  Precision precision = language_precision_by_name(options.precision, kernels);
+  const bool on_device = options.device != "cpu";
+  std::unique_ptr<cuda::DeviceTable> device;
+  if (on_device) device = open_device(options.device);  // before the work of reading
+  const Kernels& layout = on_device ? device_layout() : kernels;
+  WeightReader reader(*model->source_, "", layout);
+  Precision precision = language_precision_by_name(options.precision, layout);
   if (options.precision == "auto") {
     // What the file's matrices are stored in, where that is groups.
     const int bits = model->source_->group_bits("model.layers.0.mlp.down_proj.weight");
@@ -77,7 +82,7 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const ModelPath& directory, c
   ModelInfo& info = model->info_;
   info.task = "generate";
   info.architecture = config.family;
-  info.isa = kernels.name;
+  info.isa = layout.name;
   info.precision = precision_name(precision);
   info.rows = AnswerRows::kPicked;
   info.dimensions = config.vocabulary;
@@ -86,6 +91,12 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const ModelPath& directory, c
   // A tied model's embeddings were read as its last layer.
   info.parameters = reader.parameters() + (has_output ? config.vocabulary * config.hidden : 0);
   info.weight_bytes = reader.packed_bytes();
+  if (on_device) {
+    model->device_ = std::make_unique<DeviceDecoder>(
+        std::move(device),
+        DeviceDecoder::Parts{model->config_, model->layers_, model->final_norm_, model->output_});
+    model->output_ = {};
+  }
   return model;
 }
 
@@ -125,18 +136,20 @@ LanguageModel::Layer LanguageModel::read_layer(WeightReader& reader, int64_t ind
 }
 
 int64_t LanguageModel::cache_block_bytes(KvType kv) const {
+  if (device_) return device_->cache_block_bytes(kv);
   return config_.layers * config_.kv_heads * kernels_.decoder.kv_bytes(kv, config_.head_dim);
 }
 
 void LanguageModel::reserve(const StepLimits& limits) {
   limits_ = limits;
   const LanguageConfig& c = config_;
+  if (c.has_learned_positions) position_row_ = Buffer(c.hidden);
+  if (device_) return device_->reserve(limits);
   const int64_t rows = limits.step_tokens, queries = c.heads * c.head_dim;
   if (c.rotated > 0) {
     rotary_.fill(c.rotary, c.rotated, limits.context);
     local_rotary_.fill(c.local_rotary, c.rotated, limits.context);
   }
-  if (c.has_learned_positions) position_row_ = Buffer(c.hidden);
   ranks_ = Buffer(rows * Adapter::kMaxRanks);
   cache_ = Buffer(c.layers * limits.blocks * block_bytes() / static_cast<int64_t>(sizeof(float)));
   x_ = Buffer(rows * c.hidden);
@@ -159,7 +172,11 @@ void LanguageModel::reserve(const StepLimits& limits) {
 
 void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool) {
   const auto rows = static_cast<int64_t>(batch.ids.size());
-  embed(batch);
+  if (device_) {
+    embed(batch, device_->embedded());
+    return device_->step(batch, logits);
+  }
+  embed(batch, x_.data());
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     norm(pool, layer.attention_norm, rows, x_.data(), normed_.data());
@@ -193,9 +210,9 @@ void LanguageModel::feed_forward(const Layer& layer, size_t index, const StepBat
   });
 }
 
-void LanguageModel::embed(const StepBatch& batch) {
+void LanguageModel::embed(const StepBatch& batch, float* const rows) {
   const int64_t c = config_.hidden;
-  float* x = x_.data();
+  float* x = rows;
   for (const int32_t id : batch.ids) {
     embedding_(id, x);
     if (config_.embedding_scale != 1.0f)
@@ -203,7 +220,7 @@ void LanguageModel::embed(const StepBatch& batch) {
     x += c;
   }
   if (!config_.has_learned_positions) return;
-  x = x_.data();
+  x = rows;
   for (const StepSpan& span : batch.spans)
     for (int64_t t = 0; t < span.tokens; ++t, x += c) {
       position_(span.position + t, position_row_.data());

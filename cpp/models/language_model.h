@@ -15,36 +15,16 @@
 #include <vector>
 
 #include "models/adapter.h"
+#include "models/decoder_layer.h"
+#include "models/device_decoder.h"
 #include "models/language_config.h"
 #include "models/layers.h"
 #include "models/model.h"
 #include "models/rotary.h"
+#include "models/step_batch.h"
 #include "models/weights.h"
 
 namespace headrace {
-
-// Consecutive tokens of one sequence.
-struct StepSpan {
-  int64_t tokens = 0;
-  int64_t position = 0;             // of the first; what is before it is in the cache
-  const int32_t* blocks = nullptr;  // the sequence's blocks, kCacheBlock tokens each, up to its last token
-  int64_t wanted = 0;               // of how many of its last tokens logits are wanted
-  const Adapter* adapter = nullptr;
-};
-
-struct StepBatch {
-  std::span<const int32_t> ids;  // [T], the spans' tokens end to end
-  std::span<const StepSpan> spans;
-};
-
-struct StepLimits {
-  int64_t step_tokens = 512;  // rows of one step
-  int64_t step_wanted = 64;   // rows of logits of one step
-  int64_t context = 2048;     // the longest sequence
-  int64_t blocks = 64;        // of the cache
-  KvType kv = KvType::kF32;
-  int threads = 1;
-};
 
 class LanguageModel {
  public:
@@ -57,6 +37,8 @@ class LanguageModel {
   const ModelInfo& info() const { return info_; }
   const LanguageConfig& config() const { return config_; }
   const Kernels& kernels() const { return kernels_; }
+  // Null where the processor runs it.
+  DeviceDecoder* device() const { return device_.get(); }
   int64_t cache_block_bytes(KvType kv) const;
   // What the cache takes since reserve().
   int64_t cache_bytes() const { return limits_.blocks * cache_block_bytes(limits_.kv); }
@@ -65,32 +47,19 @@ class LanguageModel {
   void reserve(const StepLimits& limits);
 
   // logits [sum of wanted, V], spans in order. Every id, length and block is within what was reserved, and
-  // no two spans are of one sequence. Allocates nothing and cannot fail.
+  // no two spans are of one sequence. Allocates nothing and cannot fail, but on a device: there throws
+  // Error(kInternal) where the device failed; no span has an adapter.
   void step(const StepBatch& batch, float* logits, ThreadPool& pool);
 
  private:
-  struct Norm {
-    Buffer gain;  // [C]; empty: there is no such norm
-    Buffer bias;  // [C], where the mean is subtracted
-  };
-  struct Layer {
-    Norm attention_norm;          // [C]
-    Linear qkv;                   // [(H + 2 K) D, C]
-    Buffer query_norm, key_norm;  // [D], where heads are normed
-    Linear attended;              // [C, H D]
-    Norm attended_norm;           // [C], where what a block gives is normed
-    Norm mlp_norm;                // [C]
-    Linear gate_up;               // [2 F, C]; [F, C] without gates
-    Linear down;                  // [C, F]
-    Norm down_norm;               // [C], as attended_norm
-    int64_t window = 0;
-  };
+  using Norm = DecoderNorm;
+  using Layer = DecoderLayer;
 
   LanguageModel(const Kernels& kernels, std::unique_ptr<TensorSource> source)
       : kernels_(kernels), source_(std::move(source)) {}
   Layer read_layer(WeightReader& reader, int64_t index) const;
   Norm read_norm(WeightReader& reader, const std::string& name) const;
-  void embed(const StepBatch& batch);
+  void embed(const StepBatch& batch, float* x);
   void norm(ThreadPool& pool, const Norm& norm, int64_t rows, const float* x, float* y) const;
   void norm_rows(const Norm& norm, int64_t rows, const float* x, float* y) const;
   void feed_forward(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
@@ -125,6 +94,8 @@ class LanguageModel {
   Norm final_norm_;
   Linear output_;  // [V, C]
   RotaryTable rotary_, local_rotary_;
+
+  std::unique_ptr<DeviceDecoder> device_;  // null: the processor; else the layers are there
 
   StepLimits limits_;
   Buffer cache_;  // [layers, blocks, K, kv_bytes], see kCacheBlock

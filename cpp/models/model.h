@@ -44,6 +44,9 @@ struct TokenBatch {
 // its tokens that was picked.
 enum class AnswerRows : int32_t { kSequence, kToken, kPicked };
 
+// Which of a sequence's last hidden states what follows an encoder looks at: all, the first or their mean.
+enum class HiddenRows : uint8_t { kAll, kFirst, kMean };
+
 struct ModelInfo {
   std::string task;          // "embed", "classify", "rerank", "tag", "answer" or "fill_mask"
   std::string architecture;  // "bert"
@@ -73,6 +76,7 @@ struct ModelInfo {
 struct LoadOptions {
   std::string task;                // one of ModelInfo::task; empty: what the model's files say
   std::string precision = "auto";  // precision_by_name()
+  std::string device = "cpu";      // or what open_device() (devices.h) knows
 };
 
 class Model {

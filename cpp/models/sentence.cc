@@ -85,6 +85,13 @@ void Sentence::describe(ModelInfo& info) const {
   info.parameters += parameters_;
 }
 
+HiddenRows Sentence::reads(const TokenBatch& batch) const {
+  if (config_.pooling.size() != 1 || !batch.prompts.empty()) return HiddenRows::kAll;
+  const Pooling pooling = config_.pooling.front();
+  if (pooling == Pooling::kFirst) return HiddenRows::kFirst;
+  return pooling == Pooling::kMean ? HiddenRows::kMean : HiddenRows::kAll;
+}
+
 void Sentence::reserve(int64_t max_batch_tokens) {
   if (only_normalizes_) return;
   chunk_rows_ = std::min(kChunkRows, max_batch_tokens);

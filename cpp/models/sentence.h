@@ -32,6 +32,8 @@ class Sentence {
   // Fills in dimensions and what the files say of prompts and of comparing; adds to parameters.
   void describe(ModelInfo& info) const;
 
+  HiddenRows reads(const TokenBatch& batch) const;
+
   // Room for batches of that many tokens; the only call that allocates.
   void reserve(int64_t max_batch_tokens);
 

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'PictureTransform', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'decode_ssd', 'decode_yolo', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'picture_header', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'runnable_isas', 'softmax_top_k', 'suppress_boxes', 'tensor_json', 'time_kernel', 'time_reading']
+__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'PictureTransform', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'decode_ssd', 'decode_yolo', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'picture_header', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'register_devices', 'runnable_isas', 'softmax_top_k', 'suppress_boxes', 'tensor_json', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -366,7 +366,7 @@ class Engine:
     """
     def __init__(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, queue_budget_us: typing.SupportsInt | typing.SupportsIndex = 500000, max_batch_tokens: typing.SupportsInt | typing.SupportsIndex = 512) -> None:
         ...
-    def add(self, name: str, directory: str, *, task: str = '', precision: str = 'auto', files: dict | None = None) -> None:
+    def add(self, name: str, directory: str, *, task: str = '', precision: str = 'auto', files: dict | None = None, device: str = 'cpu') -> None:
         """
         files: what the directory holds, by path inside it, where that is in memory and not on disk; the dict is emptied.
         """
@@ -556,7 +556,7 @@ class Generator:
     """
     Runs one language model for many requests. Use headrace.load.
     """
-    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, speculation: typing.SupportsInt | typing.SupportsIndex = -1, kv: str = 'auto', files: dict | None = None, draft: str | None = None, draft_files: dict | None = None) -> None:
+    def __init__(self, path: str, *, precision: str = 'auto', threads: typing.SupportsInt | typing.SupportsIndex | None = None, context: typing.SupportsInt | typing.SupportsIndex = 0, cache_tokens: typing.SupportsInt | typing.SupportsIndex = 0, step_tokens: typing.SupportsInt | typing.SupportsIndex = 256, max_sequences: typing.SupportsInt | typing.SupportsIndex = 64, speculation: typing.SupportsInt | typing.SupportsIndex = -1, kv: str = 'auto', files: dict | None = None, draft: str | None = None, draft_files: dict | None = None, device: str = 'cpu') -> None:
         ...
     def add_adapter(self, name: str, directory: str) -> None:
         ...
@@ -718,6 +718,10 @@ def prefer_latency() -> bool:
 def read_safetensors_header(path: str) -> dict:
     """
     Tensor name -> (dtype, shape, begin, end); offsets count from the start of the data.
+    """
+def register_devices(factory: typing_extensions.CapsuleType) -> None:
+    """
+    Makes the GPUs known that headrace._cuda.factory() gives.
     """
 def runnable_isas() -> list[str]:
     """

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core, golden, inputs, render, repository
-from .errors import InvalidArgumentError
+from . import _core, devices, golden, inputs, render, repository
+from .errors import InvalidArgumentError, UnsupportedError
 from .language_options import LanguageOptions
 from .loaded_model import Model, ModelInfo
 from .manifest import read_manifest
@@ -35,6 +35,8 @@ class Engine(Pipelines, EnginePredictMethods):
         memory_budget: bytes that the weights and caches of all models may take. Those used longest ago are unloaded
             when another needs the room, and loaded again when they are asked for; never one in use, nor one whose
             headrace.toml has `pinned = true`. None: every model stays.
+        device: what models run on that were added with device="auto": "cpu", or "cuda", "cuda:1" and so on. Raises
+            UnsupportedError that says why a GPU cannot be used.
 
     >>> import headrace
     >>> with headrace.Engine() as engine:
@@ -51,12 +53,14 @@ class Engine(Pipelines, EnginePredictMethods):
         max_batch_tokens: int | None = None,
         language: LanguageOptions | None = None,
         memory_budget: int | None = None,
+        device: str = "auto",
     ) -> None:
         options: dict[str, int] = {} if max_batch_tokens is None else {"max_batch_tokens": max_batch_tokens}
         if threads is not None and threads < 1:
             raise InvalidArgumentError(f"threads={threads}: must be at least 1, or None for every processor")
         if not 0.001 <= queue_budget <= 3600:
             raise InvalidArgumentError(f"queue_budget={queue_budget}: must be between 0.001 and 3600 seconds")
+        self.device = devices.ready(device)
         self._core = _core.Engine(threads=threads or 0, queue_budget_us=int(queue_budget * 1e6), **options)
         self._models: dict[str, Model] = {}
         Pipelines.__init__(self, memory_budget)
@@ -86,6 +90,8 @@ class Engine(Pipelines, EnginePredictMethods):
 
         Its matrices are multiplied in `precision`: "f32", "bf16", "int8" (each row of activations and of weights
         with a scale of its own), or "auto": bf16 where the processor has instructions for it, else f32.
+
+        It runs on `device`: "cpu", "cuda" or "cuda:1" (an NVIDIA GPU, see docs/cuda.md), or "auto": the engine's.
 
         Raises:
             ModelNotFoundError: no such directory or a file of it is missing.
@@ -139,6 +145,7 @@ class Engine(Pipelines, EnginePredictMethods):
                 name, core_name, 0, lambda: load_function(self, name, core_name, source.path)
             )
         manifest = read_manifest(directory)
+        device = self.device if source.device == "auto" else devices.ready(source.device)
         task, precision = source.task or manifest.task, source.precision
         if precision == "auto" and manifest.precision is not None:
             precision = manifest.precision
@@ -157,10 +164,11 @@ class Engine(Pipelines, EnginePredictMethods):
 
         def read() -> Model:
             if is_outside:
+                if device != "cpu" and source.device != "auto":
+                    raise UnsupportedError(f"device={device!r}: {directory} runs where its own runtime does")
                 return load_directory(self, name, core_name, directory, manifest)
-            if generates:
-                return self._load_language_model(name, core_name, directory, task, precision, held.pop())
-            return self._read(name, core_name, directory, task, precision, held.pop())
+            place = (name, core_name, directory, task, precision, device)
+            return (self._load_language_model if generates else self._read)(*place, held.pop())
 
         model = self._take_memory(name, core_name, size, read)
         self._sizes[os.fspath(directory), precision] = model.info.bytes
@@ -197,10 +205,16 @@ class Engine(Pipelines, EnginePredictMethods):
         directory: Path,
         task: str | None,
         precision: str,
+        device: str,
         files: dict[str, _core.MemoryFile] | None,
     ) -> Model:
         self._core.add(
-            core_name, os.fspath(directory), task=inputs.task_name(task), precision=precision, files=files
+            core_name,
+            os.fspath(directory),
+            task=inputs.task_name(task),
+            precision=precision,
+            files=files,
+            device=device,
         )
         info = ModelInfo(
             name=name, path=os.fspath(directory), created=int(time.time()), **self._core.info(core_name)
@@ -214,6 +228,7 @@ class Engine(Pipelines, EnginePredictMethods):
         path: Path,
         task: str | None,
         precision: str,
+        device: str,
         files: dict[str, _core.MemoryFile] | None,
     ) -> Model:
         if task not in (None, "generate"):
@@ -235,6 +250,7 @@ class Engine(Pipelines, EnginePredictMethods):
             draft=None if draft is None else os.fspath(draft),
             draft_files=None if draft is None else repository.memory_files(draft),
             files=files,
+            device=device,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
         return Model(self, info, generator, core_name)
@@ -369,7 +385,7 @@ def isa() -> str:
 
 
 def info() -> dict[str, Any]:
-    """This build and this machine: versions, processor, kernel tables, threads."""
+    """This build and this machine: versions, processor, kernel tables, threads, GPUs or why none is used."""
     return {
         "version": _core.__version__,
         "python": sys.version.split()[0],
@@ -378,4 +394,5 @@ def info() -> dict[str, Any]:
         "isa": _core.isa(),
         "runnable_isas": _core.runnable_isas(),
         "known_isas": _core.known_isas(),
+        "cuda": devices.cuda(),
     }

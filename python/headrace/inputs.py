@@ -157,12 +157,9 @@ def add_kv(parser: argparse.ArgumentParser) -> None:
 
 
 def check_precision(precision: str, device: str) -> None:
-    """Raises InvalidArgumentError or UnsupportedError unless this build can run that combination."""
-    from .errors import UnsupportedError
+    """Raises InvalidArgumentError unless both are names that `headrace.load` knows."""
+    from . import devices
 
-    if device.startswith("cuda"):
-        raise UnsupportedError(f"device={device!r}: this build runs on the CPU")
     if precision not in PRECISIONS:
         raise InvalidArgumentError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}")
-    if device not in ("auto", "cpu"):
-        raise InvalidArgumentError(f"device={device!r}: must be 'auto' or 'cpu'")
+    devices.check(device)

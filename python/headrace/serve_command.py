@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import fleet_options, inputs
+from . import devices, fleet_options, inputs
 from .errors import InvalidArgumentError
 from .loading import ModelLoader, parse_models
 from .repository import models_in
@@ -63,6 +63,7 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
     inputs.add_precision(serve)
+    devices.add_option(serve)
     inputs.add_speculation(serve)
     inputs.add_kv(serve)
     inputs.add_draft(serve)
@@ -198,6 +199,7 @@ def _serve(given: argparse.Namespace) -> int:
         queue_budget=options.queue_budget,
         language=language,
         memory_budget=options.memory_budget,
+        device=options.device,
     )
     loader = ModelLoader(
         engine,

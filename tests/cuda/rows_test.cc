@@ -124,7 +124,7 @@ TEST_P(Rows, Encode) {
   x[2 * kK + 5] = INFINITY;
   std::vector<int8_t> q(3 * kK);
   std::vector<float> scale(3);
-  machine().run({3}, kThreads, [&] { encode_int8(x.data(), kK, q.data(), scale.data()); });
+  machine().run({3}, kThreads, [&] { encode_int8(x.data(), nullptr, kK, q.data(), scale.data()); });
   for (size_t i = 0; i < kK; ++i) EXPECT_NEAR(static_cast<float>(q[i]) * scale[0], x[i], scale[0] * 0.5001f);
   EXPECT_EQ(scale[1], 0.0f);
   EXPECT_FALSE(std::isfinite(scale[2]));

@@ -8,6 +8,15 @@
 
 #if defined(HEADRACE_TSAN_FIBRES)
 #include <sanitizer/tsan_interface.h>
+
+extern "C" {
+void __tsan_read_range(void* from, unsigned long bytes);
+void __tsan_write_range(void* to, unsigned long bytes);
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
+}
 #endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -84,7 +93,36 @@ void acquire([[maybe_unused]] void* address) {
 #endif
 }
 
+void has_read([[maybe_unused]] const void* from, [[maybe_unused]] size_t bytes) {
+#if defined(HEADRACE_TSAN_FIBRES)
+  __tsan_read_range(const_cast<void*>(from), bytes);
+#endif
+}
+
+void has_written([[maybe_unused]] void* to, [[maybe_unused]] size_t bytes) {
+#if defined(HEADRACE_TSAN_FIBRES)
+  __tsan_write_range(to, bytes);
+#endif
+}
+
+Unseen::Unseen() {
+#if defined(HEADRACE_TSAN_FIBRES)
+  AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
+}
+
+Unseen::~Unseen() {
+#if defined(HEADRACE_TSAN_FIBRES)
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+  AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
+}
+
 namespace {
+
+// One block comes after the other, and the host after all: stacks and results pass from hand to hand.
+char block_end = 0;
 
 std::string named(Where where) {
   const std::string file = where.file_name();
@@ -107,6 +145,7 @@ void run_fibre() {
     if (block->error.empty()) block->error = error.what();
   }
   set_state(*block->running, State::kEnded);
+  release(&block_end);
   yield();
 }
 
@@ -276,6 +315,7 @@ void run_block(const Launch& given, const std::function<void()>& kernel, Dim3 in
   } catch (const std::exception& error) {
     here.error = error.what();
   }
+  acquire(&block_end);
   for (const auto& fibre : here.fibres) {
 #if defined(HEADRACE_TSAN_FIBRES)
     __tsan_destroy_fiber(fibre->tsan);
@@ -319,6 +359,7 @@ void block_barrier(Where where) {
 }
 
 void* shared(size_t bytes, Where where) {
+  const Unseen unseen;
   // Each instance of a template has memory of its own, and its name says which it is.
   const auto key =
       std::make_pair(std::string(where.function_name()), std::make_pair(where.line(), where.column()));

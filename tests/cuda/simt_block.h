@@ -83,6 +83,14 @@ void yield();
 // For ThreadSanitizer: what was done before a release is seen after an acquire of the same address.
 void release(void* address);
 void acquire(void* address);
+// What the emulator reads and writes for a thread, which the sanitizer does not see by itself.
+void has_read(const void* from, size_t bytes);
+void has_written(void* to, size_t bytes);
+// While it lives, the sanitizer takes nothing that this thread does for the kernel's doing.
+struct Unseen {
+  Unseen();
+  ~Unseen();
+};
 void fill_with_nan(unsigned char* bytes, size_t size);
 inline unsigned lane_of(const Fibre& fibre) { return fibre.index % kWarp; }
 

@@ -67,6 +67,7 @@ uint32_t ballot(uint32_t mask, bool predicate, Where where) {
 void copy_async(void* to, const void* from, bool valid, Where where) {
   if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || (valid && reinterpret_cast<uintptr_t>(from) % 16 != 0))
     fail("an asynchronous copy of 16 bytes from or to an address that is no multiple of 16", where);
+  has_written(to, 16);
   std::memset(to, 0xff, 16);
   block->running->open.push_back({to, valid ? from : nullptr});
 }
@@ -80,6 +81,7 @@ void copy_wait(int groups_left) {
   auto& groups = block->running->groups;
   while (static_cast<int>(groups.size()) > groups_left) {
     for (const Copy& copy : groups.front()) {
+      has_written(copy.to, 16);
       if (copy.from == nullptr) {
         std::memset(copy.to, 0, 16);
       } else {
@@ -95,6 +97,7 @@ void load_matrices(uint32_t out[4], const void* row, bool transposed, Where wher
     fail("a row of a matrix begins at no multiple of 16 bytes", where);
   uint16_t values[8];
   std::memcpy(values, row, 16);
+  has_read(row, 16);
   const auto all = all_lanes(values, 16, where);
   const unsigned lane = lane_of(*block->running);
   for (unsigned matrix = 0; matrix < 4; ++matrix) {

@@ -82,26 +82,59 @@ SOURCES = ("simt.cc", "simt_exchange.cc")
 DEFINES = '-DHEADRACE_EMULATOR="simt.h"'
 
 
+def compiled(folder: Path, *flags: str) -> list[Path]:
+    """The emulator."""
+    objects = []
+    for source in SOURCES:
+        objects.append(folder / f"{source}.o")
+        command = [CXX, "-std=c++20", "-O2", DEFINES, *flags, "-c", EMULATOR / source, "-o", objects[-1]]
+        subprocess.run(command, check=True)
+    return objects
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The emulator, compiled once."""
-    folder = tmp_path_factory.mktemp("simt")
-    compiled = []
-    for source in SOURCES:
-        compiled.append(folder / f"{source}.o")
-        command = [CXX, "-std=c++20", "-O2", DEFINES, "-c", EMULATOR / source, "-o", compiled[-1]]
-        subprocess.run(command, check=True)
-    return compiled
+    return compiled(tmp_path_factory.mktemp("simt"))
+
+
+@pytest.fixture(scope="module")
+def emulator_of_races(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return compiled(tmp_path_factory.mktemp("simt_races"), "-DHEADRACE_TSAN_FIBRES")
+
+
+def build(folder: Path, emulator: list[Path], *flags: str) -> Path:
+    """The probe with the kernels in `folder`."""
+    includes = [f"-I{folder}", f"-I{EMULATOR}", f"-I{ROOT / 'cpp'}"]
+    program = folder / "probe"
+    command = [CXX, "-std=c++20", "-O1", DEFINES, *flags, *includes, EMULATOR / "probe.cc", *emulator]
+    subprocess.run([*command, "-o", program], check=True)
+    return program
 
 
 def probe(folder: Path, emulator: list[Path]) -> tuple[int, str]:
-    """Compiles the probe with the kernels in `folder` and runs it."""
-    includes = [f"-I{folder}", f"-I{EMULATOR}", f"-I{ROOT / 'cpp'}"]
-    program = folder / "probe"
-    command = [CXX, "-std=c++20", "-O1", DEFINES, *includes, EMULATOR / "probe.cc", *emulator, "-o", program]
-    subprocess.run(command, check=True)
+    """Compiles the probe and runs it."""
+    program = build(folder, emulator)
     done = subprocess.run([program], capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout
+
+
+# Of these every schedule may give the right numbers; the sanitizer needs one run under any.
+RACES = (
+    "barrier before a stage is overwritten",
+    "barrier after a stage is filled",
+    "barrier of a sum",
+    "barrier before a sum's place is used again",
+    "keys overwritten while they are read",
+)
+
+
+def raced(folder: Path, emulator: list[Path]) -> tuple[int, str]:
+    """As probe(), under ThreadSanitizer: the kernels are compiled for it, the emulator between them is not, and says
+    what happens before what by barriers and exchanges alone."""
+    program = build(folder, emulator, "-fsanitize=thread")
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1:exitcode=66"}
+    done = subprocess.run([program, "one"], capture_output=True, text=True, timeout=300, env=environment)
+    return done.returncode, done.stdout + done.stderr
 
 
 def copied(folder: Path) -> Path:
@@ -123,3 +156,17 @@ def test_a_planted_fault_is_found(tmp_path: Path, emulator: list[Path], mutant: 
     code, said = probe(tmp_path, emulator)
     assert code == 1, said
     assert says in said
+
+
+def test_the_kernels_have_no_races(tmp_path: Path, emulator_of_races: list[Path]) -> None:
+    assert raced(copied(tmp_path), emulator_of_races) == (0, "ok\n")
+
+
+@pytest.mark.parametrize("mutant", RACES)
+def test_a_race_is_reported(tmp_path: Path, emulator_of_races: list[Path], mutant: str) -> None:
+    name, old, new, _ = MUTANTS[mutant]
+    file = copied(tmp_path) / "kernels" / "cuda" / name
+    file.write_text(file.read_text().replace(old, new, 1))
+    code, said = raced(tmp_path, emulator_of_races)
+    assert code == 66, said
+    assert "data race" in said

@@ -7,21 +7,6 @@
 
 namespace headrace::cuda {
 
-// q, k, v [T, ld] and out [T, ldo], head h at column h D; sequence b is rows cu_lengths[b] to
-// cu_lengths[b + 1]. window 0: no limit, else |i - j| <= window.
-template <typename Number>
-struct RaggedAttention {
-  const Number* q;
-  const Number* k;
-  const Number* v;
-  int64_t ld;
-  Number* out;
-  int64_t ldo;
-  const int32_t* cu_lengths;
-  float scale;
-  int64_t window;
-};
-
 // A weight of e^(s - most); of nothing yet seen, 0.
 HEADRACE_DEVICE float weight_of(float score, float most) {
   return score == -INFINITY ? 0.0f : expf(score - most);

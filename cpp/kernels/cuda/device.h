@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda/arguments.h"
+
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 
@@ -176,11 +178,6 @@ HEADRACE_DEVICE float block_max(float value, float* scratch) {
 }
 
 constexpr unsigned kMaxWarps = 32;
-
-// bf16 as its bits, so that both compilers round alike.
-struct Bf16 {
-  uint16_t bits;
-};
 
 HEADRACE_DEVICE uint32_t bits_of(float value) {
 #if defined(__CUDACC__)

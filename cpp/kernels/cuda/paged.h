@@ -10,31 +10,6 @@
 
 namespace headrace::cuda {
 
-// One row of the batch is one query position of one sequence.
-template <typename Cache>
-struct PagedRows {
-  const float* q;  // [rows, heads D] with row stride ldq
-  int64_t ldq;
-  const Cache* cache;
-  int64_t block_numbers;        // from block to block, all KV heads
-  const int32_t* block_tables;  // [rows, table_width]: the blocks of each row's sequence
-  int64_t table_width;
-  const int32_t* positions;  // [rows]: it sees the keys up to that one
-  int64_t kv_heads;
-  int64_t window;  // 0: no limit
-  float scale;
-  float soft_cap;  // 0: none
-  // Partial results of the splits, [rows, heads, splits]: the sums of D numbers, and for each the largest
-  // score and the weights' sum.
-  float* sums;
-  float* most;
-  float* weight;
-};
-
-struct PagedTensor {
-  static constexpr int kThreads = 128, kMaxGroup = 8, kMaxHeadDim = 256;
-};
-
 // Grid: (splits, KV heads, rows); each split takes blocks_per_split blocks of the sequence. group query heads
 // share a KV head.
 template <typename Cache>
@@ -47,6 +22,7 @@ HEADRACE_KERNEL paged_attention(PagedRows<Cache> a, int group, int head_dim, int
   HEADRACE_SHARED(float, factors, kMaxGroup);
   const int64_t row = block_z(), kv_head = block_y(), split = block_x(), heads = a.kv_heads * group;
   const int64_t position = a.positions[row];
+  const int32_t* table = a.block_tables + (a.sequences == nullptr ? row : a.sequences[row]) * a.table_width;
   const int64_t first_key = a.window > 0 && position + 1 > a.window ? position + 1 - a.window : 0;
   const int warp = static_cast<int>(warp_index()), lane = static_cast<int>(lane_index());
   for (int i = static_cast<int>(thread_index()); i < group * head_dim; i += kThreads)
@@ -60,7 +36,7 @@ HEADRACE_KERNEL paged_attention(PagedRows<Cache> a, int group, int head_dim, int
   const int64_t last_block = position / kCacheBlock;
   for (int64_t i = split * blocks_per_split; i < (split + 1) * blocks_per_split && i <= last_block; ++i) {
     if ((i + 1) * kCacheBlock <= first_key) continue;
-    const int64_t block = a.block_tables[row * a.table_width + i];
+    const int64_t block = table[i];
     const Cache* keys = a.cache + block * a.block_numbers + kv_head * 2 * kCacheBlock * head_dim;
     const Cache* values = keys + kCacheBlock * head_dim;
     block_barrier();  // the queries are there; what the last round reads is read

@@ -51,6 +51,17 @@ HEADRACE_KERNEL rms_norm(const float* x, const float* gain, float eps, int64_t c
   for (int64_t i = thread_index(); i < c; i += block_threads()) out[i] = in[i] * scale * gain[i];
 }
 
+// Of each of a row's heads by itself, in place; grid (heads, rows).
+//   x[row,h] = x[row,h] / sqrt(mean x[row,h]^2 + eps) gain; x [rows, ld], heads of d from each row's start
+HEADRACE_KERNEL rms_norm_heads(float* x, int64_t ld, const float* gain, float eps, int64_t d) {
+  HEADRACE_SHARED(float, scratch, kMaxWarps);
+  float* head = x + static_cast<int64_t>(block_y()) * ld + static_cast<int64_t>(block_x()) * d;
+  float squares = 0;
+  for (int64_t i = thread_index(); i < d; i += block_threads()) squares += head[i] * head[i];
+  const float scale = 1.0f / sqrtf(block_sum(squares, scratch) / static_cast<float>(d) + eps);
+  for (int64_t i = thread_index(); i < d; i += block_threads()) head[i] = head[i] * scale * gain[i];
+}
+
 //   y[row] = x / max(|x|_2, 1e-12)
 HEADRACE_KERNEL l2_normalize(const float* x, int64_t c, float* y) {
   HEADRACE_SHARED(float, scratch, kMaxWarps);
@@ -111,6 +122,18 @@ HEADRACE_KERNEL activation(Activation kind, int64_t count, float* x) {
   if (i < count) x[i] = activate(kind, x[i]);
 }
 
+//   y[i] += x[i]
+HEADRACE_KERNEL add(const float* x, int64_t count, float* y) {
+  const int64_t i = static_cast<int64_t>(block_x()) * block_threads() + thread_index();
+  if (i < count) y[i] += x[i];
+}
+
+//   x[i] = limit tanh(x[i] / limit)
+HEADRACE_KERNEL soft_cap(float limit, int64_t count, float* x) {
+  const int64_t i = static_cast<int64_t>(block_x()) * block_threads() + thread_index();
+  if (i < count) x[i] = limit * tanhf(x[i] / limit);
+}
+
 //   y[t,i] = act(x[t,i]) x[t,n + i]; x [rows, 2n], y [rows, n], apart
 HEADRACE_KERNEL gate(const float* x, int64_t rows, int64_t n, Activation kind, float* y) {
   const int64_t i = static_cast<int64_t>(block_x()) * block_threads() + thread_index();
@@ -141,22 +164,25 @@ HEADRACE_KERNEL encode_bf16(const float* x, int64_t count, Bf16* y) {
   if (i < count) y[i] = to_bf16(x[i]);
 }
 
-//   y = rint(x 127 / max|x|), scale = max|x| / 127; a row with a number that is not finite has a scale that
+//   z = x factor, or x where factor is null
+//   y = rint(z 127 / max|z|), scale = max|z| / 127; a row with a number that is not finite has a scale that
 //   is not
-HEADRACE_KERNEL encode_int8(const float* x, int64_t k, int8_t* y, float* scale) {
+HEADRACE_KERNEL encode_int8(const float* x, const float* factor, int64_t k, int8_t* y, float* scale) {
   HEADRACE_SHARED(float, scratch, kMaxWarps);
   const float* in = x + static_cast<int64_t>(block_x()) * k;
   int8_t* out = y + static_cast<int64_t>(block_x()) * k;
   float most = 0, odd = 0;
   for (int64_t i = thread_index(); i < k; i += block_threads()) {
-    most = larger(most, fabsf(in[i]));
-    odd += in[i] * 0.0f;  // NaN where it is not finite
+    const float z = factor == nullptr ? in[i] : in[i] * factor[i];
+    most = larger(most, fabsf(z));
+    odd += z * 0.0f;  // NaN where it is not finite
   }
   most = block_max(most, scratch);
   odd = block_sum(odd, scratch);
   const float inverse = most > 0 ? 127.0f / most : 0.0f;
   for (int64_t i = thread_index(); i < k; i += block_threads()) {
-    const float rounded = rintf(in[i] * inverse);
+    const float z = factor == nullptr ? in[i] : in[i] * factor[i];
+    const float rounded = rintf(z * inverse);
     out[i] = static_cast<int8_t>(rounded >= -127.0f && rounded <= 127.0f ? rounded : 0.0f);
   }
   if (thread_index() == 0) scale[block_x()] = most / 127.0f + odd;

@@ -8,17 +8,6 @@
 
 namespace headrace::cuda {
 
-struct SamplingRow {
-  float temperature;  // 0: the likeliest
-  int32_t top_k;      // 0: all
-  float top_p;
-  float min_p;
-  float repetition_penalty;
-  float presence_penalty;
-  float frequency_penalty;
-  double uniform;  // in [0, 1): the draw
-};
-
 // A place in the order: larger is earlier. Floats in their own order as integers, then the index.
 HEADRACE_DEVICE uint64_t place_of(float logit, int64_t index) {
   const uint32_t bits = bits_of(logit == 0.0f ? 0.0f : logit);
