@@ -98,13 +98,15 @@ inline void expect_alike(const std::string& directory, const std::string& precis
   EXPECT_GE(cosine(found, expected), precision == "int8" ? 0.99 : 0.9995) << precision;
 }
 
-// Two texts: prompts of 40 and 5 tokens, the longer one in two stretches, then the likeliest tokens for each.
+// Two texts: prompts of 40 and 5 tokens, the longer one in two stretches, then the likeliest tokens for each,
+// or those of `follow`: two ways to round may tell two tokens apart that are all but equally likely.
 struct Texts {
   std::vector<int32_t> first, second;
   std::vector<float> logits;  // of all steps
 };
 
-inline Texts write(LanguageModel& model, KvType kv, bool chooses_on_device, int steps) {
+inline Texts write(LanguageModel& model, KvType kv, bool chooses_on_device, int steps,
+                   const Texts* follow = nullptr) {
   ThreadPool pool(1);
   model.reserve({.step_tokens = 32, .step_wanted = 32, .context = 128, .blocks = 6, .kv = kv, .threads = 1});
   const std::vector<int32_t> blocks[2] = {{4, 1, 5}, {2, 0}};
@@ -137,7 +139,10 @@ inline Texts write(LanguageModel& model, KvType kv, bool chooses_on_device, int 
             static_cast<int32_t>(std::max_element(logits.begin() + 128 * s, logits.begin() + 128 * (s + 1)) -
                                  logits.begin() - 128 * s);
     }
-    for (int s = 0; s < 2; ++s) ids[s].push_back(tokens[s]);
+    for (int s = 0; s < 2; ++s) {
+      const std::vector<int32_t>* given = follow ? (s == 0 ? &follow->first : &follow->second) : nullptr;
+      ids[s].push_back(given ? (*given)[ids[s].size()] : tokens[s]);
+    }
     if (!chooses_on_device) texts.logits.insert(texts.logits.end(), logits.begin(), logits.end());
   }
   texts.first = ids[0];
@@ -146,9 +151,9 @@ inline Texts write(LanguageModel& model, KvType kv, bool chooses_on_device, int 
 }
 
 inline Texts write(const std::string& directory, const LoadOptions& options, KvType kv = KvType::kF32,
-                   bool chooses_on_device = false, int steps = 10) {
+                   bool chooses_on_device = false, int steps = 10, const Texts* follow = nullptr) {
   return write(*LanguageModel::load(directory, kernels_by_name("reference"), options), kv, chooses_on_device,
-               steps);
+               steps, follow);
 }
 
 // bound: of the logits; 0: they may be anything.

@@ -111,10 +111,11 @@ TEST_F(DeviceModels, LlamaWritesTheSameTokens) {
        std::map<std::string, int>{{"f32", 9}, {"bf16", 9}, {"int8", 3}, {"q8", 3}, {"q4", 3}}) {
     SCOPED_TRACE(precision);
     const int64_t replays = EmulatedMachine::replays;
-    expect_same(
-        write(llama.directory(), {.precision = precision, .device = "cuda"}, KvType::kF32, false, steps),
-        write(llama.directory(), {.precision = precision}, KvType::kF32, false, steps),
-        precision == "f32" ? 1e-4f : 0.0f);
+    const Texts expected = write(llama.directory(), {.precision = precision}, KvType::kF32, false, steps);
+    const bool has_groups = precision == "q8" || precision == "q4";  // the processor rounds activations there
+    expect_same(write(llama.directory(), {.precision = precision, .device = "cuda"}, KvType::kF32, false,
+                      steps, has_groups ? &expected : nullptr),
+                expected, precision == "f32" ? 1e-4f : 0.0f);
     EXPECT_EQ(EmulatedMachine::replays - replays, steps - 1) << "steps of one token a text are replayed";
   }
 }
