@@ -77,6 +77,8 @@ def run(options: Any, work: Path, chosen: list[str]) -> list[dict[str, Any]]:
         lifecycle.train("classify", train, "demo:minilm", base, training, test_file=test, resume=resume)
     shared = {
         "task": "classify",
+        "unit": "share of rows answered right",
+        "max_tokens": options.max_tokens,
         "data": options.name or options.data.name,
         "base": "demo:minilm, trained on it",
         "epochs": options.epochs,
