@@ -289,9 +289,7 @@ def _train(options: argparse.Namespace) -> int:
         return _report(inspect_files(given, _task(options), data_settings, keep=False), options)
     from .lifecycle.training import train
 
-    given = {
-        one.name: getattr(options, one.name) for one in fields(TrainSettings) if hasattr(options, one.name)
-    }
+    given = _given(options, [one.name for one in fields(TrainSettings)])
     settings = settings_for(options.task, from_scratch=options.base is None, **given)
     more = {name: getattr(options, name) for name in ("estimator", "min_rating", "image_size")}
     result = train(
@@ -349,13 +347,18 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Those settings that were asked for."""
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
 def _compress(options: argparse.Namespace) -> int:
     from .lifecycle.compression.run import compress
     from .lifecycle.compression.settings import CompressSettings
     from .lifecycle.settings import TrainSettings
 
     own = [one.name for one in fields(CompressSettings) if one.name != "training"]
-    training = TrainSettings(**{name: getattr(options, name) for name in _RECOVERY})
+    training = TrainSettings(**_given(options, _RECOVERY))
     result = compress(
         options.model,
         options.data,
