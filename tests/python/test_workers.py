@@ -196,7 +196,8 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     assert not any(map(is_alive, pids))
 
 
-def test_an_engine_that_is_left_open_does_not_abort_the_interpreter() -> None:
+@pytest.mark.parametrize("end", ["", "del engine"])
+def test_an_engine_that_is_left_open_does_not_abort_the_interpreter(end: str) -> None:
     """Its thread comes back from C++ after a second, and the interpreter takes longer than that to end."""
     program = """
 import ctypes, sys
@@ -211,5 +212,5 @@ sys.modules["kept to the end"] = Slow()
 engine = headrace.Engine(threads=1)
 print(engine.add("same", headrace.model(lambda batch: batch)).predict(3))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program + end], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")

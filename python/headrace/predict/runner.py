@@ -11,7 +11,6 @@ import hashlib
 import logging
 import threading
 import traceback
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -130,8 +129,8 @@ class Calls:
             for target in targets
         ]  # fmt: skip
         for thread in self._threads:
+            _running[thread] = self.queue
             thread.start()
-        _open.add(self)
 
     def close(self, drain: bool = False, timeout: float = 3600.0) -> None:
         """Refuses more, finishes what is queued (or, without drain, fails it) and ends what runs it."""
@@ -148,18 +147,18 @@ class Calls:
         return found
 
 
-_open: weakref.WeakSet[Calls] = weakref.WeakSet()
+# Threads outlive a Calls that was forgotten rather than closed.
+_running: dict[threading.Thread, CallQueue] = {}
 
 
 @atexit.register
 def _end_threads() -> None:
     """A thread that comes out of C++ once the interpreter is gone ends the process with SIGABRT."""
-    left = list(_open)
-    for calls in left:
-        calls.queue.close(False, 0)
-    for calls in left:
-        for thread in calls._threads:
-            thread.join(timeout=2)
+    left = list(_running.items())
+    for _, queue in left:
+        queue.close(False, 0)
+    for thread, _ in left:
+        thread.join(timeout=2)
 
 
 def _run(
@@ -171,6 +170,7 @@ def _run(
         if batch is not None:
             runner.run(batch)
             del batch  # and with it what its requests hold
+    _running.pop(threading.current_thread(), None)
 
 
 class Runner:
