@@ -30,6 +30,8 @@ class ClassifyRecipe(EncoderRecipe):
     kind = "AutoModelForSequenceClassification"
     metric = "recall_macro"
 
+    problem_type = "single_label_classification"
+
     def __init__(self, base: str | Path, names: list[str], settings: TrainSettings) -> None:
         super().__init__(
             base,
@@ -38,7 +40,7 @@ class ClassifyRecipe(EncoderRecipe):
             num_labels=len(names),
             id2label=dict(enumerate(names)),
             label2id={name: i for i, name in enumerate(names)},
-            problem_type="single_label_classification",
+            problem_type=self.problem_type,
             ignore_mismatched_sizes=True,
         )
 

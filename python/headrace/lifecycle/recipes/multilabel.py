@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy as np
 from ..inspection import Inspected
 from ..metrics import multilabel
 from ..scan import labels_of
-from ..settings import TrainSettings
 from .classify import ClassifyRecipe
-from .encoder import EncoderRecipe, in_portions
+from .encoder import in_portions
 
 if TYPE_CHECKING:
     import torch
@@ -23,19 +21,7 @@ class MultilabelRecipe(ClassifyRecipe):
     """Binary cross-entropy of each label; the head is served with sigmoid."""
 
     metric = "f1_micro"
-
-    def __init__(self, base: str | Path, names: list[str], settings: TrainSettings) -> None:
-        EncoderRecipe.__init__(
-            self,
-            base,
-            names,
-            settings,
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
-            label2id={name: i for i, name in enumerate(names)},
-            problem_type="multi_label_classification",
-            ignore_mismatched_sizes=True,
-        )
+    problem_type = "multi_label_classification"
 
     def encode(self, data: Inspected) -> Any:
         """Token ids of each row, and which labels it has."""
