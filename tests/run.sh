@@ -104,20 +104,23 @@ build_and_ctest() {
 }
 
 cpp() { case " $steps " in *" install "*) run_ctest build/module ;; *) build_and_ctest build/test ;; esac; }
-asan() { build_and_ctest build/asan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
-tsan() { build_and_ctest build/tsan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo; }
+# Optimised lightly, and with lines but not variables for the debugger: that compiles in half the time.
+sanitized=(-DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1")
+asan() { build_and_ctest build/asan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=address,undefined "${sanitized[@]}"; }
+tsan() { build_and_ctest build/tsan -DHEADRACE_ISAS=native -DHEADRACE_SANITIZE=thread "${sanitized[@]}"; }
 
-# Each target for 60 seconds, two at a time, from the committed corpus; new inputs stay under build/.
+# Each target for 30 seconds, two at a time, from the committed corpus; new inputs stay under build/. What is fuzzed are
+# readers of text and files: of the kernels, the reference is enough.
 fuzz() {
-  cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER="$(clang)" -DHEADRACE_PYTHON=OFF -DHEADRACE_FUZZ=ON -DHEADRACE_ISAS=native \
-    -DHEADRACE_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo >build/fuzz.log
+  cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER="$(clang)" -DHEADRACE_PYTHON=OFF -DHEADRACE_FUZZ=ON -DHEADRACE_ISAS= \
+    -DHEADRACE_SANITIZE=address,undefined "${sanitized[@]}" >build/fuzz.log
   ninja -C build/fuzz --quiet
   local names
   names=$(cd tests/fuzz && ls fuzz_*.cc | sed 's/^fuzz_\(.*\)\.cc$/\1/')
   # shellcheck disable=SC2016
   echo "$names" | xargs -P 2 -I{} bash -c '
     found=build/fuzz/found/{} && mkdir -p "$found"
-    if build/fuzz/tests/fuzz/fuzz_{} -max_total_time='"${FUZZ_SECONDS:-60}"' -timeout=10 -rss_limit_mb=4096 \
+    if build/fuzz/tests/fuzz/fuzz_{} -max_total_time='"${FUZZ_SECONDS:-30}"' -timeout=10 -rss_limit_mb=4096 \
       -artifact_prefix="$found/" "$found" $(ls -d tests/fuzz/corpus/{} 2>/dev/null) >"$found.log" 2>&1; then
       echo "fuzz_{}: no finding, $(grep -oE "Done [0-9]+ runs" "$found.log" || tail -n 1 "$found.log")"
     else

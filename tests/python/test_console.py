@@ -230,7 +230,7 @@ class TestTryIt:
                  "document.querySelector('.log'), {subtree: true, childList: true, characterData: true})")  # fmt: skip
         page.press("Enter")
         page.wait("document.querySelector('.chat .took').innerText.includes('tokens/s')", 60)
-        # More states than the empty bubble and the whole answer; how many is the browser's to say: it draws when it can.
+        # More states than the empty bubble and the whole answer; how many is the browser's to say.
         assert page.run("window.lengths.size") > 3
         assert len(page.text(".bubble.assistant")) > 20
         # The conversation goes on: the second question is sent with the first.

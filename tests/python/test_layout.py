@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -179,12 +180,18 @@ def test_each_isa_object_exports_one_symbol_and_runs_nothing_at_start(
     commands = json.loads((tmp_path / "compile_commands.json").read_text())
     kernels = [entry for entry in commands if Path(entry["file"]).match("cpp/kernels/cpu/kernels.cc")]
     assert kernels, "no ISA object is built on this machine"
-    for number, entry in enumerate(kernels):
+
+    def compile(number: int, entry: dict[str, str]) -> tuple[str, Path]:
         arguments = shlex.split(entry["command"])
         table = next(part.split("=")[1] for part in arguments if part.startswith("-DHEADRACE_KERNELS_TABLE="))
         output = tmp_path / f"{number}.o"
         arguments[arguments.index("-o") + 1] = str(output)
         subprocess.run(arguments, check=True, cwd=entry["directory"], env=environment)
+        return table, output
+
+    with ThreadPoolExecutor(2) as pool:
+        compiled = list(pool.map(compile, range(len(kernels)), kernels))
+    for table, output in compiled:
         listing = subprocess.run(
             [nm, "--demangle", str(output)], check=True, capture_output=True, text=True
         ).stdout
