@@ -133,7 +133,7 @@ void Bpe::examine_merges(const Vocabulary& vocabulary, std::span<const MergeTabl
   for (const MergeTable::Merge& merge : merges) {
     const std::string_view left = vocabulary.token(merge.left);
     const std::string_view right = vocabulary.token(merge.right);
-    if (right.size() <= config_.continuing_subword_prefix.size()) always_by_heap_ = true;
+    if (right.size() <= config_.continuing_subword_prefix.size()) always_by_queues_ = true;
     if (left.empty() || right.empty() || is_substitute[static_cast<size_t>(merge.left)] ||
         is_substitute[static_cast<size_t>(merge.right)]) {
       spells_text = false;
@@ -161,7 +161,7 @@ void Bpe::merge_by(const MergeTable& merges, BpeWork& work) const {
   first.resize(work.symbols.size());
   for (size_t i = 0; i + 1 < first.size(); ++i)
     first[i] = merges.find(work.symbols[i].id, work.symbols[i + 1].id);
-  merge_symbols(merges, always_by_heap_, first, work.memory, work.symbols);
+  merge_symbols(merges, always_by_queues_, first, work.memory, work.symbols);
 }
 
 void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {

@@ -91,7 +91,7 @@ class Bpe : public CachedModel {
   mutable MergeTable merges_;
   std::vector<MergeTable::Merge> listed_merges_;
   mutable std::once_flag all_merges_made_;
-  bool always_by_heap_ = false;
+  bool always_by_queues_ = false;
   Vocabulary tokens_;  // as pieces spell them: of a byte-level vocabulary, raw bytes
   size_t max_token_bytes_ = 0;
   int32_t unk_id_ = -1;

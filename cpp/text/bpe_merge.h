@@ -2,7 +2,6 @@
 // leftmost first among equals, until no pair has a rank. (Sennrich et al. 2016.)
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -25,21 +24,28 @@ struct MergeMemory {
   };
   std::vector<uint64_t> merges;
   std::vector<Link> links;
-  struct Place {
-    uint64_t merge;
-    int32_t at;
+  // The places where one merge waits for its turn. Texts are read from left to right, and so are the places
+  // of most merges found; those that are not go through a heap.
+  struct Queue {
+    uint64_t merge = 0;
+    std::vector<int32_t> ascending;
+    size_t taken = 0;           // of those
+    std::vector<int32_t> late;  // smallest on top
 
-    auto operator<=>(const Place&) const = default;
+    bool empty() const { return taken == ascending.size() && late.empty(); }
+    void put(int32_t at);
+    int32_t take();
   };
-  std::vector<Place> first_pairs;  // sorted
-  std::vector<Place> heap;         // smallest on top
+  std::vector<Queue> queues;      // the first of them are in use, the others keep their memory
+  std::vector<int32_t> queue_of;  // by rank: the merge's queue, -1: none yet
+  std::vector<uint64_t> waiting;  // the merges whose queues are not empty; smallest on top
 };
 
 // Merges the symbols in place. first_merges: MergeTable::find of each symbol and the next one. Exactly the
-// reference's result: for words of n symbols O(n log n), and by plain search while n is small. The two
-// differ, and only the heap is exact, when some merge adds nothing to its left part (its right part is
-// empty): then ask for the heap always.
-void merge_symbols(const MergeTable& merges, bool always_by_heap, std::span<uint64_t> first_merges,
+// reference's result: for words of n symbols in about n steps (n log n at worst), and by plain search while n
+// is small. The two differ, and only queues are exact, when some merge adds nothing to its left part (its
+// right part is empty): then ask for queues always.
+void merge_symbols(const MergeTable& merges, bool always_by_queues, std::span<uint64_t> first_merges,
                    MergeMemory& memory, std::vector<Symbol>& symbols);
 
 }  // namespace headrace
