@@ -12,12 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import CorruptFileError
 from .inspection import Inspected, file_hash
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .result import Training
     from .settings import TrainSettings
-    from .training import Training
 
 NAME = "training.json"
 ROWS = "splits.npz"
@@ -87,6 +91,13 @@ def write(out: Path, values: Mapping[str, Any], name: str = NAME) -> None:
         "machine": {"system": platform.system(), "processor": platform.machine()},
     }
     (out / name).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_rows(out: Path, data: Mapping[str, Inspected], places: Mapping[str, NDArray[Any]]) -> None:
+    """Which rows of the file to train on are in which part, by their numbers there."""
+    train = data["train"]
+    own = [part for part in places if part == "train" or part not in data]
+    np.savez_compressed(out / ROWS, **{part: train.rows[places[part]] for part in own})
 
 
 def read(folder: Path) -> dict[str, Any] | None:
