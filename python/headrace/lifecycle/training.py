@@ -39,6 +39,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     show_progress: bool | None = None,
+    ray_workers: int | None = None,
     **more: Any,
 ) -> Training:
     """Trains a model for `task` and writes it to `out`.
@@ -57,12 +58,15 @@ def train(
         resume: go on from the checkpoint of a run that was ended; the result is the one it would have had.
         overwrite: whatever is in `out` goes.
         show_progress: a bar, or in a notebook a curve; by default on a terminal and in notebooks.
+        ray_workers: train on so many workers of Ray Train, each with its share of every batch; None: in this process,
+            or in those that torchrun started.
         more: of tabular `estimator` ("boosting", "logistic", "dense"), of recommend `min_rating`, of image
             `image_size`.
 
     Raises:
         InvalidArgumentError: data that cannot be trained on, with the rows; a folder that is not empty; a setting.
-        ImportError: PyTorch or transformers is missing (extra `train`).
+        ImportError: PyTorch or transformers is missing (extra `train`), or Ray (extra `cluster`).
+        RuntimeError: a worker of Ray died; `resume` goes on.
 
     >>> import pathlib, tempfile, headrace.toy
     >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -83,6 +87,15 @@ def train(
         wrong = "base=None" if base is None else min(more)
         raise InvalidArgumentError(f"{wrong}: task={task!r} needs a base model, and has no such argument")
     check_folder(Path(out), resume, overwrite, list(given.values()), base)
+    if ray_workers is not None:
+        from .ray_workers import train_on_ray
+
+        asked = {
+            "task": task, "data": data, "base": base, "out": out, "settings": settings,
+            "validation_file": validation_file, "test_file": test_file, "data_settings": data_settings,
+            "resume": resume, "overwrite": overwrite, "show_progress": False,
+        }  # fmt: skip
+        return train_on_ray(ray_workers, {**asked, **more})
     if task == "classify" and data_settings.label_separator is not None:
         task = "multilabel"
     run = Run(task, given, base, Path(out), settings, data_settings, overwrite, show_progress)
