@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,6 @@ from .inspection import Inspected, file_hash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from .result import Training
-    from .settings import TrainSettings
 
 NAME = "training.json"
 ROWS = "splits.npz"
@@ -112,24 +108,3 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise CorruptFileError(f"{path}: not a record of a training")
     return found
-
-
-def log(result: Training, settings: TrainSettings) -> None:
-    """To MLflow, where that is installed and a tracking server or folder is named in its environment variable."""
-    import importlib.util
-    import os
-
-    if not os.environ.get("MLFLOW_TRACKING_URI") or importlib.util.find_spec("mlflow") is None:
-        return
-    import mlflow
-
-    with mlflow.start_run(run_name=result.out.name):
-        mlflow.log_params({name: value for name, value in asdict(settings).items() if value is not None})
-        for step, loss in enumerate(result.history.losses):
-            mlflow.log_metric("loss", loss, step=step)
-        for record in result.history.epochs:
-            for name, value in record.validation.items():
-                mlflow.log_metric(f"validation_{name}", value, step=record.epoch)
-        for name, value in result.metrics.items():
-            mlflow.log_metric(f"test_{name}", value)
-        mlflow.log_artifact(str(result.out / NAME))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgumentError
-from . import bases, distributed, lineage
+from . import bases, distributed, experiment_log, lineage
 from .inspection import Inspected
 from .loop import History, Recipe, fit
 from .plots import Progress, write_losses
@@ -80,6 +80,8 @@ class Run:
             "more": self.more,
         }
         self.mark = lineage.fingerprint(parts)
+        if distributed.is_first():
+            experiment_log.check()
         distributed.wait()  # all have looked at the folder before the first changes it
         if distributed.is_first():
             if self.overwrite and self.out.exists():
@@ -155,7 +157,8 @@ class Run:
         result.seconds = time.perf_counter() - self.begin
         figures = {} if result.test is None else result.test.metrics
         lineage.write(self.out, {**record, "test": figures, "seconds": round(result.seconds, 3)})
-        lineage.log(result, self.settings)
+        about = {"task": self.task, "base": result.base, "data": self.found["train"].path.name}
+        experiment_log.write(result, {**about, **asdict(self.settings), **self.more})
 
     def _test(self) -> Evaluation | None:
         """The saved folder's figures on the test rows, by the engine that will serve it."""
