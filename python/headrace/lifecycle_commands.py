@@ -41,6 +41,7 @@ examples:
   headrace train recommend --data ratings.csv --out next --min-rating 3
   headrace train image --data photos --out photos-model                         photos/CLASS/*.jpg, or a CSV of paths
   headrace train image --data photos --base models/vit-base --out photos-model
+  headrace train classify --data news.csv --base models/bert --out m --ray-workers 4        or by torchrun, see the docs
 then:
   headrace evaluate news-model --data news.csv                the rows that were held out of this file
   headrace serve news-model
@@ -109,6 +110,9 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--estimator", choices=["boosting", "logistic", "dense"], help="of tabular (default boosting)"
     )
     train.add_argument("--min-rating", type=float, help="of recommend: rows with less are left out")
+    train.add_argument(
+        "--ray-workers", type=int, metavar="N", help="train on N workers of Ray (extra cluster)"
+    )
     train.add_argument("--image-size", type=int, help="of image without a base: the side in pixels")
     _settings_arguments(train.add_argument_group("recipe"))
 
@@ -303,6 +307,7 @@ def _train(options: argparse.Namespace) -> int:
         data_settings=data_settings,
         resume=options.resume,
         overwrite=options.overwrite,
+        ray_workers=options.ray_workers,
         **{name: value for name, value in more.items() if value is not None},
     )
     if int(os.environ.get("RANK", "0")):

@@ -138,7 +138,7 @@ def test_bad_tables(churn: Path, folder: Path, tmp_path: Path) -> None:
     for arguments, says in (
         ({"estimator": "forest"}, "must be one of boosting"),
         ({"image_size": 3}, "takes estimator"),
-        ({"resume": True}, "begin anew"),
+        ({"settings": settings_for("tabular", folds=3)}, "folds=3: not for"),
     ):
         with pytest.raises(headrace.InvalidArgumentError, match=says):
             lifecycle.train("tabular", churn, None, tmp_path / "y", **arguments)

@@ -165,26 +165,6 @@ def test_a_killed_training_goes_on_to_the_same_end(data: Path, base: Path, tmp_p
     assert all((one[name] == two[name]).all() for name in one)
 
 
-def test_two_processes_make_the_steps_of_one(data: Path, tmp_path: Path) -> None:
-    """Without dropout, whose chance each process has for itself, the losses are the same but for rounding."""
-    base = headrace.toy.model("embed", tmp_path / "base")
-    config = json.loads((base / "config.json").read_text())
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (base / "config.json").write_text(json.dumps(config))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = ["-m", "headrace.cli", "train", "classify", "--data", str(data), "--base", str(base), "--json",
-                 "--out", str(tmp_path / "two"), "--epochs", "1", "--batch-size", "8", "--learning-rate", "0.005",
-                 "--precision", "f32"]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = [*torchrun, *arguments]
-    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    one = train("classify", data, base, tmp_path / "one", TrainSettings(epochs=1, **FAST))
-    assert json.loads(line)["history"]["losses"] == pytest.approx(one.history.losses, abs=1e-4)
-    assert json.loads(line)["metrics"]["accuracy"] == one.metrics["accuracy"]
-
-
 def test_early_stopping_keeps_the_best_epoch(data: Path, base: Path, tmp_path: Path) -> None:
     settings = {**FAST, "learning_rate": 0.2}
     found = train_classifier(data, base, tmp_path / "m", epochs=12, patience=1, seed=1, **settings)

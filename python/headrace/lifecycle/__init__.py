@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from .explaining import Importance, explain, importance
     from .inspection import inspect_files
     from .problems import DataReport, Problem
+    from .result import Training
     from .scan import DataSettings
     from .settings import TrainSettings
     from .splits import folds, split
-    from .training import Training, train, train_classifier
+    from .training import train, train_classifier
 
 __all__ = [
     "CompressSettings",
@@ -62,7 +63,7 @@ _LAZY = {
     "Importance": "explaining",
     "Problem": "problems",
     "TrainSettings": "settings",
-    "Training": "training",
+    "Training": "result",
     "compress": "compression.run",
     "evaluate": "evaluation",
     "explain": "explaining",

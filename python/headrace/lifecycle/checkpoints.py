@@ -39,6 +39,14 @@ class State:
         return self.values["step"], History(**given), self.values["best"]
 
 
+def changing(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What a training changes: the weights that are not frozen, and means such as those of batch norms; not copied."""
+    frozen = {
+        name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad
+    }
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
 class Checkpoints:
     """The newest checkpoint of one training in a folder of its own."""
 
@@ -62,12 +70,10 @@ class Checkpoints:
 
         import torch
 
-        frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-        weights = {name: value for name, value in model.state_dict().items() if name not in frozen}
         values = {
             "fingerprint": self._fingerprint,
             "step": step,
-            "weights": weights,
+            "weights": changing(model),
             "optimizer": optimizer.state_dict(),
             "chance": torch.get_rng_state(),
             "history": asdict(history),

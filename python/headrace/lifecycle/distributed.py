@@ -7,6 +7,7 @@ process would make. Alone, nothing here does anything.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,9 +21,12 @@ T = TypeVar("T")
 @contextmanager
 def processes() -> Iterator[None]:
     """Joins the processes that torchrun started, if it did, for the time of the context."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
     import torch
 
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or torch.distributed.is_initialized():
+    if torch.distributed.is_initialized():
         yield
         return
     torch.distributed.init_process_group("gloo")
@@ -34,9 +38,8 @@ def processes() -> Iterator[None]:
 
 def place() -> tuple[int, int]:
     """This process's number and how many there are: (0, 1) when it is alone."""
-    import torch
-
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    torch = sys.modules.get("torch")  # whoever joined others has imported it; a table needs none of it
+    if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
@@ -48,9 +51,9 @@ def is_first() -> bool:
 
 def wait() -> None:
     """Until all processes are here."""
-    import torch
-
     if place()[1] > 1:
+        import torch
+
         torch.distributed.barrier()
 
 
@@ -62,10 +65,10 @@ def share(rows: Any) -> Any:
 
 def of_first(compute: Callable[[], T]) -> T:
     """What `compute` gives in the first process, in all of them."""
-    import torch
-
     if place()[1] == 1:
         return compute()
+    import torch
+
     found: list[Any] = [compute() if is_first() else None]
     torch.distributed.broadcast_object_list(found, src=0)
     answer: T = found[0]
@@ -74,10 +77,10 @@ def of_first(compute: Callable[[], T]) -> T:
 
 def sum_gradients(parameters: Sequence[torch.nn.Parameter], loss: float) -> float:
     """Sums the gradients over all processes, in place; the sum of their losses."""
-    import torch
-
     if place()[1] == 1:
         return loss
+    import torch
+
     for weight in parameters:
         if weight.grad is None:  # no row of this batch came here
             weight.grad = torch.zeros_like(weight)

@@ -160,11 +160,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def is_supported(task: str) -> bool:
-    """Whether there are figures for the task."""
-    return task in (*SUPPORTED, "multilabel")
-
-
 def evaluate(
     model: str | Path,
     data: str | Path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,10 @@ import numpy as np
 
 from ..errors import InvalidArgumentError
 from . import bases
-from .finishing import begin_folder, finish, split_parts
-from .loop import fit, freeze
+from .loop import freeze
 from .metrics import classification
 from .picture_data import Pictures, read_pictures
-from .plots import Progress
-from .scan import DataSettings
+from .runs import Run
 from .settings import TrainSettings
 from .splits import class_weights
 
@@ -25,48 +22,31 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from .training import Training
+    from .result import Training
 
 _SIDES = (28, 96)  # of the network from scratch, unless it is told
 _BATCH = 64
 
 
-def train_image(
-    files: Mapping[str, str | Path],
-    base: str | Path | None,
-    out: str | Path,
-    settings: TrainSettings,
-    data_settings: DataSettings,
-    *,
-    image_size: int | None = None,
-    overwrite: bool = False,
-    show_progress: bool | None = None,
-) -> Training:
+def train_image(run: Run, *, image_size: int | None = None) -> Training:
     """A classifier of pictures; what `train("image", ...)` calls.
 
-    Without `base` a network of three convolutions, packaged as ONNX, that takes pixels uint8 [size, size, 3];
+    Without a base a network of three convolutions, packaged as ONNX, that takes pixels uint8 [size, size, 3];
     `image_size` is by default the median picture's, between 28 and 96. With a folder of a ViT its weights are
     trained on, and the result serves pictures of any size.
     """
-    begin = time.perf_counter()
-    folder = begin_folder(out, overwrite, [*files.values(), *([] if base is None else [base])])
-    found = {"train": read_pictures(files["train"], data_settings)}
+    found = {"train": read_pictures(run.files["train"], run.data_settings)}
     data = found["train"]
-    for part, path in files.items():
+    for part, path in run.files.items():
         if part != "train":
-            found[part] = read_pictures(path, data_settings, names=data.names, is_evaluation=True)
-    for one in found.values():
-        one.report.check()
-    places = split_parts(found, settings)
+            found[part] = read_pictures(path, run.data_settings, names=data.names, is_evaluation=True)
+    run.method = "three convolutions"
+    run.more["image_size"] = image_size
+    run.use(found)
     size = image_size or int(np.clip(np.median(data.sizes), *_SIDES)) // 4 * 4
-    recipe = ImageRecipe(found, places, base, size, settings)
-    with Progress(f"training {folder.name}", show_progress) as progress:
-        history = fit(recipe, settings, watch=progress.step)
-    recipe.save(folder)
-    return finish(
-        "image", folder, found, places, settings, history, begin, base=str(base or "three convolutions"),
-        more={"image_size": recipe.size},
-    )  # fmt: skip
+    recipe = ImageRecipe(found, run.places, run.base, size, run.settings)
+    run.more["image_size"] = recipe.size
+    return run.finish(run.fit(recipe), lambda out: recipe.save(out, run))
 
 
 def network(size: int, classes: int) -> Any:
@@ -163,12 +143,11 @@ class ImageRecipe:
             "loss": float(-np.log(right).mean())
         }
 
-    def save(self, out: Path) -> None:
+    def save(self, out: Path, run: Run) -> None:
         """A folder that `headrace serve` serves."""
         if self._base is None:
-            self._package(out)
+            self._package(run)
             return
-        out.mkdir(parents=True, exist_ok=True)
         bases.save_model(self.model, out)
         bases.write_manifest(out, "classify")
         said = {
@@ -178,11 +157,9 @@ class ImageRecipe:
         }  # fmt: skip
         (out / "preprocessor_config.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
-    def _package(self, out: Path) -> None:
+    def _package(self, run: Run) -> None:
         import torch
         from torch import nn
-
-        from ..packing.package import package
 
         inner = self.model
 
@@ -195,9 +172,8 @@ class ImageRecipe:
                 values = (image.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
                 return torch.softmax(self.net(values), dim=1)
 
-        package(
+        run.package(
             Served(),
-            out,
             example_inputs={"image": self._examples},
             outputs=["probabilities"],
             labels=self.names,

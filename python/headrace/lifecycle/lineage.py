@@ -8,16 +8,16 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import CorruptFileError
 from .inspection import Inspected, file_hash
 
 if TYPE_CHECKING:
-    from .settings import TrainSettings
-    from .training import Training
+    from numpy.typing import NDArray
 
 NAME = "training.json"
 ROWS = "splits.npz"
@@ -89,6 +89,13 @@ def write(out: Path, values: Mapping[str, Any], name: str = NAME) -> None:
     (out / name).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def write_rows(out: Path, data: Mapping[str, Inspected], places: Mapping[str, NDArray[Any]]) -> None:
+    """Which rows of the file to train on are in which part, by their numbers there."""
+    train = data["train"]
+    own = [part for part in places if part == "train" or part not in data]
+    np.savez_compressed(out / ROWS, **{part: train.rows[places[part]] for part in own})
+
+
 def read(folder: Path) -> dict[str, Any] | None:
     """The record of a folder; None where there is none. Raises CorruptFileError."""
     path = folder / NAME
@@ -101,24 +108,3 @@ def read(folder: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise CorruptFileError(f"{path}: not a record of a training")
     return found
-
-
-def log(result: Training, settings: TrainSettings) -> None:
-    """To MLflow, where that is installed and a tracking server or folder is named in its environment variable."""
-    import importlib.util
-    import os
-
-    if not os.environ.get("MLFLOW_TRACKING_URI") or importlib.util.find_spec("mlflow") is None:
-        return
-    import mlflow
-
-    with mlflow.start_run(run_name=result.out.name):
-        mlflow.log_params({name: value for name, value in asdict(settings).items() if value is not None})
-        for step, loss in enumerate(result.history.losses):
-            mlflow.log_metric("loss", loss, step=step)
-        for record in result.history.epochs:
-            for name, value in record.validation.items():
-                mlflow.log_metric(f"validation_{name}", value, step=record.epoch)
-        for name, value in result.metrics.items():
-            mlflow.log_metric(f"test_{name}", value)
-        mlflow.log_artifact(str(result.out / NAME))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import InvalidArgumentError
 from . import distributed
 from .batches import epoch_order
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, changing
 from .settings import TrainSettings, learning_rate_at
 
 if TYPE_CHECKING:
@@ -185,11 +185,7 @@ def _end_epoch(
     scores = [sign * record.validation[recipe.metric] for record in history.epochs]
     if max(scores) == scores[-1] and scores.index(scores[-1]) == epoch:
         history.best_epoch = epoch + 1
-        best = {
-            name: weight.detach().clone()
-            for name, weight in recipe.model.named_parameters()
-            if weight.requires_grad
-        }
+        best = {name: value.clone() for name, value in changing(recipe.model).items()}
     if settings.patience is not None and epoch + 1 - history.best_epoch >= settings.patience:
         history.stopped_early = epoch + 1 < settings.epochs
     return best

@@ -6,56 +6,36 @@ Covington, Adams, Sargin, "Deep neural networks for YouTube recommendations", 20
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .finishing import begin_folder, finish
 from .histories import Histories, read_histories
-from .loop import fit
 from .metrics.ranking import of_lists
-from .plots import Progress
-from .scan import DataSettings
+from .runs import Run
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from .training import Training
+    from .result import Training
 
 TOP = 10
 _WIDTH, _DROPOUT = 64, 0.4
 _SOON = 20  # items after a moment that should have been said at it
 
 
-def train_recommend(
-    files: Mapping[str, str | Path],
-    out: str | Path,
-    settings: TrainSettings,
-    data_settings: DataSettings,
-    *,
-    min_rating: float | None = None,
-    overwrite: bool = False,
-    show_progress: bool | None = None,
-) -> Training:
+def train_recommend(run: Run, *, min_rating: float | None = None) -> Training:
     """A recommender; what `train("recommend", ...)` calls. The last item of each user tests, the one before it chooses
     the best epoch; a test file's users are asked for their last item."""
-    begin = time.perf_counter()
-    folder = begin_folder(out, overwrite, list(files.values()))
-    found = {"train": read_histories(files["train"], data_settings, min_rating=min_rating)}
+    files, settings = run.files, run.settings
+    found = {"train": read_histories(files["train"], run.data_settings, min_rating=min_rating)}
     data = found["train"]
     if "test" in files:
-        found["test"] = read_histories(files["test"], data_settings, names=data.names, min_rating=min_rating)
-    for one in found.values():
-        one.report.check()
-    recipe = RecommendRecipe(data, settings, holds_out="test" not in files and settings.test > 0)
-    with Progress(f"training {folder.name}", show_progress) as progress:
-        history = fit(recipe, settings, watch=progress.step)
-    _package(recipe.model, folder, data)
+        found["test"] = read_histories(
+            files["test"], run.data_settings, names=data.names, min_rating=min_rating
+        )
     every = np.arange(len(data.users))
     tested = np.arange(len(found["test"].users)) if "test" in found else every
     places = {
@@ -63,10 +43,11 @@ def train_recommend(
         "validation": every[:0],
         "test": tested if settings.test > 0 or "test" in files else every[:0],
     }
-    return finish(
-        "recommend", folder, found, places, settings, history, begin, base="two towers",
-        more={"min_rating": min_rating},
-    )  # fmt: skip
+    run.method = "two towers"
+    run.more["min_rating"] = min_rating
+    run.use(found, places)
+    recipe = RecommendRecipe(data, settings, holds_out="test" not in files and settings.test > 0)
+    return run.finish(run.fit(recipe), lambda _: _package(recipe.model, run))
 
 
 def network(items: int) -> Any:
@@ -129,13 +110,17 @@ class RecommendRecipe:
         counts = np.bincount(np.concatenate([np.asarray(u) for u in known]), minlength=len(data.names))
         self.model.bias.data = torch.log(torch.from_numpy(counts + 1.0).float())
         self.lengths = np.array([len(user) for user in self._known], np.int64)
-        self._chance = np.random.default_rng(settings.seed)
 
     def loss(self, places: NDArray[np.int64]) -> torch.Tensor:
         import torch
 
         users = [self._known[i] for i in places]
-        cuts = [int(self._chance.integers(max(1, len(user) // 4), len(user))) for user in users]
+        # By torch's chance, which a checkpoint keeps: a run that goes on cuts as it would have.
+        starts = [max(1, len(user) // 4) for user in users]
+        cuts = [
+            start + int(share * (len(user) - start))
+            for user, start, share in zip(users, starts, torch.rand(len(users)).tolist(), strict=True)
+        ]
         wanted = np.zeros((len(users), len(self.model.bias)), np.float32)
         for row, user, cut in zip(wanted, users, cuts, strict=True):
             row[user[cut : cut + _SOON]] = 1
@@ -156,15 +141,13 @@ class RecommendRecipe:
         return {name: float(values.mean()) for name, values in figures.items()}
 
 
-def _package(model: Any, folder: Path, data: Histories) -> None:
-    from ..packing.package import package
-
+def _package(model: Any, run: Run) -> None:
     model.eval()
+    data: Histories = run.found["train"]
     examples = [user[:-1][-40:] for user in data.users[:16]]
     items, mask = (array.numpy() for array in padded(examples))
-    package(
+    run.package(
         model,
-        folder,
         example_inputs={"items": items, "mask": mask},
         inputs={
             "items": {"shape": ["?"], "low": 0, "high": len(data.names) - 1, "pad": 0},

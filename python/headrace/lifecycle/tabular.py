@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgumentError
-from .finishing import begin_folder, finish, split_parts
-from .loop import History, fit
+from . import distributed
+from .loop import History
 from .metrics import classification
 from .metrics.ranking import regression
-from .plots import Progress
+from .runs import Run
 from .scan import DataSettings
 from .settings import TrainSettings
 from .splits import class_weights
@@ -24,22 +23,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from .training import Training
+    from .result import Training
 
 ESTIMATORS = ("boosting", "logistic", "dense")
 HIDDEN = 128
 
 
-def train_tabular(
-    files: Mapping[str, str | Path],
-    out: str | Path,
-    settings: TrainSettings,
-    data_settings: DataSettings,
-    *,
-    estimator: str = "boosting",
-    overwrite: bool = False,
-    show_progress: bool | None = None,
-) -> Training:
+def train_tabular(run: Run, *, estimator: str = "boosting") -> Training:
     """A model of a table; what `train("tabular", ...)` calls.
 
     Numbers are filled up with their median and scaled, texts become one number a value. Then: "boosting", gradient
@@ -48,36 +38,21 @@ def train_tabular(
     """
     if estimator not in ESTIMATORS:
         raise InvalidArgumentError(f"estimator={estimator!r}: must be one of {', '.join(ESTIMATORS)}")
-    begin = time.perf_counter()
-    folder = begin_folder(out, overwrite, list(files.values()))
-    found = _read(files, data_settings)
-    data = found["train"]
-    places = split_parts(found, settings)
-    rows = places["train"]
-    history = History()
-    with Progress(f"training {folder.name}", show_progress) as progress:
-        pipeline = _pipeline(data, estimator, settings)
-        if estimator == "dense":
-            history = _fit_dense(pipeline, found, places, settings, progress.step)
-        else:
-            truth = data.labels[rows] if data.regresses else np.asarray(data.names, object)[data.labels[rows]]
-            more = {}
-            if settings.class_weights == "balanced" and not data.regresses:
-                weights = class_weights(data.labels[rows], len(data.names))[data.labels[rows]]
-                more = {"model__sample_weight": weights}
-            pipeline.fit(frame(data, rows), truth, **more)
-    _package(pipeline, folder, data, rows, estimator)
-    return finish(
-        "tabular",
-        folder,
-        found,
-        places,
-        settings,
-        history,
-        begin,
-        base=estimator,
-        more={"estimator": estimator},
-    )
+    found = _read(run.files, run.data_settings)
+    run.method = run.more["estimator"] = estimator
+    run.use(found)
+    data, rows = found["train"], run.places["train"]
+    pipeline, history = _pipeline(data, estimator, run.settings), History()
+    if estimator == "dense":
+        history = _fit_dense(pipeline, run)
+    elif distributed.is_first():  # these know of no other process
+        truth = data.labels[rows] if data.regresses else np.asarray(data.names, object)[data.labels[rows]]
+        more = {}
+        if run.settings.class_weights == "balanced" and not data.regresses:
+            weights = class_weights(data.labels[rows], len(data.names))[data.labels[rows]]
+            more = {"model__sample_weight": weights}
+        pipeline.fit(frame(data, rows), truth, **more)
+    return run.finish(history, lambda _: _package(pipeline, run))
 
 
 def _read(files: Mapping[str, str | Path], settings: DataSettings) -> dict[str, Any]:
@@ -88,8 +63,6 @@ def _read(files: Mapping[str, str | Path], settings: DataSettings) -> dict[str, 
             found[part] = read_table(
                 path, settings, features=kinds(data), names=data.names, is_evaluation=True
             )
-    for one in found.values():
-        one.report.check()
     return found
 
 
@@ -197,15 +170,13 @@ class DenseRecipe:
         return {name: figures[name] for name in ("accuracy", "recall_macro", "f1_macro")} | {"loss": loss}
 
 
-def _fit_dense(
-    pipeline: Any, found: Mapping[str, Table], places: Mapping[str, Any], settings: TrainSettings, watch: Any
-) -> History:
+def _fit_dense(pipeline: Any, run: Run) -> History:
     """Trains by our loop, and gives the weights to scikit-learn's network of the same shape, for which there is a way
     to ONNX together with the columns' preparation."""
     import warnings
 
-    data = found["train"]
-    rows = places["train"]
+    found, places, settings = run.found, run.places, run.settings
+    data, rows = found["train"], places["train"]
     columns, network = pipeline.named_steps["columns"], pipeline.named_steps["model"]
     x = np.asarray(columns.fit_transform(frame(data, rows)), np.float32)
     held = found.get("validation", data)
@@ -217,7 +188,7 @@ def _fit_dense(
         middle, spread = float(truth.mean()), float(truth.std()) or 1.0
         truth, held_truth = (truth - middle) / spread, (held_truth - middle) / spread
     recipe = DenseRecipe(x, truth, (held_x, held_truth), len(data.names), settings)
-    history = fit(recipe, settings, watch=watch)
+    history = run.fit(recipe)
     answers = data.labels[rows] if data.regresses else np.asarray(data.names, object)[data.labels[rows]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that one round is few
@@ -229,18 +200,16 @@ def _fit_dense(
     return history
 
 
-def _package(pipeline: Any, folder: Path, data: Table, rows: NDArray[Any], estimator: str) -> None:
-    from ..packing.package import package
-
+def _package(pipeline: Any, run: Run) -> None:
+    data: Table = run.found["train"]
     # In any order: the first of them are the model's golden examples, whose mean explanations start from.
-    chosen = np.random.default_rng(0).permutation(rows)[:64]
+    chosen = np.random.default_rng(0).permutation(run.places["train"])[:64]
     said = {name: {"nan": "allow"} for name, kind in kinds(data).items() if kind == "number"}
-    package(
+    run.package(
         pipeline,
-        folder,
         example_inputs=frame(data, chosen),
         inputs=said,
         labels=data.names,
         tolerance=1e-4,
-        description=f"{data.report.columns['label']} of {data.path.name}, by {estimator}",
+        description=f"{data.report.columns['label']} of {data.path.name}, by {run.method}",
     )

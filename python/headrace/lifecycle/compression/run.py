@@ -21,8 +21,9 @@ from ..evaluation import cells_of, choose_rows, evaluator_of, measure
 from ..inspection import Inspected, inspect_files
 from ..loop import History, fit
 from ..plots import Progress
+from ..runs import CHECKPOINTS, check_folder, split_rows
 from ..scan import DataSettings
-from ..training import CHECKPOINTS, TASKS, check_folder, make_recipe, split_rows, use_rows
+from ..training import TASKS, make_recipe, use_rows
 from . import distill, grouped, precision, speed, weights
 from .result import Compression, Size
 from .settings import CompressSettings
@@ -322,9 +323,7 @@ def _record(result: Compression, folder: Path, settings: CompressSettings, rows:
             shutil.copyfile(folder / name, result.out / name)
     if not rows.found:
         return
-    own = [part for part in rows.parts if part == "train" or part not in rows.found]
-    train = rows.found["train"]
-    np.savez_compressed(result.out / lineage.ROWS, **{part: train.rows[rows.parts[part]] for part in own})
+    lineage.write_rows(result.out, rows.found, rows.parts)
     lineage.write(
         result.out,
         {
