@@ -158,6 +158,21 @@ class TestThePage:
         ]
         assert page.run(told) == [[500, None, None]]
 
+    def test_a_model_that_drifted_is_marked(self, page: Page) -> None:
+        shown = """import('./console/models.js').then(({ModelTable}) => {
+            const element = document.createElement('table'), table = new ModelTable(element, null, () => {});
+            const seen = (drift) => {
+                table.show([{id: 'a', state: 'ready', task: 'embed', drift}], new Map());
+                const pill = element.querySelector('.drift');
+                return pill.hidden ? null : [pill.textContent, pill.title];
+            };
+            return [seen(null), seen({input_tokens: 0.2, output: null}), seen({input_tokens: 0.1, output: 0.312})];
+        })"""
+        none, little, much = page.run(shown)
+        assert none is little is None
+        assert much[0] == "drift 0.31"
+        assert "input lengths 0.1, outputs 0.31" in much[1]
+
     def test_nothing_is_asked_while_the_tab_is_hidden(self, page: Page, browser: Browser) -> None:
         def asked() -> int:
             return sum(url.endswith("/v1/status") for url in page.requests)
@@ -230,7 +245,7 @@ class TestTryIt:
                  "document.querySelector('.log'), {subtree: true, childList: true, characterData: true})")  # fmt: skip
         page.press("Enter")
         page.wait("document.querySelector('.chat .took').innerText.includes('tokens/s')", 60)
-        # More states than the empty bubble and the whole answer; how many is the browser's to say: it draws when it can.
+        # More states than the empty bubble and the whole answer; how many the browser shows is its own to say.
         assert page.run("window.lengths.size") > 3
         assert len(page.text(".bubble.assistant")) > 20
         # The conversation goes on: the second question is sent with the first.

@@ -14,6 +14,7 @@ const en = {
 
   model: "Model", version_: "Version", task: "Task", precision: "Precision", parameters: "Parameters", dimensions: "Dimensions",
   longest: "Longest text", state: "State", requests: "Requests", tokensNow: "Tokens/s", actions: "Actions",
+  drift: "drift {index}", driftWhat: "Population stability index: input lengths {input}, outputs {output}. Above 0.25 they are not what they were.",
   noModels: "No model is served.", load: "Load", reloadModel: "Reload", unload: "Unload", chooseVersion: "Version to load of {name}",
   unloadQuestion: "Stop serving {name}? What is under way is finished first.",
   loaded: "{name} is served.", unloadedNow: "{name} is not served any more.", loadingNow: "{name} is being loaded …",
@@ -33,6 +34,7 @@ const en = {
   context: "Context", maskedText: "Text with the model's mask token", similarity: "Similarity (cosine)",
   noEntities: "No entities were found.", noAnswer: "There is no answer in the text.", place: "Place {n}",
   tooMany: "Only the first {n} lines are compared.",
+
 
   newKey: "New key", name: "Name", tenant: "Tenant", scopes: "Scopes", moreScopes: "For single models, such as infer:minilm",
   expires: "Expires", limits: "Limits", created: "Created", never: "never", noLimits: "no limits", create: "Create key",
@@ -62,6 +64,7 @@ const zh = {
 
   model: "模型", version_: "版本", task: "任务", precision: "精度", parameters: "参数量", dimensions: "维度",
   longest: "最长文本", state: "状态", requests: "请求数", tokensNow: "词元/秒", actions: "操作",
+  drift: "漂移 {index}", driftWhat: "群体稳定性指数（PSI）：输入长度 {input}，输出 {output}。高于 0.25 表示分布已明显变化。",
   noModels: "当前没有模型在服务。", load: "加载", reloadModel: "重新加载", unload: "卸载", chooseVersion: "选择 {name} 要加载的版本",
   unloadQuestion: "停止服务 {name}？进行中的请求会先处理完。",
   loaded: "{name} 已在服务。", unloadedNow: "{name} 已停止服务。", loadingNow: "正在加载 {name} …",
@@ -81,6 +84,7 @@ const zh = {
   context: "上下文", maskedText: "含模型掩码标记的文本", similarity: "相似度（余弦）",
   noEntities: "没有找到实体。", noAnswer: "文本中没有答案。", place: "第 {n} 处",
   tooMany: "只比较前 {n} 行。",
+
 
   newKey: "新建密钥", name: "名称", tenant: "租户", scopes: "权限", moreScopes: "单个模型的权限，例如 infer:minilm",
   expires: "到期", limits: "限额", created: "创建", never: "永不", noLimits: "不限", create: "创建密钥",
