@@ -229,7 +229,7 @@ class TestThePage:
             page.press("Tab")
             focused.append(page.run("document.activeElement.innerText || document.activeElement.name || ''"))
         assert focused[0] == "Skip to content"
-        assert focused[1:5] == ["Live", "Models", "Try it", "API"]
+        assert focused[1:5] == ["Live", "Models", "Try it", "Masking"]
         assert "中文" in focused
         page.run("document.querySelector('#language').focus()")
         page.press("Enter")

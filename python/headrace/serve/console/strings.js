@@ -35,6 +35,12 @@ const en = {
   noEntities: "No entities were found.", noAnswer: "There is no answer in the text.", place: "Place {n}",
   tooMany: "Only the first {n} lines are compared.",
 
+  masking: "Masking", maskingWhat: "personal data, found and taken out", mode: "What stands in its place", found: "Found",
+  modeMask: "a label: [EMAIL]", modeHash: "a keyed code: [EMAIL:9f86…]", modeReversible: "a number, to put it back: <EMAIL_1>", modeDrop: "nothing",
+  nothingFound: "Nothing was found.", afterMasking: "Masked", standsFor: "What the placeholders stand for",
+  kind_email: "e-mail", kind_phone: "telephone", kind_card: "card", kind_iban: "IBAN", kind_ip: "IP address",
+  kind_cn_resident_id: "Chinese resident ID", kind_cn_mobile: "Chinese mobile", kind_cn_uscc: "Chinese company code", kind_passport: "passport", kind_hk_id: "Hong Kong ID",
+  kind_macau_id: "Macau ID", kind_tw_id: "Taiwan ID", kind_hk_macau_permit: "Hong Kong/Macau permit", kind_cn_plate: "Chinese number plate", kind_cn_address: "Chinese address",
 
   newKey: "New key", name: "Name", tenant: "Tenant", scopes: "Scopes", moreScopes: "For single models, such as infer:minilm",
   expires: "Expires", limits: "Limits", created: "Created", never: "never", noLimits: "no limits", create: "Create key",
@@ -85,6 +91,12 @@ const zh = {
   noEntities: "没有找到实体。", noAnswer: "文本中没有答案。", place: "第 {n} 处",
   tooMany: "只比较前 {n} 行。",
 
+  masking: "脱敏", maskingWhat: "识别并去除个人信息", mode: "替换方式", found: "识别结果",
+  modeMask: "标签：[EMAIL]", modeHash: "带密钥的编码：[EMAIL:9f86…]", modeReversible: "可还原的编号：<EMAIL_1>", modeDrop: "删除",
+  nothingFound: "没有发现个人信息。", afterMasking: "脱敏后", standsFor: "占位符对应的原文",
+  kind_email: "电子邮箱", kind_phone: "电话", kind_card: "银行卡", kind_iban: "IBAN", kind_ip: "IP 地址",
+  kind_cn_resident_id: "居民身份证", kind_cn_mobile: "手机号", kind_cn_uscc: "统一社会信用代码", kind_passport: "护照", kind_hk_id: "香港身份证",
+  kind_macau_id: "澳门身份证", kind_tw_id: "台湾身份证", kind_hk_macau_permit: "港澳通行证", kind_cn_plate: "车牌", kind_cn_address: "地址",
 
   newKey: "新建密钥", name: "名称", tenant: "租户", scopes: "权限", moreScopes: "单个模型的权限，例如 infer:minilm",
   expires: "到期", limits: "限额", created: "创建", never: "永不", noLimits: "不限", create: "创建密钥",
