@@ -35,6 +35,12 @@ def settings(folder: Path, text: str) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process every request is looked at, so that few are enough."""
+    monkeypatch.setattr(headrace.drift, "_PAUSE", 0.0)
+
+
 SMALL = "[drift]\ntexts = 600\nwindow = 500\n"
 
 
@@ -108,13 +114,13 @@ def test_a_model_of_each_task(task: str, tmp_path: Path) -> None:
         model = engine.add("m", folder)
         ask(model, texts(600, 20))
         assert stats(engine) == {"input_tokens": None, "output": None, "reference": 600, "window": 0}
-        for seed in range(1, 20):  # requests that come at once after another are not all looked at
+        for seed in range(1, 3):
             ask(model, texts(500, 20, seed))
         found = stats(engine)
         assert found["window"] == 500
         assert found["input_tokens"] < 0.15
         assert found["output"] < 0.15
-        for seed in range(30):
+        for seed in range(2):
             ask(model, texts(500, 60, seed, ("river", "smith", "paris")))
         found = stats(engine)
         assert found["input_tokens"] > ALERT
@@ -163,9 +169,8 @@ def test_golden_inputs_as_the_reference(tmp_path: Path) -> None:
         assert engine.stats()["drift"] == {}
 
 
-def test_texts_that_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prompts and answers by their lengths; here every one is looked at."""
-    monkeypatch.setattr(headrace.drift, "_PAUSE", 0.0)
+def test_texts_that_are_written() -> None:
+    """Prompts and answers by their lengths."""
     source = Path(headrace.repository.resolve("demo:smollm2"))
 
     async def ask(model: headrace.Model, count: int, prompt: str, tokens: int) -> None:
@@ -210,12 +215,12 @@ def test_every_protocol_counts_and_metrics_tell(server: Server) -> None:
             client.infer("toy", [given])
         assert server.metric("headrace_drift_reference", model="toy") == 600
         assert server.metric("headrace_drift_window", model="toy") == 0
-        for number in range(8):
+        for number in range(40):  # of which the server looks at some
             ask(texts(250, 20, number), number)
         assert server.metric("headrace_drift_window", model="toy") == 500
         assert server.metric("headrace_drift_index", model="toy", of="input_tokens") < 0.15
         assert server.metric("headrace_drift_index", model="toy", of="output") < 0.15
-        for number in range(12):
+        for number in range(60):
             ask(texts(100, 200, number, ("paris", "smith")), number)
         assert server.metric("headrace_drift_index", model="toy", of="input_tokens") > ALERT
         assert server.metric("headrace_drift_index", model="toy", of="output") > ALERT
