@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import harness
 import workloads
 from headrace.loadtest import closed_loop, run_fast
-from servers import HeadraceServer, free_port
+from servers import HeadraceServer, free_port, infer_request
 
 CONNECTIONS = 16
 
@@ -60,15 +59,7 @@ async def over_grpc(port: int, texts: list[str], seconds: float) -> int:
     """Answers that CONNECTIONS tasks get over one channel."""
     import grpc
 
-    from headrace.serve.grpc_messages import message
-
-    requests = []
-    for text in texts:
-        request = message("ModelInferRequest")(model_name="minilm")
-        request.inputs.add(name="text", datatype="BYTES", shape=[1])
-        raw = text.encode()
-        request.raw_input_contents.append(struct.pack("<I", len(raw)) + raw)
-        requests.append(request.SerializeToString())
+    requests = [infer_request(text) for text in texts]
     answered = 0
     end = time.perf_counter() + seconds
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

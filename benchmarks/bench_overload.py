@@ -5,17 +5,21 @@ it, whatever the server does. Latency counts from the moment a request was due.
 
     python benchmarks/bench_overload.py
     python benchmarks/bench_overload.py --seconds 10 --factor 3
+    python benchmarks/bench_overload.py --protocol grpc --factor 5
+
+Over gRPC the statuses are written as REST has them: 429 is RESOURCE_EXHAUSTED.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 import harness
 import workloads
 from headrace.loadtest import closed_loop, open_loop, run_fast
-from servers import HeadraceServer, Server
+from servers import HeadraceServer, Server, free_port, infer_request
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$")
 
@@ -39,8 +43,38 @@ def batch_seconds(before: dict[tuple[str, str], float], after: dict[tuple[str, s
     return change("headrace_forward_seconds_sum") / max(1.0, change("headrace_forward_seconds_count"))
 
 
+class GrpcServer(HeadraceServer):
+    """The same over gRPC, with the vectors as bytes; answers are still checked over HTTP."""
+
+    packages = (*HeadraceServer.packages, "grpcio", "protobuf")
+
+    def __init__(self, model: Path, options: list[str]) -> None:
+        self._grpc_port = free_port()
+        super().__init__(model, ["--grpc-port", str(self._grpc_port), *options])
+
+    @property
+    def load_url(self) -> str:
+        return f"grpc://127.0.0.1:{self._grpc_port}/inference.GRPCInferenceService/ModelInfer"
+
+    def load_body(self, text: str) -> bytes:
+        return infer_request(text)
+
+
+class RestServer(HeadraceServer):
+    @property
+    def load_url(self) -> str:
+        return self.url
+
+    def load_body(self, text: str) -> bytes:
+        return self.body(text)
+
+
+PROTOCOLS = {"rest": RestServer, "grpc": GrpcServer}
+
+
 def main() -> None:
     parser = harness.parser("overload", __doc__)
+    parser.add_argument("--protocol", default="rest", choices=list(PROTOCOLS))
     parser.add_argument("--workload", default="short", choices=workloads.NAMES)
     parser.add_argument("--factor", type=float, default=2.0, help="offered load, in capacities")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -50,15 +84,15 @@ def main() -> None:
     arguments = parser.parse_args()
     texts, source = workloads.load(arguments.workload)
     budget = str(arguments.queue_budget)
-    server = HeadraceServer(harness.model_path(arguments.model), ["--queue-budget", budget])
+    server = PROTOCOLS[arguments.protocol](harness.model_path(arguments.model), ["--queue-budget", budget])
     try:
         if len(server.embed(texts[0])) == 0:
             raise SystemExit("the server answers with an empty vector")
-        bodies = [server.body(text) for text in texts]
+        bodies = [server.load_body(text) for text in texts]
 
         def closed(seconds: float) -> float:
             result = run_fast(
-                closed_loop(server.url, bodies, connections=arguments.connections, seconds=seconds)
+                closed_loop(server.load_url, bodies, connections=arguments.connections, seconds=seconds)
             )
             return result.in_time / seconds
 
@@ -68,7 +102,7 @@ def main() -> None:
         memory = [server.memory_mb()]
         before, cpu = metrics(server), time.process_time()
         rate = arguments.factor * capacity
-        result = run_fast(open_loop(server.url, bodies, rate=rate, seconds=arguments.seconds))
+        result = run_fast(open_loop(server.load_url, bodies, rate=rate, seconds=arguments.seconds))
         client_cpu = time.process_time() - cpu
         batch = batch_seconds(before, metrics(server))
         memory.append(server.memory_mb())
@@ -80,6 +114,8 @@ def main() -> None:
     bound_ms = 1000 * (arguments.queue_budget + 2 * batch)
     line = {
         "server": server.name,
+        "protocol": arguments.protocol,
+        "factor": arguments.factor,
         "workload": arguments.workload,
         "source": source,
         "capacity": harness.spread(capacities, 1),

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -132,6 +133,18 @@ class HeadraceServer(Server):
 
     def vector(self, answer: Any) -> list[float]:
         return answer["data"][0]["embedding"]
+
+
+def infer_request(text: str) -> bytes:
+    """A ModelInferRequest of the Open Inference Protocol for a HeadraceServer."""
+    from headrace.serve.grpc_messages import message
+
+    request = message("ModelInferRequest")(model_name="minilm")
+    request.inputs.add(name="text", datatype="BYTES", shape=[1])
+    raw = text.encode()
+    request.raw_input_contents.append(struct.pack("<I", len(raw)) + raw)
+    found: bytes = request.SerializeToString()
+    return found
 
 
 class _FastApiServer(Server):

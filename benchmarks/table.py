@@ -144,8 +144,13 @@ def http_section(words: dict[str, str]) -> list[str]:
     return [f"**{title}**", table, origin(words, lines[0], "http.jsonl")]
 
 
+def _is_rest_at_twice(line: Line) -> bool:
+    """Lines from before there was another protocol or factor have neither."""
+    return line.get("protocol", "rest") == "rest" and line.get("factor", 2.0) == 2.0
+
+
 def overload_section(words: dict[str, str]) -> list[str]:
-    lines = newest_run("overload", lambda _: True, bool)
+    lines = newest_run("overload", _is_rest_at_twice, bool)
     if not lines:
         return []
     line = lines[-1]

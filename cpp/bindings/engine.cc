@@ -221,6 +221,13 @@ void register_engine(py::module_& module) {
       .def_property_readonly("sequences", &Ticket::sequences)
       .def_property_readonly("tokens", &Ticket::tokens)
       .def_property_readonly("truncated", &Ticket::truncated)
+      .def(
+          "lengths",
+          [](const Ticket& t, size_t limit) {
+            const auto lengths = t.lengths().first(std::min(limit, t.lengths().size()));
+            return std::vector<int32_t>(lengths.begin(), lengths.end());
+          },
+          py::arg("limit"), "The tokens of each sequence, of the first `limit` ones.")
       .def_property_readonly(
           "error",
           [](const Ticket& t) -> std::optional<py::object> {

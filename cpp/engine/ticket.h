@@ -56,6 +56,7 @@ class Ticket {
   State state() const { return state_.load(std::memory_order_acquire); }
   int64_t sequences() const { return static_cast<int64_t>(lengths_.size()); }
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }  // special tokens included
+  std::span<const int32_t> lengths() const { return lengths_; }         // tokens of each sequence
   int64_t truncated() const { return truncated_; }                      // sequences that were cut
   int64_t dimensions() const { return dimensions_; }
   // Rows of the answers to all sequences; those of sequence i are row_starts()[i] to row_starts()[i + 1] - 1.

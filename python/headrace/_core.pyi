@@ -327,6 +327,10 @@ class Ticket:
     """
     One submitted request.
     """
+    def lengths(self, limit: typing.SupportsInt | typing.SupportsIndex) -> list[int]:
+        """
+        The tokens of each sequence, of the first `limit` ones.
+        """
     def vectors(self) -> numpy.typing.NDArray[numpy.float32]:
         """
         float32 [rows, dimensions], sharing the engine's memory; raises what failed. A sequence has one row, one for each token or one for each place to fill, as the model's task has it.

@@ -21,6 +21,7 @@ from .residency import ROOM_SECONDS, Residency, Source
 from .shadow import PromotionGate, Shadow, ShadowStats
 
 if TYPE_CHECKING:
+    from .drift import Drift
     from .loaded_model import Model
 
 
@@ -41,6 +42,7 @@ class Deployments(Residency):
         Residency.__init__(self, memory_budget)
         self._candidates: dict[str, Candidate] = {}
         self._aliases: dict[str, str] = {}
+        self._drifts: dict[tuple[str, str], Drift] = {}  # by name and path
 
     def model(self, name: str) -> Model:
         """The model of that name or alias; now and then the candidate beside it, where there is one.
@@ -334,6 +336,7 @@ class Deployments(Residency):
         with self._lock:
             self._known.pop(name, None)
             self._models.pop(name, None)
+        self._drifts = {key: drift for key, drift in self._drifts.items() if key[0] != name}
         self.drop_candidate(name)
         for adapter in [adapter for adapter in list(self._models.values()) if adapter.info.base == name]:
             self._retire(adapter)

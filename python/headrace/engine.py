@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core, devices, golden, inputs, render, repository
+from . import _core, devices, inputs, render, repository
+from .drift import check_and_watch
 from .errors import InvalidArgumentError, UnsupportedError
 from .language_options import LanguageOptions
 from .loaded_model import Model, ModelInfo
@@ -173,8 +174,7 @@ class Engine(Pipelines, EnginePredictMethods):
         model = self._take_memory(name, core_name, size, read)
         self._sizes[os.fspath(directory), precision] = model.info.bytes
         try:
-            if manifest.gate is not None:
-                golden.check(model, manifest.gate)
+            check_and_watch(model, manifest, self._drifts)
         except BaseException:
             self._retire(model)
             del model
@@ -313,6 +313,7 @@ class Engine(Pipelines, EnginePredictMethods):
                 for name, one in list(self._candidates.items())
                 if one.shadow is not None
             },
+            "drift": {name: model._drift.stats() for name, model in models if model._drift is not None},
         }
 
     def close(self, drain: bool = True) -> None:

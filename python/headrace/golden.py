@@ -97,6 +97,11 @@ def check(model: Model, gate: Gate) -> None:
         )
 
 
+def count(gate: Gate) -> int:
+    """How many inputs the gate's file has; CorruptFileError as `check`."""
+    return len(_read(gate.golden, gate.data)["inputs"])
+
+
 def _check_numbers(given: list[Any], expected: list[Any], gate: Gate) -> None:
     for i, (one, other) in enumerate(zip(given, expected, strict=True)):
         apart = _difference(one, other)

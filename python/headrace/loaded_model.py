@@ -258,8 +258,7 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, ExplainMethods, Runner
         return self._submit(texts, truncate, timeout, priority, admission, queue, before)
 
     def _result_of(self, ticket: _core.Ticket, dimensions: int | None) -> Embeddings:
-        """The second half, once the ticket is finished; raises what it failed with."""
-        self._ended(ticket)
+        """The second half, once the ticket is finished and `_ended` was told; raises what it failed with."""
         return Embeddings(self._shorten(ticket.vectors(), dimensions), ticket.tokens, ticket.truncated)
 
     def similarity(self, a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32]:

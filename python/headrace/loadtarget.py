@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from .errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from .loadtarget_grpc import GrpcTarget
 
 Answered = Callable[[int], None]  # called with the answer's status; 0 when none came
 _UNTOLD = -1
@@ -78,13 +82,8 @@ class Target:
     Callbacks instead of tasks: what the generator costs, the server under test lacks.
     """
 
-    def __init__(self, url: str, bodies: Sequence[bytes], key: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or parts.hostname is None:
-            raise InvalidArgumentError(f"url={url!r}: must be http://HOST:PORT/PATH")
-        if not bodies:
-            raise InvalidArgumentError("bodies is empty: give at least one request body")
-        self._host, self._port = parts.hostname, parts.port or 80
+    def __init__(self, parts: SplitResult, bodies: Sequence[bytes], key: str | None = None) -> None:
+        self._host, self._port = parts.hostname or "", parts.port or 80
         head = (
             f"POST {parts.path or '/'} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
         )
@@ -126,3 +125,19 @@ class Target:
             task.cancel()
         for connection in self._open:
             connection.abandon()
+
+
+def target_of(url: str, bodies: Sequence[bytes], key: str | None = None) -> Target | GrpcTarget:
+    """What the URL names. InvalidArgumentError for another kind of URL, or without a body."""
+    parts = urlsplit(url)
+    if not bodies:
+        raise InvalidArgumentError("bodies is empty: give at least one request body")
+    if parts.scheme == "http" and parts.hostname is not None:
+        return Target(parts, bodies, key)
+    if parts.scheme == "grpc" and parts.port is not None and parts.path.count("/") == 2:
+        from .loadtarget_grpc import GrpcTarget
+
+        return GrpcTarget(parts, bodies, key)
+    raise InvalidArgumentError(
+        f"url={url!r}: must be http://HOST:PORT/PATH or grpc://HOST:PORT/SERVICE/METHOD"
+    )

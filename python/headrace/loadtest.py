@@ -1,10 +1,11 @@
-"""A load generator for HTTP on raw asyncio sockets: closed loop and open loop, free of coordinated omission.
+"""A load generator for HTTP and gRPC on raw asyncio sockets: closed loop and open loop, free of coordinated omission.
 
 Closed loop: each of n connections sends its next request when the last was answered. Open loop: requests are due
 at the times of a Poisson process, whatever the server does; each one's latency counts from when it was due, so
 a stall shows in every request that it delayed (Tene: "How NOT to measure latency").
 
-Everything runs in callbacks; see loadtarget.py.
+Everything runs in callbacks; see loadtarget.py. A URL of the form grpc://HOST:PORT/SERVICE/METHOD is called over gRPC,
+with serialised messages as bodies (loadtarget_grpc.py); statuses are then those that REST has in the same place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from . import _core
-from .loadtarget import Target
+from .loadtarget import target_of
 
 _EARLY = 0.0005  # seconds; event loops' timers count milliseconds
 _SENT_PER_TURN = 64
@@ -97,7 +98,7 @@ async def closed_loop(
     watch: Watch | None = None,
 ) -> Result:
     """Keeps `connections` requests under way for `seconds`; `watch(result, elapsed)` is called now and then."""
-    target = Target(url, bodies, key)
+    target = target_of(url, bodies, key)
     result = Result("closed", seconds, connections)
     loop = asyncio.get_running_loop()
     all_ended = asyncio.Event()
@@ -144,7 +145,7 @@ async def open_loop(
     watch: Watch | None = None,
 ) -> Result:
     """Requests due at random times, `rate` a second for `seconds`; `patience` more for the last answers."""
-    target = Target(url, bodies, key)
+    target = target_of(url, bodies, key)
     result = Result("open", seconds, 0, rate)
     source = random.Random(seed)
     loop = asyncio.get_running_loop()

@@ -27,6 +27,11 @@ max_batch = 32
 max_wait = 0.002
 workers = 2
 
+[drift]                     # what is compared with what, to tell that inputs or outputs change (docs/operations.md)
+reference = "traffic"       # the first texts that come, or "golden": the gate's inputs
+texts = 1000                # of the reference
+window = 1000               # the latest texts; 0: nothing is compared
+
 [gate]                      # what a version must show before it gets any request
 golden = "golden.json"      # made by `headrace golden`
 min_cosine = 0.995          # of each vector with the one that is expected; for embed
@@ -38,8 +43,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from .drift import DriftOptions
 from .errors import CorruptFileError, InvalidArgumentError
 from .predict.function import BatchOptions
 from .settings import parse_toml, read_toml
@@ -48,9 +54,13 @@ NAME = "headrace.toml"
 _KNOWN: dict[str, type] = {
     "task": str, "precision": str, "aliases": list, "gate": dict, "pinned": bool,
     "runtime": str, "function": str, "model": str, "trusted": bool, "compile": str,
-    "batch": dict, "labels": list, "licence": str,
+    "batch": dict, "labels": list, "licence": str, "drift": dict,
     "inputs": dict, "outputs": dict,
 }  # fmt: skip
+_BATCH: dict[str, type] = {
+    "max_batch": int, "max_wait": float, "concurrency": int, "workers": int, "time_limit": float,
+}  # fmt: skip
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Manifest:
     precision: str | None = None
     aliases: tuple[str, ...] = field(default=())
     gate: Gate | None = None
+    drift: DriftOptions = field(default_factory=DriftOptions)
     runtime: str | None = None
     function: str | None = None
     model: str | None = None
@@ -142,8 +153,12 @@ def read_manifest(directory: Path) -> Manifest:
             if data is None:
                 raise CorruptFileError(f"{path}: gate.golden: {name} was not sealed with the model")
         gate = Gate(golden, **limits, data=data)
+    if (drift := values.get("drift")) is not None:
+        values["drift"] = _options(
+            DriftOptions, path, "drift", drift, {"reference": str, "texts": int, "window": int}
+        )
     if (batch := values.pop("batch", None)) is not None:
-        values["batch"] = _batch(path, batch)
+        values["batch"] = _options(BatchOptions, path, "batch", batch, _BATCH)
         values["batch_names"] = frozenset(batch)
     return Manifest(**values, gate=gate)
 
@@ -155,16 +170,12 @@ def _sealed_file(directory: Path, name: str) -> bytes | None:
     return small_file(directory, name) if is_sealed(directory) else None
 
 
-def _batch(path: Path, given: dict[str, Any]) -> BatchOptions:
-    values = _checked(
-        path,
-        given,
-        {"max_batch": int, "max_wait": float, "concurrency": int, "workers": int, "time_limit": float},
-    )
+def _options(kind: type[T], path: Path, name: str, given: dict[str, Any], kinds: dict[str, type]) -> T:
+    """A table of headrace.toml as the dataclass that checks it."""
     try:
-        return BatchOptions(**values)
+        return kind(**_checked(path, given, kinds))
     except InvalidArgumentError as error:
-        raise CorruptFileError(f"{path}: batch: {error}") from None
+        raise CorruptFileError(f"{path}: {name}: {error}") from None
 
 
 def _checked(path: Path, given: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:

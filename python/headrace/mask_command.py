@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from .security.masking import Masked
+    from .security.masking import Masked, SecondTier
 
 _HELP = """\
 examples:
@@ -23,6 +23,7 @@ examples:
   headrace mask --kinds email,phone,cn_mobile --file -     only these kinds
   headrace mask --mode reversible --json "call +44 20 7946 0958"
   HEADRACE_MASK_KEY=... headrace mask --mode hash --file log.txt
+  headrace mask --model models/ner --presidio "Maria Smith"   [PERSON]; names by a model for tag, and presidio's kinds
 modes:
   mask        [EMAIL]                    a label of the kind (default)
   hash        [EMAIL:9f86d081884c7d65]   the same value gives the same code; the key is in HEADRACE_MASK_KEY
@@ -31,7 +32,7 @@ modes:
 kinds:
   email phone card iban ip passport
   cn_resident_id cn_mobile cn_uscc cn_plate cn_address hk_id macau_id tw_id hk_macau_permit
-Names of people are not found.
+Names of people are found by --model only.
 """
 
 
@@ -48,6 +49,10 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
     mask.add_argument("--mode", choices=["mask", "hash", "reversible", "drop"], default="mask",
                       help="what stands in its place (default %(default)s)")  # fmt: skip
+    mask.add_argument("--model", help="also what this model for tag finds, such as names of persons")
+    mask.add_argument(
+        "--presidio", action="store_true", help="also what presidio-analyzer finds (extra presidio)"
+    )
     mask.add_argument("--json", action="store_true", help="a JSON line for each text, with what was found")
 
 
@@ -60,16 +65,31 @@ def _mask(options: argparse.Namespace) -> int:
             "--mode hash needs a key of at least 16 bytes in the environment variable HEADRACE_MASK_KEY"
         )
     kinds = split_kinds(options.kinds, "--kinds")
-    masker = Masker(kinds, options.mode, key)
     if not options.texts and options.file is None:
         raise InvalidArgumentError("no text: give texts as arguments, or --file (- reads standard input)")
-    for text, end in _texts(options):
-        masked = masker.mask(text)
-        if options.json:
-            print(json.dumps(_as_json(masked), ensure_ascii=False))
-        else:
-            sys.stdout.write(masked.text + end)
+    with contextlib.ExitStack() as stack:
+        masker = Masker(kinds, options.mode, key, _second_tier(options, stack))
+        for text, end in _texts(options):
+            masked = masker.mask(text)
+            if options.json:
+                print(json.dumps(_as_json(masked), ensure_ascii=False))
+            else:
+                sys.stdout.write(masked.text + end)
     return 0
+
+
+def _second_tier(options: argparse.Namespace, stack: contextlib.ExitStack) -> SecondTier | None:
+    """What --model and --presidio ask for; the model is closed with the stack."""
+    if options.model is None and not options.presidio:
+        return None
+    from .engine import load
+    from .security.second_tier import presidio, tagged
+
+    model = None if options.model is None else stack.enter_context(load(options.model))
+    if options.presidio:
+        return presidio(model)
+    assert model is not None
+    return tagged(model)
 
 
 def split_kinds(given: list[str] | None, option: str) -> list[str] | None:

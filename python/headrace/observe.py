@@ -112,6 +112,13 @@ _PIPELINE_COUNTERS = {
 }
 
 
+# Of drift: headrace_drift_<name>.
+_DRIFT_GAUGES = {
+    "reference": "Texts that the reference is made of, so far",
+    "window": "Latest texts that are compared with it",
+}
+
+
 class EngineCollector:
     """Reads `engine.stats()` when Prometheus asks; costs nothing in between."""
 
@@ -133,6 +140,15 @@ class EngineCollector:
         yield from _numbers("headrace_", models, _COUNTERS, _GAUGES)
         yield from _numbers("headrace_shadow_", stats["shadows"], _SHADOW_COUNTERS, {})
         yield from _numbers("headrace_pipeline_", stats["pipelines"], _PIPELINE_COUNTERS, {})
+        yield from _numbers("headrace_drift_", stats["drift"], {}, _DRIFT_GAUGES)
+        index = GaugeMetricFamily(
+            "headrace_drift_index", "Population stability index beside the reference", labels=["model", "of"]
+        )
+        for model, drift in stats["drift"].items():
+            for of in ("input_tokens", "output"):
+                if drift[of] is not None:
+                    index.add_metric([model, of], drift[of])
+        yield index
         for name, text in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(f"headrace_{name}", text, labels=["model"])
             for model, values in models.items():

@@ -16,6 +16,7 @@ from .usage import add_phase, add_usage
 if TYPE_CHECKING:
     from ._core import CompletionQueue, Stream, Ticket
     from ._core import Engine as CoreEngine
+    from .drift import Drift
     from .engine import Engine
     from .loaded_model import Model, ModelInfo
     from .shadow import Copy, Shadow
@@ -65,6 +66,7 @@ class Runner:
     _core: CoreEngine
     _core_name: str
     _shadow: Shadow | None = None  # what copies of its requests are for
+    _drift: Drift | None = None  # what compares its requests with earlier ones
 
     def _check_task(self, task: str) -> None:
         """A model has one task; what is asked of it must be that one."""
@@ -142,6 +144,9 @@ class Runner:
             shadow.offer(request, copy())
 
     def _ended(self, request: Ticket | Stream) -> None:
+        """A request is finished, well or not. To be called once for each."""
+        if self._drift is not None:
+            self._drift.ended(request)
         if self._shadow is not None:
             self._shadow.ended(request)
 

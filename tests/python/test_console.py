@@ -158,6 +158,21 @@ class TestThePage:
         ]
         assert page.run(told) == [[500, None, None]]
 
+    def test_a_model_that_drifted_is_marked(self, page: Page) -> None:
+        shown = """import('./console/models.js').then(({ModelTable}) => {
+            const element = document.createElement('table'), table = new ModelTable(element, null, () => {});
+            const seen = (drift) => {
+                table.show([{id: 'a', state: 'ready', task: 'embed', drift}], new Map());
+                const pill = element.querySelector('.drift');
+                return pill.hidden ? null : [pill.textContent, pill.title];
+            };
+            return [seen(null), seen({input_tokens: 0.2, output: null}), seen({input_tokens: 0.1, output: 0.312})];
+        })"""
+        none, little, much = page.run(shown)
+        assert none is little is None
+        assert much[0] == "drift 0.31"
+        assert "input lengths 0.1, outputs 0.31" in much[1]
+
     def test_nothing_is_asked_while_the_tab_is_hidden(self, page: Page, browser: Browser) -> None:
         def asked() -> int:
             return sum(url.endswith("/v1/status") for url in page.requests)
@@ -214,7 +229,7 @@ class TestThePage:
             page.press("Tab")
             focused.append(page.run("document.activeElement.innerText || document.activeElement.name || ''"))
         assert focused[0] == "Skip to content"
-        assert focused[1:5] == ["Live", "Models", "Try it", "API"]
+        assert focused[1:5] == ["Live", "Models", "Try it", "Masking"]
         assert "中文" in focused
         page.run("document.querySelector('#language').focus()")
         page.press("Enter")

@@ -160,7 +160,9 @@ def metric_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     with Server(
         "demo:minilm", "demo:smollm2", "--audit", "--state", str(tmp_path_factory.mktemp("state"))
     ) as server:
-        httpx2.post(f"{server.url}/v1/embeddings", json={"model": "minilm", "input": "a"})
+        for _ in range(7):  # a whole reference and something beside it, for the drift
+            body = {"model": "minilm", "input": ["a"] * 200}
+            assert httpx2.post(f"{server.url}/v1/embeddings", json=body, timeout=60).status_code == 200
         text = httpx2.get(f"{server.url}/metrics").text
         assert server.stop() == 0
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples} | {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import jsonschema
 import numpy as np
 import pytest
 from conftest import Server
@@ -63,6 +64,25 @@ def labels(folder: Path) -> list[list[headrace.Label]]:
 def vectors(folder: Path) -> Any:
     with headrace.load(folder / "vectors") as model:
         return model.embed(images=FILES)
+
+
+@pytest.mark.parametrize("route", ["/v1/embeddings", "/v1/classify"])
+def test_the_description_asks_for_one_of_input_and_images(server: Server, route: str) -> None:
+    described = httpx2.get(f"{server.url}/openapi.json").json()["paths"][route]["post"]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    sees, reads = ("vectors", "reads") if route == "/v1/embeddings" else ("sees", "sees")
+    for body, allowed in (
+        ({"model": sees, "images": URLS[0]}, True),
+        ({"model": sees, "images": URLS[0], "input": "a mill"}, False),
+        ({"model": reads, "input": "a mill"}, True),
+        ({"model": sees}, False),
+    ):
+        status = httpx2.post(f"{server.url}{route}", json=body, timeout=60).status_code
+        told = jsonschema.Draft202012Validator(schema).is_valid(body)
+        takes_texts = route == "/v1/embeddings" or "input" not in body
+        assert told == allowed, body
+        if takes_texts:
+            assert (status == 200) == allowed, body
 
 
 def as_labels(answer: httpx2.Response) -> list[list[headrace.Label]]:

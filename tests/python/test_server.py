@@ -307,6 +307,7 @@ class TestOtherRoutes:
             ),
             *("/v1/embeddings", "/v1/models", "/v1/models/{id}"),
             *("/v1/classify", "/v1/rerank", "/v1/tag", "/v1/answer", "/v1/fill-mask", "/v1/predict"),
+            "/v1/mask",
             "/v1/pipelines/{name}",
             *("/v1/chat/completions", "/v1/completions"),
             *("/livez", "/readyz", "/metrics", "/v1/status"),

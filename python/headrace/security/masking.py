@@ -8,7 +8,8 @@ writing, and replaced in one of four ways:
     reversible  <EMAIL_1>                  numbered within a text; `Masker.unmask` puts the values back
     drop                                   nothing
 
-Names of people are not found: they have no rules. docs/security.md says what is found and how well.
+Names of people have no rules: a second tier finds them (second_tier.py). docs/security.md says what is found and how
+well.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ _LITERAL = "placeholder"
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[0-9]{1,10}>")
 _SHORTEST_KEY = 16
 _Result = TypeVar("_Result")
+Found = tuple[str, int, int]  # kind, begin, end
+SecondTier = Callable[[str], Iterable["Finding"]]
+"""What finds more in a text: places in characters, of kinds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class _Writer:
 
     def _replacement(self, kind: str, value: str) -> str:
         if self._mode == "mask":
-            return _LABELS[kind]
+            return _LABELS.get(kind) or f"[{kind.upper()}]"
         if self._mode == "drop":
             return ""
         return self._code(kind, value) if self._mode == "hash" else self._placeholder(kind, value)
@@ -107,6 +111,8 @@ class _Writer:
 def _plain(kind: str, value: str) -> str:
     """The value without the ways to write it: full-width as ASCII, no separators, one case."""
     plain = unicodedata.normalize("NFKC", value).casefold()
+    if kind not in KINDS:  # a name keeps its words apart
+        return " ".join(plain.split())
     if kind in ("email", "ip", "cn_address"):
         return "".join(plain.split())
     plain = "".join(c for c in plain if c.isalnum() or c == "+")
@@ -121,6 +127,7 @@ class Masker:
         kinds: those to find, of `KINDS`; default: all.
         mode: "mask", "hash", "reversible" or "drop".
         key: for "hash", at least 16 bytes, or a str of as many. Codes under another key tell nothing about these.
+        second: what finds more, such as names (see `headrace.security.second_tier`). Where both find, the rules win.
 
     Raises:
         InvalidArgumentError: an unknown kind or mode, a key that is missing, too short, or given to another mode.
@@ -142,6 +149,7 @@ class Masker:
         kinds: Iterable[str] | None = None,
         mode: Mode = "mask",
         key: bytes | str | None = None,
+        second: SecondTier | None = None,
     ) -> None:
         if mode not in _MODES:
             raise InvalidArgumentError(f"mode={mode!r}; choose from {', '.join(_MODES)}")
@@ -161,6 +169,7 @@ class Masker:
         self.mode: Mode = mode
         self.kinds: tuple[str, ...] = KINDS if kinds is None else tuple(dict.fromkeys(kinds))
         self._key = secret
+        self.second = second
         self._finder = PersonalDataFinder(list(self.kinds), placeholders=mode == "reversible")
 
     def mask(self, text: str) -> Masked:
@@ -174,7 +183,7 @@ class Masker:
         if not isinstance(text, str):
             raise InvalidArgumentError(f"text is of type {type(text).__name__}; give a str")
         writer = _Writer(self.mode, self._key)
-        found = _of_utf8(self._finder.find, text)
+        found = with_second(self.second, text, _of_utf8(self._finder.find, text))
         return Masked(writer(text, found), _findings(found, 0), writer.mapping)
 
     def mask_many(self, texts: Iterable[str]) -> list[Masked]:
@@ -219,6 +228,10 @@ class Masker:
             >>> stream.feed("Ask maria@exa"), stream.feed("mple.com, please"), stream.finish()
             ('', 'Ask [EMAIL],', ' please')
         """
+        if self.second is not None:
+            from .second_tier import SentenceStream
+
+            return SentenceStream(self)
         return MaskStream(self)
 
 
@@ -248,11 +261,25 @@ class MaskStream:
         """The rest of the masked text."""
         return self._release(self._stream.finish())
 
-    def _release(self, released: tuple[str, list[tuple[str, int, int]]]) -> str:
-        text, found = released
+    def _release(self, released: tuple[str, list[Found]]) -> str:
+        return self._write(*released)
+
+    def _write(self, text: str, found: list[Found]) -> str:
         self.findings += _findings(found, self._length)
         self._length += len(text)
         return self._writer(text, found)
+
+
+def with_second(second: SecondTier | None, text: str, found: list[Found]) -> list[Found]:
+    """What the rules found and, where they found nothing, what the second tier did; in the order of the text."""
+    if second is None:
+        return found
+    merged = list(found)
+    for each in sorted(second(text), key=lambda one: (one.begin, -one.end)):
+        is_apart = all(each.end <= begin or end <= each.begin for _, begin, end in merged)
+        if each.begin < each.end and is_apart:
+            merged.append((each.kind, each.begin, each.end))
+    return sorted(merged, key=lambda one: one[1])
 
 
 def _findings(found: Sequence[tuple[str, int, int]], offset: int) -> list[Finding]:

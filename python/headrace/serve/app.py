@@ -17,6 +17,7 @@ from . import (
     openapi_admin,
     openapi_inference,
     openapi_language,
+    openapi_masking,
     openapi_pipelines,
     openapi_tasks,
 )
@@ -26,6 +27,8 @@ from .errors import HttpError, error_response
 from .guard import Guard
 from .inference import inference_endpoints
 from .language import LANGUAGE_ENDPOINTS
+from .mask import ROUTE as MASK
+from .mask import mask_endpoint
 from .openai import embeddings_endpoint, get_model_endpoint, list_models_endpoint
 from .pipelines import ROUTE as PIPELINES
 from .pipelines import pipeline_endpoint
@@ -74,6 +77,7 @@ def _router(service: Service) -> APIRouter:
         add(path, task_endpoint(service, path), "POST", openapi_tasks.TASKS[path], name, "Tasks")
     add(PREDICT_ROUTE, predict_endpoint(service), "POST", openapi_tasks.PREDICT, "predict", "Tasks")
     add(PIPELINES, pipeline_endpoint(service), "POST", openapi_pipelines.PIPELINE, "run_pipeline", "Tasks")
+    add(MASK, mask_endpoint(service), "POST", openapi_masking.MASK, "mask", "Tasks")
     for path, endpoint in LANGUAGE_ENDPOINTS.items():
         name = "create_" + path.removeprefix("/v1/").rstrip("s").replace("/", "_")
         add(path, endpoint(service), "POST", openapi_language.ROUTES[path], name)

@@ -108,7 +108,8 @@ class EmbeddingsCall:
         return ticket.tokens
 
     def result_of(self, ticket: Ticket) -> Embeddings:
-        """What a finished ticket holds; raises what it failed with."""
+        """What a ticket holds that was just finished; raises what it failed with."""
+        self._model._ended(ticket)
         found: Embeddings = self._model._result_of(ticket, self._dimensions)
         return found
 

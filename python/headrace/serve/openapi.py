@@ -96,6 +96,7 @@ IMAGES: dict[str, Any] = {
     "description": "Pictures instead of `input`, for models that see. A form (multipart/form-data) with files named "
     "image means the same.",
 }
+INPUT_OR_IMAGES: list[dict[str, Any]] = [{"required": ["input"]}, {"required": ["images"]}]
 IMAGE_PARTS: dict[str, Any] = {
     "type": "array",
     "minItems": 1,
@@ -122,7 +123,8 @@ EMBEDDINGS: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "additionalProperties": False,
-                    "required": ["model", "input"],
+                    "required": ["model"],
+                    "oneOf": INPUT_OR_IMAGES,
                     "properties": {
                         "model": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
                         "input": {

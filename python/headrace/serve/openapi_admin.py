@@ -76,6 +76,18 @@ _MODEL = _fields(
         "tokens": {**_COUNT, "description": "Read and written."},
         "queued_tokens": {**_COUNT, "description": "Now."},
         "not_answered": {**_COUNT, "description": "Refused, expired, cancelled and failed."},
+        "drift": {
+            **_or_null(
+                _fields(
+                    {
+                        **dict.fromkeys(("input_tokens", "output"), _or_null(_NUMBER)),
+                        **dict.fromkeys(("reference", "window"), _COUNT),
+                    }
+                )
+            ),
+            "description": "Population stability indices of the latest texts (window) beside the reference's; null "
+            "while there are too few.",
+        },
     },
 )
 _LATENCY = _fields(

@@ -9,7 +9,7 @@ from ..tasks.answer import MAX_ANSWER_TOKENS
 from ..tasks.answer import MAX_TOP_K as MAX_ANSWERS
 from ..tasks.fill_mask import MAX_TOP_K as MAX_CANDIDATES
 from .explaining import MAX_SEGMENTS
-from .openapi import IMAGE_PARTS, IMAGES, _object, _responses
+from .openapi import IMAGE_PARTS, IMAGES, INPUT_OR_IMAGES, _object, _responses
 from .requests import MAX_INPUTS, MAX_NAME
 from .tasks import MAX_STRIDE
 
@@ -341,6 +341,10 @@ PREDICT["requestBody"]["content"]["application/json"]["schema"]["oneOf"] = [
     {"required": ["input"]},
     {"required": ["inputs"]},
 ]
+TASKS["/v1/classify"]["requestBody"]["content"]["application/json"]["schema"] |= {
+    "required": ["model"],
+    "oneOf": INPUT_OR_IMAGES,
+}
 _content = PREDICT["responses"]["200"]["content"]
 _content["application/json"]["schema"] = {
     "type": "object",

@@ -129,6 +129,7 @@ def _served(name: str, info: ModelInfo, stats: dict[str, Any], call: Call | None
         "tokens": encoder.get("tokens", read),
         "queued_tokens": found.get("queued_tokens", 0),
         "not_answered": _sum(found, ("refused", "expired", "cancelled", "failed")),
+        "drift": stats["drift"].get(name),
     }
 
 

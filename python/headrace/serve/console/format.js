@@ -15,6 +15,7 @@ export const compact = (n) =>
 // A rate: few digits, and none for nothing.
 export const rate = (n) => (n === undefined || n === null ? "–" : n >= 10_000 ? compact(n)
   : format({maximumFractionDigits: n >= 100 ? 0 : n >= 10 ? 1 : 2}).format(n));
+export const decimal = (n) => (n === undefined || n === null ? "–" : format({maximumFractionDigits: 2}).format(n));
 export const share = (n) => format({style: "percent", maximumFractionDigits: 1}).format(n ?? 0);
 export const score = (n) => (n !== 0 && Math.abs(n) < 0.01 ? n.toPrecision(2)
   : format({minimumFractionDigits: 3, maximumFractionDigits: 3}).format(n));

@@ -2,6 +2,7 @@
 import {make} from "./elements.js";
 import {rate, seconds} from "./format.js";
 import {KeyRoom} from "./keys.js";
+import {maskingPanel} from "./masking.js";
 import {ModelTable} from "./models.js";
 import {Plot} from "./plots.js";
 import {ask, setNeedsKey, ServerError} from "./server.js";
@@ -28,6 +29,7 @@ onLanguage(draw);
 
 const tryIt = new TryIt(byId("panels"));
 const models = new ModelTable(byId("model-table"), byId("model-message"), () => poll());
+byId("masking-room").append(maskingPanel());
 const keys = new KeyRoom(byId("key-room"));
 let wait = POLL, timer = 0, asking = false, isFirst = true, hasMetrics = true;
 
@@ -35,6 +37,8 @@ function showState(state) {
   byId("state").className = `pill ${state}`;
   say(byId("state"), state);
 }
+
+const mayMask = (key) => !key || ["infer", "admin"].some((scope) => key.scopes.includes(scope));
 
 function show(status) {
   setNeedsKey(status.keys.required);
@@ -45,6 +49,7 @@ function show(status) {
   showState(status.state);
   say(byId("version"), "version", {version: status.version});
   say(byId("who"), status.key ? "asKey" : "noKey", {name: status.key?.name});
+  byId("masking").hidden = byId("masking-link").hidden = !mayMask(status.key);
   const isAdmin = status.keys.kept && Boolean(status.key?.scopes.includes("admin"));
   byId("keys").hidden = byId("keys-link").hidden = !isAdmin;
   if (isAdmin) keys.open(status.key.id);

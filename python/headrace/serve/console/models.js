@@ -1,6 +1,6 @@
 // The table of models. Its rows stay while their figures change, so that nothing moves under the reader's hand.
 import {confirmed, make} from "./elements.js";
-import {compact, count, rate, share} from "./format.js";
+import {compact, count, decimal, rate, share} from "./format.js";
 import {ask} from "./server.js";
 import {onLanguage, say, unsay} from "./strings.js";
 
@@ -9,6 +9,8 @@ const COLUMNS = [
   ["dimensions", "number"], ["longest", "number"], ["requests", "number"], ["tokensNow", "number"], ["actions", "actions"],
 ];
 
+const DRIFTED = 0.25; // a population stability index above which much has changed
+
 class Row {
   constructor(table, id) {
     this.table = table;
@@ -16,7 +18,8 @@ class Row {
     this.base = make("small");
     this.cells.model.append(make("b", {title: id}, id), this.base);
     this.pill = make("span", {class: "pill"});
-    this.cells.state.append(this.pill);
+    this.drift = make("span", {class: "pill drift", hidden: true});
+    this.cells.state.append(this.pill, " ", this.drift);
     this.task = make("span");
     this.cells.task.append(this.task);
     this.version = say(make("select", {class: "small"}), "chooseVersion", {name: id}, "aria-label");
@@ -32,6 +35,10 @@ class Row {
     const state = this.pending ? "loading" : model.state;
     this.pill.className = `pill ${state}`;
     say(this.pill, state, () => ({share: share(model.share)}));
+    const drift = Math.max(model.drift?.input_tokens ?? 0, model.drift?.output ?? 0);
+    this.drift.hidden = drift <= DRIFTED;
+    say(this.drift, "drift", () => ({index: decimal(drift)}));
+    say(this.drift, "driftWhat", () => ({input: decimal(model.drift?.input_tokens), output: decimal(model.drift?.output)}), "title");
     if (model.task) say(this.task, model.task);
     else this.task.textContent = "–";
     const {cells} = this, base = model.base ?? model.parent; // of an adapter: what it adapts

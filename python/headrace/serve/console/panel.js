@@ -30,9 +30,14 @@ export class Command {
   }
 }
 
-// fields: name -> {say, kind: "line" | "area" | "lines" | "json", value}; show(result, data, values) draws the answer.
+// fields: name -> {say, kind: "line" | "area" | "lines" | "json" | "choice", value}, of a choice also `options`: value -> what is
+// said; show(result, data, values) draws the answer. A panel of no model has only a task.
 export function taskPanel(model, path, fields, more, show) {
   const inputs = Object.entries(fields).map(([name, field]) => {
+    if (field.kind === "choice") {
+      const choices = Object.entries(field.options).map(([value, key]) => make("option", {value, say: key}));
+      return [name, field, make("select", {name}, ...choices)];
+    }
     const isArea = field.kind !== "line";
     const input = make(isArea ? "textarea" : "input", {name, value: field.value, spellcheck: "false",
       ...(isArea ? {rows: field.rows ?? 5} : {type: "text"})});
@@ -74,6 +79,6 @@ export function taskPanel(model, path, fields, more, show) {
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit();
   });
-  return make("div", {class: "panel", "data-task": model.task, "data-panel": model.id},
+  return make("div", {class: "panel", "data-task": model.task, "data-panel": model.id ?? model.task},
     make("div", {class: "two"}, form, result), command.element);
 }

@@ -4,17 +4,17 @@ import {bars} from "./bars.js";
 import {score} from "./format.js";
 import {taskPanel} from "./panel.js";
 
-const HUES = 6;
+export const HUES = 6;
 
 // The text with marks; spans: {start, end, kind, hue, score}, of which one that begins within another is left out.
-function marked(text, spans) {
+export function marked(text, spans) {
   const points = Array.from(text), parts = [];
   let end = 0;
   for (const span of [...spans].sort((a, b) => a.start - b.start)) {
     if (span.start < end) continue;
     parts.push(points.slice(end, span.start).join(""));
     const label = span.kind ? [make("small", {}, span.kind)] : [];
-    parts.push(make("mark", {class: `hue-${span.hue}`, title: score(span.score)},
+    parts.push(make("mark", {class: `hue-${span.hue}`, title: span.score === undefined ? undefined : score(span.score)},
       points.slice(span.start, span.end).join(""), ...label));
     end = span.end;
   }

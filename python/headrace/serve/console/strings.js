@@ -14,6 +14,7 @@ const en = {
 
   model: "Model", version_: "Version", task: "Task", precision: "Precision", parameters: "Parameters", dimensions: "Dimensions",
   longest: "Longest text", state: "State", requests: "Requests", tokensNow: "Tokens/s", actions: "Actions",
+  drift: "drift {index}", driftWhat: "Population stability index: input lengths {input}, outputs {output}. Above 0.25 they are not what they were.",
   noModels: "No model is served.", load: "Load", reloadModel: "Reload", unload: "Unload", chooseVersion: "Version to load of {name}",
   unloadQuestion: "Stop serving {name}? What is under way is finished first.",
   loaded: "{name} is served.", unloadedNow: "{name} is not served any more.", loadingNow: "{name} is being loaded …",
@@ -33,6 +34,13 @@ const en = {
   context: "Context", maskedText: "Text with the model's mask token", similarity: "Similarity (cosine)",
   noEntities: "No entities were found.", noAnswer: "There is no answer in the text.", place: "Place {n}",
   tooMany: "Only the first {n} lines are compared.",
+
+  masking: "Masking", maskingWhat: "personal data, found and taken out", mode: "What stands in its place", found: "Found",
+  modeMask: "a label: [EMAIL]", modeHash: "a keyed code: [EMAIL:9f86…]", modeReversible: "a number, to put it back: <EMAIL_1>", modeDrop: "nothing",
+  nothingFound: "Nothing was found.", afterMasking: "Masked", standsFor: "What the placeholders stand for",
+  kind_email: "e-mail", kind_phone: "telephone", kind_card: "card", kind_iban: "IBAN", kind_ip: "IP address",
+  kind_cn_resident_id: "Chinese resident ID", kind_cn_mobile: "Chinese mobile", kind_cn_uscc: "Chinese company code", kind_passport: "passport", kind_hk_id: "Hong Kong ID",
+  kind_macau_id: "Macau ID", kind_tw_id: "Taiwan ID", kind_hk_macau_permit: "Hong Kong/Macau permit", kind_cn_plate: "Chinese number plate", kind_cn_address: "Chinese address",
 
   newKey: "New key", name: "Name", tenant: "Tenant", scopes: "Scopes", moreScopes: "For single models, such as infer:minilm",
   expires: "Expires", limits: "Limits", created: "Created", never: "never", noLimits: "no limits", create: "Create key",
@@ -62,6 +70,7 @@ const zh = {
 
   model: "模型", version_: "版本", task: "任务", precision: "精度", parameters: "参数量", dimensions: "维度",
   longest: "最长文本", state: "状态", requests: "请求数", tokensNow: "词元/秒", actions: "操作",
+  drift: "漂移 {index}", driftWhat: "群体稳定性指数（PSI）：输入长度 {input}，输出 {output}。高于 0.25 表示分布已明显变化。",
   noModels: "当前没有模型在服务。", load: "加载", reloadModel: "重新加载", unload: "卸载", chooseVersion: "选择 {name} 要加载的版本",
   unloadQuestion: "停止服务 {name}？进行中的请求会先处理完。",
   loaded: "{name} 已在服务。", unloadedNow: "{name} 已停止服务。", loadingNow: "正在加载 {name} …",
@@ -81,6 +90,13 @@ const zh = {
   context: "上下文", maskedText: "含模型掩码标记的文本", similarity: "相似度（余弦）",
   noEntities: "没有找到实体。", noAnswer: "文本中没有答案。", place: "第 {n} 处",
   tooMany: "只比较前 {n} 行。",
+
+  masking: "脱敏", maskingWhat: "识别并去除个人信息", mode: "替换方式", found: "识别结果",
+  modeMask: "标签：[EMAIL]", modeHash: "带密钥的编码：[EMAIL:9f86…]", modeReversible: "可还原的编号：<EMAIL_1>", modeDrop: "删除",
+  nothingFound: "没有发现个人信息。", afterMasking: "脱敏后", standsFor: "占位符对应的原文",
+  kind_email: "电子邮箱", kind_phone: "电话", kind_card: "银行卡", kind_iban: "IBAN", kind_ip: "IP 地址",
+  kind_cn_resident_id: "居民身份证", kind_cn_mobile: "手机号", kind_cn_uscc: "统一社会信用代码", kind_passport: "护照", kind_hk_id: "香港身份证",
+  kind_macau_id: "澳门身份证", kind_tw_id: "台湾身份证", kind_hk_macau_permit: "港澳通行证", kind_cn_plate: "车牌", kind_cn_address: "地址",
 
   newKey: "新建密钥", name: "名称", tenant: "租户", scopes: "权限", moreScopes: "单个模型的权限，例如 infer:minilm",
   expires: "到期", limits: "限额", created: "创建", never: "永不", noLimits: "不限", create: "创建密钥",
