@@ -169,6 +169,15 @@ pass max_tokens to truncate, and call encode_padded for a matrix.
           "how a "
           "rank file's text is split, such as 'o200k_base'; by default the file's name.")
       .def_static(
+          "json_of_file",
+          [](const py::object& path, const std::string& encoding) {
+            const auto name = py::module_::import("os").attr("fsdecode")(path).cast<std::string>();
+            const py::gil_scoped_release release;
+            return Tokenizer::json_of_file(name, encoding);
+          },
+          py::arg("path"), py::kw_only(), py::arg("encoding") = "",
+          "The text of the tokenizer.json that from_file reads or, of other kinds of files, makes.")
+      .def_static(
           "from_str",
           [](std::string_view json) {
             const py::gil_scoped_release release;

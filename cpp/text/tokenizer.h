@@ -60,6 +60,8 @@ class Tokenizer {
   // path: a tokenizer.json, BERT's vocab.txt, a SentencePiece .model, a tiktoken rank file or a GGUF.
   // encoding: how a rank file's text is split, "cl100k_base" for example; by default the file's own name.
   static std::unique_ptr<Tokenizer> from_file(const ModelPath& path, const std::string& encoding = {});
+  // The tokenizer.json that from_file reads or, of other kinds of files, makes.
+  static std::string json_of_file(const ModelPath& path, const std::string& encoding = {});
   // A model's folder: the first of those files that it has.
   static std::unique_ptr<Tokenizer> from_model(const ModelPath& directory);
   // name is used in messages only.

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -94,6 +95,12 @@ std::unique_ptr<Tokenizer> Tokenizer::from_file(const ModelPath& path, const std
   const std::optional<std::string> json = converted(path, text, encoding);
   if (json) file = {};
   return from_json(json ? *json : text, path.name());
+}
+
+std::string Tokenizer::json_of_file(const ModelPath& path, const std::string& encoding) {
+  const FileText file = read_file(path);
+  std::optional<std::string> json = converted(path, file.view(), encoding);
+  return json ? std::move(*json) : std::string(file.view());
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::from_model(const ModelPath& folder) {

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'PictureTransform', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'decode_ssd', 'decode_yolo', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'picture_header', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'register_devices', 'runnable_isas', 'softmax_top_k', 'suppress_boxes', 'tensor_json', 'time_kernel', 'time_reading']
+__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'GgufWeights', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'PictureTransform', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'decode_ssd', 'decode_yolo', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'picture_header', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'register_devices', 'runnable_isas', 'softmax_top_k', 'suppress_boxes', 'tensor_json', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -211,6 +211,11 @@ class Tokenizer:
     def from_str(json: str) -> Tokenizer:
         """
         Reads the text of a tokenizer.json.
+        """
+    @staticmethod
+    def json_of_file(path: typing.Any, *, encoding: str = '') -> str:
+        """
+        The text of the tokenizer.json that from_file reads or, of other kinds of files, makes.
         """
     def __repr__(self) -> str:
         ...
@@ -618,6 +623,25 @@ class GgufFile:
     def tensor(self, name: str) -> numpy.typing.NDArray[numpy.float32]:
         """
         float32: the numbers that the tensor stands for.
+        """
+class GgufWeights:
+    """
+    A GGUF's tensors under the names, and in the order of rows, that Hugging Face checkpoints have them.
+    """
+    @staticmethod
+    def open(path: str) -> GgufWeights:
+        """
+        Raises ModelNotFoundError, CorruptFileError or UnsupportedError.
+        """
+    def __contains__(self, arg0: str) -> bool:
+        ...
+    def settings(self) -> dict:
+        """
+        What config.json says elsewhere. Raises UnsupportedError for an architecture that is not known.
+        """
+    def tensor(self, name: str) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32: the numbers of the tensor of that name.
         """
 class PersonalDataStream:
     """

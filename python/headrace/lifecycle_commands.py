@@ -6,23 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import inputs
 from .errors import InvalidArgumentError
+from .lifecycle_options import PACKAGED, TEXT_TASKS, add_data, add_settings, data_settings, given
 
-if TYPE_CHECKING:
-    from .lifecycle.scan import DataSettings
-
-_TASKS = ("classify", "tag", "embed", "rerank", "generate")
-_PACKAGED = ("tabular", "recommend", "image")
-_PARTS = (
-    *("text", "label", "tokens", "tags", "query", "document", "anchor", "positive", "negative", "prompt"),
-    *("path", "user", "item", "rating", "when"),
-)
 _DATA_HELP = """\
 examples:
   headrace data news.csv                                      what is in it, and what is wrong, by row
@@ -81,17 +73,20 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         "data", _data, "Say what a file of labelled data holds, and what is wrong with it.", _DATA_HELP
     )
     data.add_argument("data", metavar="FILE")
-    data.add_argument("--task", choices=_TASKS, default="classify", help="(default %(default)s)")
+    data.add_argument("--task", choices=TEXT_TASKS, default="classify", help="(default %(default)s)")
     data.add_argument("--json", action="store_true")
-    _data_arguments(data)
+    add_data(data, TEXT_TASKS)
 
     train = command("train", _train, "Train a model on a file of labelled data.", _TRAIN_HELP)
-    tasks = (*_TASKS, *_PACKAGED)
+    train.usage = (
+        "headrace train TASK --data FILE [--base MODEL] --out DIR [options of all tasks, or of TASK]"
+    )
+    tasks = (*TEXT_TASKS, *PACKAGED)
     train.add_argument("task", metavar="TASK", choices=tasks, help=", ".join(tasks))
     train.add_argument("--data", required=True, metavar="FILE")
     train.add_argument(
         "--base", metavar="MODEL",
-        help="folder or demo:minilm: what to begin with (not of tabular and recommend; of image, if any)",
+        help="folder, .gguf or demo model: what to begin with (not of tabular and recommend; of image, if any)",
     )  # fmt: skip
     train.add_argument("--out", required=True, metavar="DIR", help="the model's folder, to be made")
     train.add_argument("--validation-file", metavar="FILE", help="rows to choose the best epoch by")
@@ -100,21 +95,25 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     train.add_argument("--overwrite", action="store_true", help="what is in DIR goes")
     train.add_argument("--dry-run", action="store_true", help="report on the data, train nothing")
     train.add_argument("--json", action="store_true", help="print what a program can read")
-    _data_arguments(train)
-    train.add_argument("--group-column", metavar="NAME", help="rows of one group stay in one part")
-    train.add_argument("--time-column", metavar="NAME", help="the latest rows test")
-    train.add_argument(
-        "--keep-duplicates", action="store_true", help="train on repeated rows too (in one part)"
-    )
-    train.add_argument(
-        "--estimator", choices=["boosting", "logistic", "dense"], help="of tabular (default boosting)"
-    )
-    train.add_argument("--min-rating", type=float, help="of recommend: rows with less are left out")
     train.add_argument(
         "--ray-workers", type=int, metavar="N", help="train on N workers of Ray (extra cluster)"
     )
-    train.add_argument("--image-size", type=int, help="of image without a base: the side in pixels")
-    _settings_arguments(train.add_argument_group("recipe"))
+    recipe = train.add_argument_group("recipe, of all tasks")
+    encoders = train.add_argument_group("of classify, tag, embed and rerank")
+    groups = add_data(train, tasks)
+    groups["data"].add_argument("--group-column", metavar="NAME", help="rows of one group stay in one part")
+    groups["data"].add_argument("--time-column", metavar="NAME", help="the latest rows test")
+    groups["data"].add_argument(
+        "--keep-duplicates", action="store_true", help="train on repeated rows too (in one part)"
+    )
+    groups["tabular"].add_argument(
+        "--estimator", choices=["boosting", "logistic", "dense"], help="(default boosting)"
+    )
+    groups["recommend"].add_argument("--min-rating", type=float, help="rows with less are left out")
+    groups["image"].add_argument("--image-size", type=int, help="without a base: the side in pixels")
+    own = {"class_weights": groups["classify"], "freeze_layers": encoders, "folds": encoders}
+    adapter = dict.fromkeys(("lora_rank", "lora_alpha"), groups["generate"])
+    add_settings(recipe, others={**own, **adapter})
 
     evaluate = command("evaluate", _evaluate, "Measure how good a model is.", _EVALUATE_HELP)
     evaluate.add_argument("model", metavar="DIR")
@@ -133,7 +132,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     evaluate.add_argument("--predictions", metavar="FILE.jsonl", help="write each row's answer")
     evaluate.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
     evaluate.add_argument("--json", action="store_true", help="print what a program can read")
-    _data_arguments(evaluate)
+    add_data(evaluate, (*TEXT_TASKS, *PACKAGED))
     inputs.add_precision(evaluate)
     _add_compress(command)
 
@@ -146,107 +145,44 @@ def _add_compress(command: Callable[..., argparse.ArgumentParser]) -> None:
         "compress", _compress, "Make a model smaller and faster, and measure it.",
         _COMPRESS_HELP.replace("{methods}", methods),
     )  # fmt: skip
-    compress.add_argument("model", metavar="MODEL", help="folder or demo:minilm")
+    compress.usage = "headrace compress MODEL --method METHOD --data FILE --out DIR [options of METHOD]"
+    compress.add_argument("model", metavar="MODEL", help="folder, .gguf or demo model")
     compress.add_argument("--method", required=True, metavar="METHOD", help=", ".join(METHODS))
     compress.add_argument("--data", required=True, metavar="FILE", help="rows to change and to measure it by")
     compress.add_argument("--out", required=True, metavar="DIR", help="the model's folder, to be made")
     compress.add_argument("--test-file", metavar="FILE", help="rows to measure with")
-    compress.add_argument("--share", type=float, help="of prune-*: the share that goes (default 0.5)")
-    compress.add_argument("--importance", choices=IMPORTANCES, default="taylor",
-                          help="of prune-*: what goes first (default %(default)s)")  # fmt: skip
-    compress.add_argument(
-        "--importance-rows", type=int, default=512, help="that tell it (default %(default)s)"
-    )
-    compress.add_argument("--recover-epochs", type=int, metavar="N",
-                          help="training afterwards (default: 3 of distill, else 0)")  # fmt: skip
-    compress.add_argument("--precision", choices=PRECISIONS, default="auto",
-                          help="what a pruned or distilled model is served in (default: f32)")  # fmt: skip
-    compress.add_argument(
-        "--student", metavar="MODEL", help="of distill (default: layers of the model itself)"
-    )
-    compress.add_argument("--student-layers", type=int, metavar="N", help="of distill (default: a half)")
-    compress.add_argument("--temperature", type=float, default=2.0, help="of distill (default %(default)s)")
-    compress.add_argument("--label-weight", type=float, default=0.5,
-                          help="of distill: the labels' beside the teacher's (default %(default)s)")  # fmt: skip
-    compress.add_argument("--hidden-weight", type=float, default=1.0,
-                          help="of distill: of hidden states (default %(default)s)")  # fmt: skip
-    compress.add_argument("--turns", type=int, default=9, help="of measuring speed (default %(default)s)")
-    compress.add_argument(
-        "--bootstrap", type=int, default=1000, help="samples (default %(default)s); 0: none"
-    )
-    compress.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
     compress.add_argument("--resume", action="store_true", help="go on with the training of a killed run")
     compress.add_argument("--overwrite", action="store_true", help="what is in DIR goes")
     compress.add_argument("--json", action="store_true", help="print what a program can read")
-    _data_arguments(compress)
-    _settings_arguments(compress.add_argument_group("recovery"), _RECOVERY)
-
-
-def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("data")
-    for part in _PARTS:
-        group.add_argument(
-            f"--{part}-column", metavar="NAME", help=f"the column of the {part} (default: found)"
-        )
-    group.add_argument(
-        "--multi-label", nargs="?", const=",", metavar="SEPARATOR",
-        help="of classify: a text has several labels: lists, or with this between them (default: a comma)",
-    )  # fmt: skip
-    group.add_argument("--encoding", default="utf-8", help="of text files (default %(default)s)")
-    group.add_argument("--delimiter", help="of a CSV (default: comma, semicolon or tab, by its header)")
-
-
-def _settings_arguments(group: Any, wanted: Sequence[str] | None = None) -> None:
-    from .lifecycle.settings import PRECISIONS, SCHEDULES, TrainSettings
-
-    told = {
-        "epochs": "how often each row is seen, at most",
-        "batch_size": "rows a step",
-        "learning_rate": "the highest one",
-        "schedule": "how the learning rate falls",
-        "warmup": "share of the steps in which it rises",
-        "weight_decay": "of AdamW",
-        "clip": "the longest gradient",
-        "seed": "of split, order, new weights and dropout",
-        "precision": "auto: bf16 where the processor has instructions for it",
-        "max_tokens": "cut longer texts (default 256, or what the model takes)",
-        "patience": "end after so many epochs without a better validation",
-        "class_weights": "balanced: rare classes weigh more",
-        "checkpoint_steps": "steps between checkpoints (default: each minute)",
-        "freeze_layers": "so many of the lower layers keep their weights",
-        "folds": "cross-validate with so many folds first",
-        "validation": "share of the rows that chooses the best epoch",
-        "test": "share of the rows that measures the result",
-        "lora_rank": "of generate: the size of the adapter",
-        "lora_alpha": "of generate: the weight of the adapter",
-    }
-    choices = {"precision": PRECISIONS, "schedule": SCHEDULES, "class_weights": ("balanced",)}
-    for one in fields(TrainSettings):
-        if wanted is not None and one.name not in wanted:
-            continue
-        kind = float if "float" in str(one.type) else int if "int" in str(one.type) else str
-        default = "" if one.default is None or "default" in told[one.name] else f" (default {one.default})"
-        group.add_argument(
-            "--" + one.name.replace("_", "-"),
-            type=kind,
-            default=argparse.SUPPRESS,  # so that each task has its own defaults
-            choices=choices.get(one.name),
-            help=told[one.name] + default,
-        )
-
-
-def _data_settings(options: argparse.Namespace) -> DataSettings:
-    from .lifecycle.scan import DataSettings
-
-    parts = (*_PARTS, "group", "time", "slice")
-    columns = {part: getattr(options, f"{part}_column", None) for part in parts}
-    return DataSettings(
-        columns={part: name for part, name in columns.items() if name is not None},
-        encoding=options.encoding,
-        delimiter=options.delimiter,
-        keep_duplicates=getattr(options, "keep_duplicates", False),
-        label_separator=options.multi_label,
+    measuring = compress.add_argument_group("measuring")
+    measuring.add_argument("--turns", type=int, default=9, help="of speed (default %(default)s)")
+    measuring.add_argument(
+        "--bootstrap", type=int, default=1000, help="samples of intervals (default %(default)s); 0: none"
     )
+    measuring.add_argument("--threads", type=int, help="threads that compute (default: one a core)")
+    pruning = compress.add_argument_group("of prune-heads, prune-neurons, prune-layers and prune-weights")
+    pruning.add_argument("--share", type=float, help="the share that goes (default 0.5)")
+    pruning.add_argument("--importance", choices=IMPORTANCES, default="taylor",
+                         help="what goes first, but of prune-weights (default %(default)s)")  # fmt: skip
+    pruning.add_argument(
+        "--importance-rows", type=int, default=512, help="that tell it (default %(default)s)"
+    )
+    distill = compress.add_argument_group("of distill")
+    distill.add_argument("--student", metavar="MODEL", help="a folder (default: layers of the model itself)")
+    distill.add_argument("--student-layers", type=int, metavar="N", help="(default: a half)")
+    distill.add_argument("--temperature", type=float, default=2.0, help="of logits (default %(default)s)")
+    distill.add_argument("--label-weight", type=float, default=0.5,
+                         help="the labels' beside the teacher's (default %(default)s)")  # fmt: skip
+    distill.add_argument("--hidden-weight", type=float, default=1.0,
+                         help="of hidden states (default %(default)s)")  # fmt: skip
+    recovery = compress.add_argument_group("of prune-* and distill: recovery")
+    recovery.add_argument("--recover-epochs", type=int, metavar="N",
+                          help="training afterwards (default: 3 of distill, else 0)")  # fmt: skip
+    recovery.add_argument("--precision", choices=PRECISIONS, default="auto",
+                          help="what the result is served in (default: f32)")  # fmt: skip
+    groups = add_data(compress, TEXT_TASKS)
+    adapter = dict.fromkeys(("lora_rank", "lora_alpha"), groups["generate"])
+    add_settings(recovery, _RECOVERY, {"class_weights": groups["classify"], **adapter})
 
 
 def _task(options: argparse.Namespace) -> str:
@@ -263,7 +199,7 @@ def _data(options: argparse.Namespace) -> int:
     from .lifecycle.inspection import inspect_files
 
     return _report(
-        inspect_files({"train": options.data}, _task(options), _data_settings(options), keep=False), options
+        inspect_files({"train": options.data}, _task(options), data_settings(options), keep=False), options
     )
 
 
@@ -280,21 +216,21 @@ def _report(found: dict[str, Any], options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from .lifecycle.settings import TrainSettings, settings_for
 
-    data_settings = _data_settings(options)
-    if options.base is None and options.task in _TASKS:
+    reading = data_settings(options)
+    if options.base is None and options.task in TEXT_TASKS:
         raise InvalidArgumentError(f"--base is missing: `train {options.task}` begins with a model")
     if options.dry_run:
-        if options.task in _PACKAGED:
+        if options.task in PACKAGED:
             raise InvalidArgumentError(f"--dry-run: not for {options.task}")
         from .lifecycle.inspection import inspect_files
 
         files = {"train": options.data, "validation": options.validation_file, "test": options.test_file}
-        given = {part: path for part, path in files.items() if path is not None}
-        return _report(inspect_files(given, _task(options), data_settings, keep=False), options)
+        some = {part: path for part, path in files.items() if path is not None}
+        return _report(inspect_files(some, _task(options), reading, keep=False), options)
     from .lifecycle.training import train
 
-    given = _given(options, [one.name for one in fields(TrainSettings)])
-    settings = settings_for(options.task, from_scratch=options.base is None, **given)
+    wanted = given(options, [one.name for one in fields(TrainSettings)])
+    settings = settings_for(options.task, from_scratch=options.base is None, **wanted)
     more = {name: getattr(options, name) for name in ("estimator", "min_rating", "image_size")}
     result = train(
         options.task,
@@ -304,7 +240,7 @@ def _train(options: argparse.Namespace) -> int:
         settings,
         validation_file=options.validation_file,
         test_file=options.test_file,
-        data_settings=data_settings,
+        data_settings=reading,
         resume=options.resume,
         overwrite=options.overwrite,
         ray_workers=options.ray_workers,
@@ -334,7 +270,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     result = evaluate(
         options.model,
         options.data,
-        data_settings=_data_settings(options),
+        data_settings=data_settings(options),
         rows=options.rows,
         compare=options.compare,
         bootstrap=options.bootstrap,
@@ -352,25 +288,20 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """Those settings that were asked for."""
-    return {name: getattr(options, name) for name in names if hasattr(options, name)}
-
-
 def _compress(options: argparse.Namespace) -> int:
     from .lifecycle.compression.run import compress
     from .lifecycle.compression.settings import CompressSettings
     from .lifecycle.settings import TrainSettings
 
     own = [one.name for one in fields(CompressSettings) if one.name != "training"]
-    training = TrainSettings(**_given(options, _RECOVERY))
+    training = TrainSettings(**given(options, _RECOVERY))
     result = compress(
         options.model,
         options.data,
         options.out,
         CompressSettings(**{name: getattr(options, name) for name in own}, training=training),
         test_file=options.test_file,
-        data_settings=_data_settings(options),
+        data_settings=data_settings(options),
         resume=options.resume,
         overwrite=options.overwrite,
         turns=options.turns,

@@ -32,20 +32,24 @@ def pyplot() -> Any:
 
 
 def plot(result: dict[str, Any], path: str) -> None:
-    """A panel for each table and number of threads: tables below each other, threads side by side."""
-    plots = pyplot()
+    """Writes the chart to a file."""
+    chart(result).savefig(path, dpi=130)
+
+
+def chart(result: dict[str, Any]) -> Any:
+    """A matplotlib Figure, which a notebook shows: a panel for each table and number of threads, tables below each
+    other, threads side by side.
+
+    Args:
+        result: `cpu`, `cpus` and `tables`, those of kernel_bench.measure().
+    """
+    from matplotlib.figure import Figure
+
     tables = result["tables"]
     isas = list(dict.fromkeys(table["isa"] for table in tables))
     threads = list(dict.fromkeys(table["threads"] for table in tables))
-    figure, panels = plots.subplots(
-        len(isas),
-        len(threads),
-        figsize=(6.4 * len(threads), 4.4 * len(isas) + 1.1),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(6.4 * len(threads), 4.4 * len(isas) + 1.1), layout="constrained")
+    panels = figure.subplots(len(isas), len(threads), sharex=True, sharey=True, squeeze=False)
     for table in tables:
         axes = panels[isas.index(table["isa"])][threads.index(table["threads"])]
         _panel(axes, table)
@@ -57,11 +61,8 @@ def plot(result: dict[str, Any], path: str) -> None:
     for row in panels:
         row[0].set_ylabel("GFLOP/s (int8: GOP/s)")
     figure.suptitle(f"{result['cpu']}, {result['cpus']} processors", fontsize=12)
-    figure.legend(
-        handles=_legend(plots, tables), loc="outside lower center", ncols=6, fontsize=9, frameon=False
-    )
-    figure.savefig(path, dpi=130)
-    plots.close(figure)
+    figure.legend(handles=_legend(tables), loc="outside lower center", ncols=6, fontsize=9, frameon=False)
+    return figure
 
 
 def _panel(axes: Any, table: dict[str, Any]) -> None:
@@ -134,9 +135,11 @@ def _limits(axes: Any, tables: list[dict[str, Any]]) -> None:
     axes.set_ylim(10 ** math.floor(math.log10(min(speeds))), max(peaks) * 2)
 
 
-def _legend(plots: Any, tables: list[dict[str, Any]]) -> list[Any]:
+def _legend(tables: list[dict[str, Any]]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
     def entry(label: str, colour: str, marker: str) -> Any:
-        return plots.Line2D([], [], color=colour, marker=marker, linestyle="", label=label)
+        return Line2D([], [], color=colour, marker=marker, linestyle="", label=label)
 
     kernels = dict.fromkeys(row["kernel"] for table in tables for row in table["kernels"])
     handles = []

@@ -228,7 +228,7 @@ def test_what_cannot_be_trained_is_refused(data: Path, base: Path, tmp_path: Pat
             train_classifier(data, base, own, overwrite=True)
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(b"GGUF")
-    with pytest.raises(headrace.UnsupportedError, match="GGUF"):
+    with pytest.raises(headrace.CorruptFileError, match="GGUF"):
         train_classifier(data, gguf, tmp_path / "m")
     with pytest.raises(headrace.InvalidArgumentError, match="one of classify"):
         train("juggle", data, base, tmp_path / "m")

@@ -76,3 +76,10 @@ def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert page.name == "index.md" or f"({page.name})" in index
+
+
+def test_the_notebooks_are_all_there_and_in_the_index() -> None:
+    names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert [name[:3] for name in names] == [f"{number:02}_" for number in range(1, 10)]
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    assert re.findall(r"\(\.\./notebooks/([^)]+)\)", index) == names

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation, evaluate
     from .explaining import Importance, explain, importance
     from .inspection import inspect_files
+    from .merging import merge_adapter
     from .problems import DataReport, Problem
     from .result import Training
     from .scan import DataSettings
@@ -47,6 +48,7 @@ __all__ = [
     "folds",
     "importance",
     "inspect_files",
+    "merge_adapter",
     "read_blocks",
     "split",
     "train",
@@ -70,6 +72,7 @@ _LAZY = {
     "importance": "explaining",
     "folds": "splits",
     "inspect_files": "inspection",
+    "merge_adapter": "merging",
     "read_blocks": "data",
     "split": "splits",
     "train": "training",

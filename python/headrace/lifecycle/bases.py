@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import repository
 from ..errors import InvalidArgumentError, ModelNotFoundError, UnsupportedError
+from . import unpacking
 
 # What belongs to a model's tokenizer: copied as it is, so that what is served reads texts exactly as the base did.
 _TOKENIZER_FILES = (
@@ -39,15 +40,14 @@ def transformers() -> Any:
 
 
 def base_folder(base: str | Path) -> Path:
-    """The folder of the base model, with weights that can be trained.
+    """The folder of the base model, with weights that can be trained; of a GGUF the one that it was unpacked to.
 
-    Raises ModelNotFoundError, UnsupportedError (GGUF, sealed), InvalidArgumentError (no config.json).
+    Raises ModelNotFoundError, UnsupportedError (sealed; a GGUF that cannot be unpacked), InvalidArgumentError (no
+    config.json).
     """
     folder = repository.resolve(base)
-    if folder.suffix == ".gguf" or (not (folder / "config.json").is_file() and any(folder.glob("*.gguf"))):
-        raise UnsupportedError(
-            f"{base}: a GGUF holds rounded weights; training needs the model's safetensors"
-        )
+    if unpacking.file_in(folder) is not None:
+        return unpacking.unpacked(folder, _TOKENIZER_FILES)
     if (folder / "sealed.json").is_file():
         raise UnsupportedError(f"{base}: sealed; `headrace unseal` it to train it")
     if not (folder / "config.json").is_file():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CorruptFileError
+from . import unpacking
 from .inspection import Inspected, file_hash
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def code_hash() -> str:
 
 
 def base_hash(folder: Path) -> str:
-    """SHA-256 of the base model's files but those of others' making (documentation, other formats)."""
+    """SHA-256 of the base model's files but those of others' making (documentation, other formats); of an unpacked GGUF
+    that of the GGUF itself."""
+    source = unpacking.source_of(folder)
+    if source is not None:
+        return str(source["sha256"])
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import repository
 from ..errors import InvalidArgumentError
 from . import bases, distributed, experiment_log, lineage
 from .inspection import Inspected
@@ -185,7 +186,7 @@ def check_folder(
     if overwrite:
         # What is removed must be a training's, and nothing that this one needs.
         own = folder.resolve()
-        needed = [] if base is None else [bases.base_folder(base)]
+        needed = [] if base is None else [repository.resolve(base)]
         for path in (*files, *needed):
             if own in (Path(path).resolve(), *Path(path).resolve().parents):
                 raise InvalidArgumentError(

@@ -32,14 +32,15 @@ _HALF_TOLERANCE = 2e-2  # of programs with weights of 16 bits
 _REFUSED = 3  # exit code: what is wrong is the program, and stays so
 
 
-def cache_folder() -> Path:
-    """Where compiled programs are kept: HEADRACE_CACHE, else headrace in the user's cache folder. It is made.
+def cache_folder(kind: str = "compiled") -> Path:
+    """Where compiled programs, or other files of a `kind`, are kept: below HEADRACE_CACHE, else below headrace in the
+    user's cache folder. It is made.
 
     Raises UnsupportedError where another user owns it or can write to it: what lies there is run.
     """
     given = os.environ.get("HEADRACE_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(given or f"{base}/headrace").expanduser().resolve() / "compiled"
+    folder = Path(given or f"{base}/headrace").expanduser().resolve() / kind
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -48,7 +49,7 @@ def cache_folder() -> Path:
         found = place.stat()
         if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & 0o022:
             raise UnsupportedError(
-                f"{place}: another user can write to it, and what lies there is run: chown and chmod 700 it, or set "
+                f"{place}: another user can write to it, and what lies there is used: chown and chmod 700 it, or set "
                 "HEADRACE_CACHE to a folder of your own"
             )
     return folder

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ... import repository
 from ...errors import InvalidArgumentError, UnsupportedError
-from .. import bases, lineage
+from ...memory import show_bytes
+from .. import bases, lineage, unpacking
 from ..cells import as_list, as_text
 from ..evaluation import cells_of, choose_rows, evaluator_of, measure
 from ..inspection import Inspected, inspect_files
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from ...loaded_model import Model
 
-_OWN = ("headrace.toml", "README.md", "golden.json", "SHA256SUMS", lineage.COMPRESSION)
+_OWN = ("headrace.toml", "README.md", "golden.json", "SHA256SUMS", lineage.COMPRESSION, unpacking.SOURCE)
 _STAGES = ("reading the data", "compressing", "measuring quality", "measuring speed")
 
 
@@ -55,7 +57,8 @@ def compress(
     """Makes a smaller model of the one in folder `model`, and measures both in our engine on the same rows.
 
     Args:
-        model: a folder of Hugging Face files, or demo:minilm, for classify, tag, embed, rerank or generate.
+        model: a folder of Hugging Face files, a GGUF (its numbers in f32 are the base) or a demo model, for classify,
+            tag, embed, rerank or generate.
         data: rows, as `train` takes them, to prune, recover or learn by, and to measure with. Of the very file that the
             model was trained on, its own test rows measure; of another one a part is held out, where rows are needed to
             change the model.
@@ -72,7 +75,7 @@ def compress(
 
     Raises:
         InvalidArgumentError: data that cannot be used, a folder that is not empty, a setting.
-        UnsupportedError: a method that is not of this model's task or family, a GGUF or a sealed model.
+        UnsupportedError: a method that is not of this model's task or family, a sealed model.
         ImportError: PyTorch or transformers is missing (extra `train`).
 
     >>> import pathlib, tempfile, headrace.toy
@@ -117,7 +120,7 @@ def compress(
         result = Compression(
             out=place,
             task=before.info.task,
-            base=str(model) if str(model).startswith("demo:") else folder.name,
+            base=str(model) if str(model).startswith("demo:") else repository.resolve(model).name,
             method=settings.method,
             parameters=settings.parameters(),
             done=done,
@@ -127,7 +130,7 @@ def compress(
             sizes=(_size(before, folder), _size(after, place)),
             gain=gain,
             history=history,
-            notes=_notes(settings, done, rows.note),
+            notes=_notes(settings, done, rows.note, unpacking.source_of(folder)),
         )
     result.seconds = time.perf_counter() - begin
     _record(result, folder, settings, rows)
@@ -289,8 +292,15 @@ def _size(model: Model, folder: Path) -> Size:
     return Size(sum(path.stat().st_size for path in files), model.info.weight_bytes, model.info.parameters)
 
 
-def _notes(settings: CompressSettings, done: Mapping[str, Any], note: str | None) -> list[str]:
+def _notes(
+    settings: CompressSettings, done: Mapping[str, Any], note: str | None, source: Mapping[str, Any] | None
+) -> list[str]:
     notes = [] if note is None else [note]
+    if source is not None:
+        notes.append(
+            f"the base is {source['file']}, a GGUF of {show_bytes(source['bytes'])}, as f32: what its groups had "
+            "rounded is no loss here"
+        )
     if settings.method == "prune-weights":
         notes.append(
             "zeros are multiplied like other numbers: the engine gains neither speed nor memory from them"

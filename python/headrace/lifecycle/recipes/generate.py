@@ -112,9 +112,12 @@ class GenerateRecipe:
         mask = (places < torch.from_numpy(tokens.lengths[rows])[:, None]).long()
         before = torch.tensor([int(prompts[row][0]) for row in rows])
         labels = ids.masked_fill((mask == 0) | (places < before[:, None]), _IGNORED)
-        logits = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+        # Of prompts nothing is learned; logits of the whole vocabulary there would be a good part of the work.
+        first = max(1, int(before.min()))
+        kept = ids.shape[1] - first + 1
+        logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=kept).logits[:, :-1].float()
         return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED, reduction=reduction
+            logits.flatten(0, 1), labels[:, first:].flatten(), ignore_index=_IGNORED, reduction=reduction
         )
 
     def loss(self, places: NDArray[np.int64]) -> torch.Tensor:
