@@ -66,7 +66,10 @@ std::unique_ptr<LanguageModel> LanguageModel::load(const ModelPath& directory, c
   if (options.precision == "auto") {
     // What the file's matrices are stored in, where that is groups.
     const int bits = model->source_->group_bits("model.layers.0.mlp.down_proj.weight");
-    if (bits != 0) precision = bits == 4 ? Precision::kQ4 : Precision::kQ8;
+    if (bits != 0) {
+      precision = bits == 4 ? Precision::kQ4 : Precision::kQ8;
+      reader.use_stored_groups();
+    }
   }
   reader.use(precision);
   model->embedding_ = reader.rows("model.embed_tokens.weight", config.vocabulary, config.hidden);

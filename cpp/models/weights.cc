@@ -123,12 +123,14 @@ Linear WeightReader::linear(const std::string& name, int64_t n, int64_t k) {
 
 Linear WeightReader::projection(const std::vector<Projection>& parts, int64_t k, const ColumnSizes& input) {
   int64_t total = 0;
-  bool has_bias = false;
+  bool has_bias = false, has_4_bits = true;
   for (const Projection& part : parts) {
     check(part.name + ".weight", {part.n, k});
     total += part.n;
     has_bias = has_bias || has(part.name + ".bias");
+    has_4_bits = has_4_bits && source_.group_bits(prefix_ + part.name + ".weight") == 4;
   }
+  if (uses_stored_groups_) precision_ = has_4_bits ? Precision::kQ4 : Precision::kQ8;
   Buffer bias(has_bias ? total : 0);
   int64_t row = 0;
   for (const Projection& part : parts) {
