@@ -53,8 +53,8 @@ class WeightReader {
 
   // Of the linear layers read from here on.
   void use(Precision precision) { precision_ = precision; }
-  // From here on every projection is what the file has: kQ4 for groups of 4 bits, kQ8 for those of 8 and for what is
-  // stored otherwise, such as the 6-bit output of a file whose layers have 4.
+  // From here on every projection is what the file has: kQ4 for groups of 4 bits, kQ8 for those of 8 and for
+  // what is stored otherwise, such as the 6-bit output of a file whose layers have 4.
   void use_stored_groups() { uses_stored_groups_ = true; }
   int64_t parameters() const { return parameters_; }
   // Memory that the linear layers which were read take.
