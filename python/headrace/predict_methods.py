@@ -95,14 +95,6 @@ class PredictMethods:
         await self._acall(work, timeout, priority, admission)
         return _answer(work, is_one)
 
-    async def _apredict_tensors(
-        self, tensors: dict[str, Any], timeout: float | None, priority: Priority, admission: Admission
-    ) -> Tensors:
-        """Of tensors whose names may be anything."""
-        work = self._tensor_work(tensors)
-        await self._acall(work, timeout, priority, admission)
-        return work.tensors()
-
     def predict_many(self, items: Iterable[Any], *, timeout: float | None = None) -> list[Any]:
         """The answers to many items, in order; long lists go in portions, a few of them ahead."""
         every = list(items)
