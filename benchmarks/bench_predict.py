@@ -1,11 +1,13 @@
 """The same small dense torch model (1,000 -> 128 -> 1) and the same Python function over HTTP, beside other servers.
 
 Each server's answer is compared with torch's first. Then they take turns: while one is measured the others are stopped.
-A line has requests a second at 32 connections and the server's processor time for each (of all of its processes).
+A line has requests a second at 32 connections, the median latency and the server's processor time for each (of all of
+its processes).
 
-    python benchmarks/bench_predict.py --rivals fastapi,litserve,bentoml,mlserver
+    python benchmarks/bench_predict.py --rivals fastapi,litserve,bentoml,mlserver,ray
 
-Rivals that are not installed are an error: pip install litserve bentoml mlserver, in an environment of their own.
+Rivals that are not installed are an error: pip install litserve bentoml mlserver 'ray[serve]', in an environment of
+their own. With all of them it takes about five minutes; --limit ends it, and every server, after that many seconds.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class Running:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}{ready}", timeout=5).close()
                 return
             except OSError as error:
-                if getattr(error, "code", 500) < 500:
+                code = getattr(error, "code", 500)
+                if code < 500 and code != 404:  # Ray listens before its applications are there
                     return
                 if time.monotonic() > end or self._process.poll() is not None:
                     self._log.seek(0)
@@ -119,7 +122,8 @@ class Entry:
             if not same:
                 raise SystemExit(f"{self.server.name}: {task}: answered {found!r}, torch {wanted!r}")
 
-    def measure(self, task: str, seconds: float) -> tuple[float, float]:
+    def measure(self, task: str, seconds: float) -> tuple[float, float, float]:
+        """Requests a second, the median latency in ms, and microseconds of processor time for each request."""
         path, body, _ = self.tasks[task]
         before = self.server.cpu_seconds()
         url = f"http://127.0.0.1:{self.server.port}{path}"
@@ -129,7 +133,8 @@ class Entry:
                 f"{self.server.name}: {task}: answered {dict(result.statuses)}, {result.lost} lost"
             )
         answered = len(result.latencies)
-        return answered / seconds, 1e6 * (self.server.cpu_seconds() - before) / answered
+        cost = 1e6 * (self.server.cpu_seconds() - before) / answered
+        return answered / seconds, 1e3 * result.percentile(0.5), cost
 
 
 def headrace(folder: Path) -> Entry:
@@ -225,7 +230,24 @@ def mlserver(folder: Path) -> Entry:
     )
 
 
+def ray(_: Path) -> Entry:
+    port = free_port()
+    command = [sys.executable, str(HERE / "rivals" / "dense_ray.py"), str(port)]
+    # Its workers find the model by the path, and its own watch over processes must not mind that they are stopped.
+    patience = {"RAY_health_check_failure_threshold": "1000", "RAY_health_check_timeout_ms": "600000"}
+    best = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    server = Running("ray", command, port, "/predict", **best, **patience)
+    return Entry(
+        server,
+        {
+            "dense": ("/predict", {"x": row()}, lambda a: a["score"][0]),
+            "function": ("/describe", {"text": TEXT}, lambda a: a),
+        },
+    )
+
+
 STARTS: dict[str, list[Any]] = {
+    "ray": [ray],
     "fastapi": [fastapi],
     "litserve": [litserve("dense"), litserve("describe")],
     "bentoml": [bentoml],
@@ -235,11 +257,18 @@ STARTS: dict[str, list[Any]] = {
 
 def main() -> None:
     parser = harness.parser("predict", __doc__)
-    parser.add_argument("--rivals", default="fastapi,litserve,bentoml,mlserver", help="(default %(default)s)")
+    parser.add_argument(
+        "--rivals", default="fastapi,litserve,bentoml,mlserver,ray", help="(default %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=3.0, help="of one turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-write", action="store_true", help="only show the lines")
+    parser.add_argument("--limit", type=int, default=600, help="seconds for all of it (default %(default)s)")
     arguments = parser.parse_args()
+    signal.signal(
+        signal.SIGALRM, lambda *_: sys.exit(f"bench_predict: not done within {arguments.limit} seconds")
+    )
+    signal.alarm(arguments.limit)
     import torch
 
     with torch.inference_mode():
@@ -257,13 +286,15 @@ def main() -> None:
                 entries[-1].server.send(signal.SIGSTOP)
             places = [(entry, task) for entry in entries for task in entry.tasks]
             rates: list[list[float]] = [[] for _ in places]
+            latencies: list[list[float]] = [[] for _ in places]
             costs: list[list[float]] = [[] for _ in places]
             for _ in range(arguments.rounds):
                 for place, (entry, task) in enumerate(places):
                     entry.server.send(signal.SIGCONT)
-                    rate, cost = entry.measure(task, arguments.seconds)
+                    rate, latency, cost = entry.measure(task, arguments.seconds)
                     entry.server.send(signal.SIGSTOP)
                     rates[place].append(rate)
+                    latencies[place].append(latency)
                     costs[place].append(cost)
         finally:
             for entry in entries:
@@ -271,7 +302,8 @@ def main() -> None:
     lines = [
         {
             "server": entry.server.name, "task": task, "connections": 32, "unit": "requests/s",
-            **harness.spread(rates[place], 1), "cpu_us_per_request": round(statistics.median(costs[place]), 1),
+            **harness.spread(rates[place], 1), "p50_ms": round(statistics.median(latencies[place]), 2),
+            "cpu_us_per_request": round(statistics.median(costs[place]), 1),
             "versions": harness.versions("headrace", "torch", entry.server.name),
         }
         for place, (entry, task) in enumerate(places)

@@ -5,10 +5,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
 #include "bindings/bindings.h"
+#include "kernels/dispatch.h"
 
 namespace py = pybind11;
 
@@ -84,6 +88,15 @@ py::tuple ssd(const Matrix& locations, const Matrix& scores, const Matrix& ancho
   return arrays_of(found);
 }
 
+// -1 if all are finite. All are looked at without a branch, and the place only once there is one.
+py::ssize_t first_not_finite(const float* numbers, py::ssize_t n) {
+  bool is_bad = false;
+  for (py::ssize_t i = 0; i < n; ++i)
+    is_bad |= (std::bit_cast<uint32_t>(numbers[i]) & 0x7f800000u) == 0x7f800000u;
+  if (!is_bad) return -1;
+  return std::find_if(numbers, numbers + n, [](float number) { return !std::isfinite(number); }) - numbers;
+}
+
 py::array_t<int32_t> suppress(const Matrix& boxes, const Vector& scores, const Classes& classes,
                               float max_overlap, bool across_classes, int64_t max_detections) {
   check_threshold("max_overlap", max_overlap);
@@ -95,19 +108,19 @@ py::array_t<int32_t> suppress(const Matrix& boxes, const Vector& scores, const C
   if (scores.ndim() != 1 || scores.shape(0) != n) refuse("scores", "[n], one for each box");
   if (classes.ndim() != 1 || classes.shape(0) != n)
     throw Error(ErrorKind::kInvalidArgument, "classes: must be an int32 array [n], one for each box");
-  Detections given;
-  for (py::ssize_t i = 0; i < n; ++i) {
-    const float* const box = boxes.data(i, 0);
-    given.add({box[0], box[1], box[2], box[3]}, *scores.data(i), *classes.data(i));
-    if (given.size() != static_cast<size_t>(i + 1))
-      throw Error(ErrorKind::kInvalidArgument,
-                  concat("boxes[", i, "] or its score is infinite or no number"));
-  }
+  const auto size = static_cast<size_t>(n);
+  if (const py::ssize_t place = first_not_finite(boxes.data(), 4 * n); place >= 0)
+    throw Error(ErrorKind::kInvalidArgument, concat("boxes[", place / 4, "] is infinite or no number"));
+  if (const py::ssize_t place = first_not_finite(scores.data(), n); place >= 0)
+    throw Error(ErrorKind::kInvalidArgument, concat("scores[", place, "] is infinite or no number"));
+  const DetectionsView given{{reinterpret_cast<const std::array<float, 4>*>(boxes.data()), size},
+                             {scores.data(), size},
+                             {classes.data(), size}};
   Suppression suppression;
   std::span<const int32_t> kept;
   {
     const py::gil_scoped_release unlocked;
-    kept = suppression.run(given, {max_overlap, across_classes, max_detections});
+    kept = suppression.run(kernels().pixels, given, {max_overlap, across_classes, max_detections});
   }
   py::array_t<int32_t> out(static_cast<py::ssize_t>(kept.size()));
   std::copy(kept.begin(), kept.end(), out.mutable_data());

@@ -205,7 +205,9 @@ void register_engine(py::module_& module) {
       module, "CompletionQueue", "Finished tickets on their way to one event loop.")
       .def(py::init<>())
       .def("fileno", &CompletionQueue::fd, "Readable while finished tickets wait.")
-      .def("drain", &CompletionQueue::drain, "The ids of finished tickets, in order.");
+      .def("drain", &CompletionQueue::drain, "The ids of finished tickets, in order.")
+      .def("wake", &CompletionQueue::wake,
+           "Makes it readable though nothing finished: for news of another kind.");
 
   py::class_<PyWindow>(module, "Window", "A piece of a long text that was run as a sequence of its own.")
       .def_readonly("input", &PyWindow::input, "Which of the request's texts it is from.")

@@ -1,11 +1,17 @@
-// embedding_objects_json: float32 [n, columns] -> the bytes of the `data` array of an embeddings answer.
+// Tensors to JSON and back: embedding_objects_json and tensor_json write, json_numbers and json_tensors read.
 #include "text/vector_json.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
 
 #include "base/error.h"
 #include "bindings/bindings.h"
+#include "text/number_json.h"
 
 namespace py = pybind11;
 
@@ -42,6 +48,32 @@ py::bytes tensor_json(const py::array_t<float, py::array::c_style>& tensor) {
   return py::bytes(out);
 }
 
+py::array array_of(const JsonNumbers& found) {
+  if (!found.are_integers || found.values.empty()) {
+    py::array_t<double> array(found.shape);
+    std::copy(found.values.begin(), found.values.end(), array.mutable_data());
+    return array;
+  }
+  py::array_t<int64_t> array(found.shape);
+  std::transform(found.values.begin(), found.values.end(), array.mutable_data(),
+                 [](double value) { return static_cast<int64_t>(value); });
+  return array;
+}
+
+std::optional<py::array> json_numbers(const py::bytes& json) {
+  const auto found = read_json_numbers(std::string_view(json));
+  if (!found) return std::nullopt;
+  return array_of(*found);
+}
+
+std::optional<py::dict> json_tensors(const py::bytes& json) {
+  const auto found = read_json_tensors(std::string_view(json));
+  if (!found) return std::nullopt;
+  py::dict dict;
+  for (const auto& [name, numbers] : *found) dict[py::str(name)] = array_of(numbers);
+  return dict;
+}
+
 }  // namespace
 
 void register_vector_json(py::module_& module) {
@@ -52,6 +84,12 @@ void register_vector_json(py::module_& module) {
       "tensor_json", &tensor_json, py::arg("tensor").noconvert(),
       "A C-contiguous float32 array of any shape as nested JSON arrays, as bytes; NaN and infinity are "
       "null.");
+  module.def("json_numbers", &json_numbers, py::arg("json"),
+             "The array that a JSON value of numbers is, int64 or float64 as numpy.asarray has it; None for "
+             "anything "
+             "but numbers in nested arrays of equal lengths, and for what is not exact.");
+  module.def("json_tensors", &json_tensors, py::arg("json"),
+             "The arrays that the members of a JSON object are, by name; None where one of them is none.");
 }
 
 }  // namespace headrace

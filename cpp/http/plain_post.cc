@@ -46,12 +46,16 @@ constexpr std::string_view kUnusual[] = {
 
 // What must come once, or at most once.
 struct Fields {
-  std::string_view host, content_type, content_length, connection, request_id, authorization;
+  PlainBody kind = PlainBody::kJson;
+  std::string_view host, content_type, content_length, connection, request_id, authorization, json_length;
 
   // False when the field makes the request unusual.
   bool take(std::string_view name, std::string_view value) {
     if (same(name, "host")) return once(host, value);
-    if (same(name, "content-type")) return same(value, "application/json") && once(content_type, value);
+    if (same(name, "content-type"))
+      return (kind == PlainBody::kAny || same(value, "application/json")) && once(content_type, value);
+    if (kind == PlainBody::kAny && same(name, "inference-header-content-length"))
+      return once(json_length, value);
     if (same(name, "content-length")) return once(content_length, value);
     if (same(name, "connection")) return same(value, "keep-alive") && once(connection, value);
     if (same(name, "x-request-id")) return once(request_id, value);
@@ -82,14 +86,14 @@ std::optional<size_t> length_of(std::string_view digits, size_t max) {
 }  // namespace
 
 std::optional<PlainPost> match_plain_post(std::string_view bytes, std::string_view target,
-                                          size_t max_body_bytes) {
+                                          size_t max_body_bytes, PlainBody kind) {
   const std::string_view head = bytes.substr(0, kMaxPlainHead);
   size_t at = 0;
   for (const std::string_view expected : {kMethod, target, kVersion}) {
     if (!head.substr(at).starts_with(expected)) return std::nullopt;
     at += expected.size();
   }
-  Fields fields;
+  Fields fields{.kind = kind};
   for (;;) {
     if (head.substr(at).starts_with("\r\n")) break;
     const size_t name = at;
@@ -103,12 +107,14 @@ std::optional<PlainPost> match_plain_post(std::string_view bytes, std::string_vi
     at += 2;
   }
   const std::optional<size_t> length = length_of(fields.content_length, max_body_bytes);
-  if (!length || fields.host.empty() || fields.content_type.empty()) return std::nullopt;
+  if (!length || fields.host.empty()) return std::nullopt;
+  if (kind == PlainBody::kJson && fields.content_type.empty()) return std::nullopt;
   return PlainPost{.body = at + 2,
                    .end = at + 2 + *length,
                    .host = fields.host,
                    .request_id = fields.request_id,
-                   .authorization = fields.authorization};
+                   .authorization = fields.authorization,
+                   .json_length = fields.json_length};
 }
 
 }  // namespace headrace

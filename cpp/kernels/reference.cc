@@ -200,7 +200,7 @@ constinit const Kernels kernels_reference = {
            reference::encode_groups, reference::grouped_gemm, peak_flops},
     .decoder = {reference::rms_norm, reference::rotate, reference::gate, reference::kv_bytes,
                 reference::store_key_value, reference::paged_attention_scratch, reference::paged_attention},
-    .pixels = {reference::resample_row, reference::resample_column},
+    .pixels = {reference::resample_row, reference::resample_column, reference::overlaps_any},
     .has_bf16 = false,
 };
 

@@ -35,4 +35,15 @@ void resample_column(const uint8_t* in, int64_t ld, const int16_t* high, const i
   }
 }
 
+bool overlaps_any(const float* boxes, int64_t blocks, const float* box, float max_overlap) {
+  for (int64_t i = 0; i < blocks * kBoxBlock; ++i) {
+    const float* const other = boxes + i / kBoxBlock * kBoxBlock * kBoxNumbers + i % kBoxBlock;
+    const float width = std::min(other[2 * kBoxBlock], box[2]) - std::max(other[0], box[0]);
+    const float height = std::min(other[3 * kBoxBlock], box[3]) - std::max(other[kBoxBlock], box[1]);
+    const float inter = std::max(0.0f, width) * std::max(0.0f, height);
+    if (inter / (other[4 * kBoxBlock] + box[4] - inter) > max_overlap) return true;
+  }
+  return false;
+}
+
 }  // namespace headrace::reference

@@ -1,8 +1,9 @@
 #include "media/detections.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <numeric>
+#include <utility>
 
 namespace headrace {
 namespace {
@@ -49,8 +50,9 @@ void decode_rows(const YoloOutput& output, float threshold, Detections& out) {
 
 // Places of a block at a time, so that what is known of them stays near while the classes pass.
 void decode_columns(const YoloOutput& output, float threshold, Detections& out) {
-  constexpr int64_t kBlock = 512;
+  constexpr int64_t kBlock = 512, kFew = 16;
   float best[kBlock];
+  int32_t labels[kBlock];
   const int64_t n = output.boxes, first = output.columns() - output.classes;
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t count = std::min(kBlock, n - begin);
@@ -59,12 +61,19 @@ void decode_columns(const YoloOutput& output, float threshold, Detections& out) 
       const float* const scores = output.numbers + (first + c) * n + begin;
       for (int64_t i = 0; i < count; ++i) best[i] = scores[i] > best[i] ? scores[i] : best[i];
     }
+    // The classes of many are found in a second pass, those of a few one by one.
+    const bool are_many = std::count_if(best, best + count, [&](float b) { return b > threshold; }) > kFew;
+    for (int64_t c = are_many ? output.classes : 0; c-- > 0;) {
+      const float* const scores = output.numbers + (first + c) * n + begin;
+      for (int64_t i = 0; i < count; ++i)
+        labels[i] = scores[i] == best[i] ? static_cast<int32_t>(c) : labels[i];
+    }
     for (int64_t i = 0; i < count; ++i) {
       const float* const place = output.numbers + begin + i;
       const float factor = output.has_objectness ? place[4 * n] : 1.0f;
       if (!(factor > threshold) || !(best[i] * factor > threshold)) continue;
-      int32_t label = 0;
-      while (place[(first + label) * n] != best[i]) ++label;
+      int32_t label = are_many ? labels[i] : 0;
+      while (!are_many && place[(first + label) * n] != best[i]) ++label;
       out.add(corners(place[0], place[n], place[2 * n], place[3 * n]), best[i] * factor, label);
     }
   }
@@ -108,70 +117,57 @@ void decode_ssd(const SsdOutput& output, float threshold, Detections& out) {
   }
 }
 
-void Suppression::sort(const Detections& detections) {
-  const size_t n = detections.size();
+// By radix, best first. The keys' upper half falls as scores rise, and places keep their order within equal
+// ones.
+void Suppression::sort(std::span<const float> scores) {
+  constexpr size_t kDigits = 4, kBits = 8;
+  const size_t n = scores.size();
   order_.resize(n);
-  std::iota(order_.begin(), order_.end(), 0);
-  std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
-    return detections.scores[static_cast<size_t>(a)] > detections.scores[static_cast<size_t>(b)];
-  });
-}
-
-// Marks what of [from, to) overlaps the one at `kept`. No branches: the compiler makes vectors of it.
-void Suppression::drop_overlapping(size_t from, size_t to, size_t kept, float max_overlap) {
-  const float left = left_[kept], top = top_[kept], right = right_[kept], bottom = bottom_[kept];
-  const float area = area_[kept];
-  const float *lefts = left_.data(), *tops = top_.data(), *rights = right_.data(), *bottoms = bottom_.data();
-  const float* const areas = area_.data();
-  uint8_t* const dropped = dropped_.data();
-  for (size_t j = from; j < to; ++j) {
-    const float x1 = lefts[j] > left ? lefts[j] : left, x2 = rights[j] < right ? rights[j] : right;
-    const float y1 = tops[j] > top ? tops[j] : top, y2 = bottoms[j] < bottom ? bottoms[j] : bottom;
-    const float width = x2 - x1 > 0.0f ? x2 - x1 : 0.0f, height = y2 - y1 > 0.0f ? y2 - y1 : 0.0f;
-    const float inter = width * height;
-    dropped[j] = static_cast<uint8_t>(dropped[j] | (inter / (areas[j] + area - inter) > max_overlap ? 1 : 0));
-  }
-}
-
-std::span<const int32_t> Suppression::run(const Detections& detections, const SuppressionOptions& options) {
-  const size_t n = detections.size();
-  sort(detections);
-  if (!options.across_classes)  // classes one after the other, each best first
-    std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
-      return detections.classes[static_cast<size_t>(a)] < detections.classes[static_cast<size_t>(b)];
-    });
-  for (std::vector<float>* numbers : {&left_, &top_, &right_, &bottom_, &area_}) numbers->resize(n);
-  dropped_.assign(n, 0);
+  spare_.resize(n);
+  std::array<std::array<uint32_t, size_t{1} << kBits>, kDigits> counts{};
+  const auto digit_of = [](uint64_t key, size_t digit) { return (key >> (32 + kBits * digit)) & 0xff; };
   for (size_t i = 0; i < n; ++i) {
-    const std::array<float, 4>& box = detections.boxes[static_cast<size_t>(order_[i])];
-    left_[i] = box[0];
-    top_[i] = box[1];
-    right_[i] = box[2];
-    bottom_[i] = box[3];
-    area_[i] = std::max(0.0f, box[2] - box[0]) * std::max(0.0f, box[3] - box[1]);
+    const auto bits = std::bit_cast<uint32_t>(scores[i] + 0.0f);  // -0 is 0
+    const uint32_t falling = bits >> 31 ? bits : ~(bits | 0x80000000u);
+    order_[i] = uint64_t{falling} << 32 | i;
+    for (size_t digit = 0; digit < kDigits; ++digit) ++counts[digit][digit_of(order_[i], digit)];
   }
+  for (size_t digit = 0; digit < kDigits && n > 0; ++digit) {
+    std::array<uint32_t, size_t{1} << kBits>& places = counts[digit];
+    if (places[digit_of(order_[0], digit)] == n) continue;
+    uint32_t next = 0;
+    for (uint32_t& place : places) next += std::exchange(place, next);
+    for (const uint64_t key : order_) spare_[places[digit_of(key, digit)]++] = key;
+    order_.swap(spare_);
+  }
+}
+
+void Suppression::Kept::add(const std::array<float, kBoxNumbers>& box) {
+  const int64_t lane = count++ % kBoxBlock;
+  if (lane == 0) blocks.resize(blocks.size() + kBoxBlock * kBoxNumbers);
+  float* const block = blocks.data() + blocks.size() - kBoxBlock * kBoxNumbers;
+  for (size_t i = 0; i < box.size(); ++i) block[static_cast<int64_t>(i) * kBoxBlock + lane] = box[i];
+}
+
+std::span<const int32_t> Suppression::run(const PixelKernels& kernels, const DetectionsView& given,
+                                          const SuppressionOptions& options) {
+  sort(given.scores);
   kept_.clear();
+  kept_of_class_.clear();
   const auto limit = static_cast<size_t>(std::max<int64_t>(0, options.max_detections));
-  const auto class_at = [&](size_t i) { return detections.classes[static_cast<size_t>(order_[i])]; };
-  for (size_t begin = 0, end = n; begin < n; begin = end, end = n) {
-    if (!options.across_classes) {
-      end = begin;
-      while (end < n && class_at(end) == class_at(begin)) ++end;
-    }
-    size_t of_group = 0;
-    for (size_t i = begin; i < end && of_group < limit; ++i) {
-      if (dropped_[i]) continue;
-      kept_.push_back(order_[i]);
-      ++of_group;
-      drop_overlapping(i + 1, end, i, options.max_overlap);
-    }
+  for (const uint64_t key : order_) {
+    if (kept_.size() == limit) break;
+    const auto i = static_cast<uint32_t>(key);
+    const std::array<float, 4>& sides = given.boxes[i];
+    const std::array<float, kBoxNumbers> box{
+        sides[0], sides[1], sides[2], sides[3],
+        std::max(0.0f, sides[2] - sides[0]) * std::max(0.0f, sides[3] - sides[1])};
+    Kept& others = kept_of_class_[options.across_classes ? 0 : given.classes[i]];
+    const int64_t blocks = (others.count + kBoxBlock - 1) / kBoxBlock;
+    if (kernels.overlaps_any(others.blocks.data(), blocks, box.data(), options.max_overlap)) continue;
+    others.add(box);
+    kept_.push_back(static_cast<int32_t>(i));
   }
-  // Of all classes together, best first; a class's own best are among the best of all.
-  std::sort(kept_.begin(), kept_.end(), [&](int32_t a, int32_t b) {
-    const float x = detections.scores[static_cast<size_t>(a)], y = detections.scores[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
-  if (kept_.size() > limit) kept_.resize(limit);
   return kept_;
 }
 

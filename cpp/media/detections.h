@@ -5,17 +5,27 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 #include <vector>
+
+#include "media/pixel_kernels.h"
 
 namespace headrace {
 
-// Boxes with a score and a class each, as arrays of each number.
+// Finite boxes with a finite score and a class each, as arrays of each number.
+struct DetectionsView {
+  std::span<const std::array<float, 4>> boxes;  // x1, y1, x2, y2
+  std::span<const float> scores;
+  std::span<const int32_t> classes;
+};
+
 struct Detections {
   std::vector<std::array<float, 4>> boxes;  // x1, y1, x2, y2
   std::vector<float> scores;
   std::vector<int32_t> classes;
 
   size_t size() const { return scores.size(); }
+  DetectionsView view() const { return {boxes, scores, classes}; }
   void clear();
   void add(const std::array<float, 4>& box, float score, int32_t label);
 };
@@ -60,18 +70,29 @@ struct SuppressionOptions {
 };
 
 // The places of those that stay, best first; of equal scores the first. A box is measured against every
-// better one that stays. Overlap is inter / (area + area - inter) in f32, areas of max(0, side).
+// better one of its class that stays. Overlap is inter / (area + area - inter) in f32, areas of max(0, side).
+//
+// Boxes come in the order of their scores and are measured against those that stay until enough do: never
+// more than boxes times max_detections pairs, and what is behind the last one that stays is not looked at.
 class Suppression {
  public:
-  std::span<const int32_t> run(const Detections& detections, const SuppressionOptions& options);
+  std::span<const int32_t> run(const PixelKernels& kernels, const DetectionsView& given,
+                               const SuppressionOptions& options);
 
  private:
-  void sort(const Detections& detections);
-  void drop_overlapping(size_t from, size_t to, size_t kept, float max_overlap);
+  // Those of a class that stay, as PixelKernels::overlaps_any takes them; what is missing of a block is zero.
+  struct Kept {
+    std::vector<float> blocks;
+    int64_t count = 0;
 
-  std::vector<int32_t> order_, kept_;
-  std::vector<float> left_, top_, right_, bottom_, area_;
-  std::vector<uint8_t> dropped_;
+    void add(const std::array<float, kBoxNumbers>& box);
+  };
+
+  void sort(std::span<const float> scores);
+
+  std::vector<uint64_t> order_, spare_;  // place in the lower half
+  std::unordered_map<int32_t, Kept> kept_of_class_;
+  std::vector<int32_t> kept_;
 };
 
 }  // namespace headrace

@@ -24,12 +24,21 @@ struct ResampleTaps {
   int64_t stride;
 };
 
+// Boxes of a detector lie in blocks of so many: x1 of all, then y1, x2, y2, and max(0, x2 - x1) max(0, y2 -
+// y1).
+inline constexpr int64_t kBoxBlock = 16, kBoxNumbers = 5;
+
 struct PixelKernels {
   // A row of RGB pixels to `outputs` others. Reads up to kRowSlack bytes behind the row's last pixel.
   void (*resample_row)(const uint8_t* in, const ResampleTaps& taps, int64_t outputs, uint8_t* out);
   // One row of `bytes` numbers out of `count` rows, `ld` bytes apart; high, low: of this row of outputs.
   void (*resample_column)(const uint8_t* in, int64_t ld, const int16_t* high, const int16_t* low,
                           int64_t count, int64_t bytes, uint8_t* out);
+  // Whether inter / (area + area' - inter) > max_overlap of `box`, kBoxNumbers as above, and any of `blocks`
+  // blocks; inter = max(0, min(x2, x2') - max(x1, x1')) max(0, min(y2, y2') - max(y1, y1')).
+  //   Each operation is rounded to f32, so every table gives the same answer; NaN is no overlap. max_overlap
+  //   >= 0.
+  bool (*overlaps_any)(const float* boxes, int64_t blocks, const float* box, float max_overlap);
 };
 
 }  // namespace headrace

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import typing
 import typing_extensions
-__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'GgufWeights', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'PictureTransform', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'decode_ssd', 'decode_yolo', 'embedding_objects_json', 'isa', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'picture_header', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'register_devices', 'runnable_isas', 'softmax_top_k', 'suppress_boxes', 'tensor_json', 'time_kernel', 'time_reading']
+__all__: list[str] = ['Call', 'CallBatch', 'CallQueue', 'CompletionQueue', 'Encoding', 'Engine', 'Generator', 'GgufFile', 'GgufWeights', 'KernelTimes', 'LanguageModel', 'MemoryFile', 'Padded', 'PersonalDataFinder', 'PersonalDataStream', 'PictureTransform', 'Ragged', 'Stream', 'StreamDecoder', 'Ticket', 'Tokenizer', 'VectorIndex', 'Window', 'available_cpus', 'cpu_model', 'decode_ssd', 'decode_yolo', 'embedding_objects_json', 'isa', 'json_numbers', 'json_tensors', 'known_isas', 'language_families', 'measure_peak_gflops', 'personal_data_kinds', 'picture_header', 'plain_post', 'prefer_latency', 'read_safetensors_header', 'register_devices', 'runnable_isas', 'softmax_top_k', 'suppress_boxes', 'tensor_json', 'time_kernel', 'time_reading']
 class KernelTimes:
     """
     How long one run of a kernel took, and what it did.
@@ -303,6 +303,10 @@ class CompletionQueue:
     def fileno(self) -> int:
         """
         Readable while finished tickets wait.
+        """
+    def wake(self) -> None:
+        """
+        Makes it readable though nothing finished: for news of another kind.
         """
 class Window:
     """
@@ -715,6 +719,14 @@ def isa() -> str:
     """
     The kernel table in use. HEADRACE_ISA forces one; asking for what the processor lacks raises.
     """
+def json_numbers(json: bytes) -> numpy.ndarray | None:
+    """
+    The array that a JSON value of numbers is, int64 or float64 as numpy.asarray has it; None for anything but numbers in nested arrays of equal lengths, and for what is not exact.
+    """
+def json_tensors(json: bytes) -> dict | None:
+    """
+    The arrays that the members of a JSON object are, by name; None where one of them is none.
+    """
 def known_isas() -> list[str]:
     """
     The kernel tables in this build, best first.
@@ -735,9 +747,9 @@ def picture_header(file: typing_extensions.Buffer) -> tuple:
     """
     (format, width, height, orientation, scans, has_extras) of an encoded picture, from its first bytes; an unknown format is ''. See cpp/media/picture_header.h.
     """
-def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int, str, str | None, str | None] | None:
+def plain_post(data: bytes, target: bytes, max_body_bytes: typing.SupportsInt | typing.SupportsIndex, any_body: bool = False) -> tuple[int, int, str, str | None, str | None, str | None] | None:
     """
-    Where the body of the plain POST at the start of `data` begins and ends, with its host, x-request-id and authorization; None for anything unusual.
+    Where the body of the plain POST at the start of `data` begins and ends, with its host, x-request-id, authorization and, of a route that takes any body, inference-header-content-length; None for anything unusual.
     """
 def prefer_latency() -> bool:
     """

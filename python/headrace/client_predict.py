@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,11 +23,14 @@ _MAX_ITEMS = 256  # in one request
 
 
 def _json(value: Any) -> Any:
-    """numpy's things as what JSON has."""
+    """numpy's things as what JSON has, and bytes as base64, which inputs of `bytes` are read from."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
     if hasattr(value, "tolist"):
         return value.tolist()
     raise InvalidArgumentError(
-        f"a value of type {type(value).__name__} cannot be sent as JSON: give numbers, str, lists, dicts or arrays"
+        f"a value of type {type(value).__name__} cannot be sent as JSON: give numbers, str, bytes, lists, dicts or "
+        "arrays"
     )
 
 
@@ -71,8 +75,9 @@ class PredictSteps(Base):
         datatypes = {spec["name"]: spec["datatype"] for spec in known["inputs"]}
         inputs = []
         for name, value in tensors.items():
-            array = np.asarray(value)
             datatype = datatypes.get(name, "BYTES")
+            # numpy's own type for bytes drops zeros at their end.
+            array = np.asarray(value, dtype=object if datatype == "BYTES" else None)
             inputs.append(
                 {"name": name, "datatype": datatype, "shape": list(array.shape), "data": array.ravel()}
             )
@@ -109,7 +114,7 @@ class PredictCalls(PredictSteps):
 
     def predict(self, item: Any = MISSING, /, *, model: str, **tensors: Any) -> Any:
         """The answer of a function, or of a model of tensors, to one item as JSON has it; or of arrays [n, ...] by name
-        a dict of arrays."""
+        a dict of arrays. bytes are sent in base64, and outputs of `bytes` of one item come so."""
         return self._run(self._predict(model, item, tensors))
 
     def predict_many(self, items: Iterable[Any], *, model: str) -> list[Any]:

@@ -16,6 +16,16 @@ Answered = Callable[[int], None]  # called with the answer's status; 0 when none
 _UNTOLD = -1
 
 
+def _end_of_chunks(data: bytes, at: int) -> int:
+    """Where a body ends that comes in chunks, without trailers; _UNTOLD while its end has not come."""
+    while (line := data.find(b"\r\n", at)) >= 0:
+        size = int(data[at:line].split(b";", 1)[0], 16)
+        at = line + 2 + size + 2
+        if size == 0 or at > len(data):
+            return at if at <= len(data) else _UNTOLD
+    return _UNTOLD
+
+
 class _Connection(asyncio.Protocol):
     """One HTTP/1.1 connection with at most one request under way."""
 
@@ -48,10 +58,16 @@ class _Connection(asyncio.Protocol):
                 return
             head = data[:end].lower()
             at = head.find(b"\r\ncontent-length:")
-            if at < 0:  # chunked: not what our servers send for a body of known size
+            if at >= 0:
+                self._needed = end + 4 + int(head[at + 17 :].split(b"\r\n", 1)[0])
+            elif b"\r\ntransfer-encoding: chunked" in head:
+                self._needed = _end_of_chunks(data, end + 4)
+                if self._needed == _UNTOLD:
+                    self._buffer = data
+                    return
+            else:
                 self.transport.abort()
                 return
-            self._needed = end + 4 + int(head[at + 17 :].split(b"\r\n", 1)[0])
             self._closes = b"\r\nconnection: close" in head
         if len(data) < self._needed:
             self._buffer = data

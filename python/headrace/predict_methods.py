@@ -95,14 +95,6 @@ class PredictMethods:
         await self._acall(work, timeout, priority, admission)
         return _answer(work, is_one)
 
-    async def _apredict_tensors(
-        self, tensors: dict[str, Any], timeout: float | None, priority: Priority, admission: Admission
-    ) -> Tensors:
-        """Of tensors whose names may be anything."""
-        work = self._tensor_work(tensors)
-        await self._acall(work, timeout, priority, admission)
-        return work.tensors()
-
     def predict_many(self, items: Iterable[Any], *, timeout: float | None = None) -> list[Any]:
         """The answers to many items, in order; long lists go in portions, a few of them ahead."""
         every = list(items)
@@ -150,26 +142,35 @@ class PredictMethods:
         ...     list(engine.add("spell", spell).predict_stream("mill"))
         ['m', 'i', 'l', 'l']
         """
-        from queue import SimpleQueue
+        from collections import deque
+        from select import POLLIN, poll
 
-        pieces: SimpleQueue[Any] = SimpleQueue()
+        from ._core import CompletionQueue
+
+        pieces: deque[Any] = deque()
+        news = CompletionQueue()  # hears of pieces, and of the end whatever it is
+        watch = poll()
+        watch.register(news, POLLIN)
         wanted = [True]
 
         def tell(found: list[Any]) -> bool:
-            pieces.put(found[0])
+            pieces.append(found[0])
+            news.wake()
             return wanted[0]
 
         work = self._streamed(item, tell)
-        call = self._begin_call(work, timeout, "normal", "wait", None)
+        call = self._begin_call(work, timeout, "normal", "wait", news)
         try:
             while True:
-                ended = self._queue().wait(call, 1000)
-                while not pieces.empty():
-                    piece = pieces.get()
+                ended = call.done  # before the pieces are looked at: none comes behind the end
+                while pieces:
+                    piece = pieces.popleft()
                     if piece is not None:
                         yield piece
                 if ended:
                     break
+                watch.poll()
+                news.drain()
             raise_failure(work, call)
         finally:
             wanted[0] = False

@@ -1,4 +1,4 @@
-// Resampling of pictures: products of pairs of 16-bit numbers, summed exactly in 32 bits.
+// Resampling of pictures: products of pairs of 16-bit numbers, summed exactly in 32 bits. Overlap of boxes.
 //
 // A pair of neighbours (a, b) times the pair of weights (u, v) is one lane of one instruction; two of them
 // make the 22 bits of a weight. Sums may wrap on their way, the result fits.
@@ -112,6 +112,26 @@ void resample_column(const uint8_t* in, int64_t ld, const int16_t* high, const i
     const int32_t value = static_cast<int32_t>(sum) >> kWeightBits;
     out[i] = static_cast<uint8_t>(value < 0 ? 0 : value > 255 ? 255 : value);
   }
+}
+
+bool overlaps_any(const float* boxes, int64_t blocks, const float* box, float max_overlap) {
+  const Vec zero = splat(0.0f), limit = splat(max_overlap), area = splat(box[4]);
+  const Vec left = splat(box[0]), top = splat(box[1]), right = splat(box[2]), bottom = splat(box[3]);
+  for (int64_t b = 0; b < blocks; ++b, boxes += kBoxBlock * kBoxNumbers)
+    for (int64_t lane = 0; lane < kBoxBlock; lane += kLanes) {
+      const float* const other = boxes + lane;
+      const Vec width = sub(smaller(load(other + 2 * kBoxBlock), right), larger(load(other), left));
+      const Vec height =
+          sub(smaller(load(other + 3 * kBoxBlock), bottom), larger(load(other + kBoxBlock), top));
+      const Vec inter = mul(larger(width, zero), larger(height, zero));
+      const Vec all = sub(add(load(other + 4 * kBoxBlock), area), inter);
+      // The quotient can only be above the limit where inter is at least their product, for rounding keeps
+      // the order of numbers; nearly always that spares the division.
+      if ((lanes_above(inter, zero) & lanes_at_least(inter, mul(limit, all))) != 0 &&
+          lanes_above(divide(inter, all), limit) != 0)
+        return true;
+    }
+  return false;
 }
 
 }  // namespace

@@ -40,6 +40,9 @@ inline Vec times_power_of_two(Vec a, Vec n) {
 }  // a * 2^n, n integral, in range
 // a in the first count lanes, fill in the others.
 inline Vec keep_first(Vec a, int64_t count, Vec fill) { return _mm512_mask_blend_ps(first(count), fill, a); }
+// A bit for each lane; none where a number is NaN.
+inline uint32_t lanes_above(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+inline uint32_t lanes_at_least(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 inline float sum_lanes(Vec a) { return _mm512_reduce_add_ps(a); }
 inline float largest_lane(Vec a) { return _mm512_reduce_max_ps(a); }
 
@@ -75,6 +78,12 @@ inline Vec times_power_of_two(Vec a, Vec n) {
 }
 inline Vec keep_first(Vec a, int64_t count, Vec fill) {
   return _mm256_blendv_ps(fill, a, _mm256_castsi256_ps(first(count)));
+}
+inline uint32_t lanes_above(Vec a, Vec b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
+}
+inline uint32_t lanes_at_least(Vec a, Vec b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
 }
 inline float sum_lanes(Vec a) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

@@ -116,7 +116,7 @@ def write_card(
     ]
     for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
         for spec in specs:
-            low, high = ("any" if end is None else f"{end:g}" for end in (spec.low, spec.high))
+            low, high = ("any" if end is None else f"{end:.10g}" for end in (spec.low, spec.high))
             reach = f"{low} to {high}" if kind == "input" else ""
             lines.append(f"| {kind} `{spec.name}` | `{spec}` | {reach} |")
     if about.labels:

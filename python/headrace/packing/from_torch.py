@@ -127,12 +127,42 @@ def to_program(module: Any, arrays: Arrays, specs: Mapping[str, TensorSpec], pat
     """Writes a torch.export program, a .pt2 file. UnsupportedError where it cannot be exported."""
     import torch
 
+    try:
+        torch.export.save(_exported(module, arrays, specs), path)
+    except Exception as error:
+        raise UnsupportedError(f"torch.export: {_told(error)}") from error
+
+
+def _exported(module: Any, arrays: Arrays, specs: Mapping[str, TensorSpec]) -> Any:
+    import torch
+
     with evaluating(module):
-        try:
-            shapes = _for_star(module, _shapes(arrays, specs))
-            torch.export.save(torch.export.export(module, _tensors(arrays, 2), dynamic_shapes=shapes), path)
-        except Exception as error:
-            raise UnsupportedError(f"torch.export: {_told(error)}") from error
+        shapes = _for_star(module, _shapes(arrays, specs))
+        return torch.export.export(module, _tensors(arrays, 2), dynamic_shapes=shapes)
+
+
+def id_ranges(module: Any, arrays: Arrays, specs: Mapping[str, TensorSpec]) -> dict[str, tuple[int, int]]:
+    """The smallest and the largest number of each input that is looked up in tables, such as an embedding's: another
+    would end the model's process, or read what is not there.
+
+    Only what the exported graph shows, so a module that cannot be exported, or computes its ids, has none; and only
+    what the examples keep to: an input whose columns are looked up in different tables has no one range.
+    """
+    from ..predict import exported
+
+    if not any(array.dtype.kind in "iu" for array in arrays.values()):
+        return {}
+    try:
+        inputs = exported.inputs_of(_exported(module, arrays, specs))
+    except Exception:  # who packages hears of it where nothing else leads to a folder
+        return {}
+    found = {}
+    for own, (name, array) in zip(inputs, arrays.items(), strict=True):
+        if own.ids is not None:
+            low, high = -own.ids if own.from_end else 0, own.ids - 1
+            if low <= array.min() and array.max() <= high:
+                found[name] = (low, high)
+    return found
 
 
 def _for_star(module: Any, shapes: tuple[Any, ...]) -> Any:

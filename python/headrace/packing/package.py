@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,9 @@ class _Source:
     ways: tuple[_Way, ...]
     made_with: str
     labels: Sequence[str] = ()
+    ranges: Mapping[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # of inputs that are looked up in tables
 
 
 def package(
@@ -87,7 +90,8 @@ def package(
         example_inputs: arrays [n, ...] by the inputs' names, one array, or a DataFrame whose columns are inputs; a few
             rows that are like what will come. float64 becomes float32.
         inputs: what the examples cannot tell, by name: "int64[?]" for an axis of any size, or a table of TensorSpec's
-            fields (low, high, nan, pad, mask_of).
+            fields (low, high, nan, pad, mask_of). Of a torch module, `low` and `high` of ids that are looked up in
+            an embedding are found by themselves.
         outputs: their names, or a mapping of them to what is said of them (cut_to).
         runtime: "onnx", "torch" or "sklearn": that one or none.
         name: in the model card; by default the directory's.
@@ -130,7 +134,7 @@ def package(
         for each, array in source.outputs.items()
     }
     signature = Signature.parse(
-        {each: examples.spec_of(each, array, said.get(each)) for each, array in source.inputs.items()},
+        {each: _input_spec(each, array, said.get(each), source) for each, array in source.inputs.items()},
         output_specs,
     )
     notes: list[str] = []
@@ -206,6 +210,15 @@ def _compare(made: Path, runtime: str, source: _Source, signature: Signature) ->
             model._calls.close()
 
 
+def _input_spec(name: str, array: Any, said: Any, source: _Source) -> TensorSpec:
+    """With the range that the model shows, but for what is said."""
+    spec = examples.spec_of(name, array, said)
+    low, high = source.ranges.get(name, (None, None))
+    return dataclasses.replace(
+        spec, low=low if spec.low is None else spec.low, high=high if spec.high is None else spec.high
+    )
+
+
 def _output_spec(name: str, array: Any, said: Any) -> TensorSpec:
     spec = examples.spec_of(name, array, said)
     # An entry for each of a padded input: as many as there are.
@@ -260,7 +273,8 @@ def _read_torch(
 
     ways = (_Way("onnx", "model.onnx", onnx), _Way("torch", "model.pt2", program, is_code=True))
     kind = type(getattr(module, "model", module)).__name__
-    return _Source(arrays, outputs, ways, f"{made_with}torch {_version('torch')} ({kind})")
+    made_with = f"{made_with}torch {_version('torch')} ({kind})"
+    return _Source(arrays, outputs, ways, made_with, ranges=from_torch.id_ranges(module, arrays, specs))
 
 
 def _read_sklearn(estimator: Any, given: Any, said: Mapping[str, Any]) -> _Source:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 _SOFT_LOW = 2  # torch's own lower end of any dynamic axis; such a program takes 1 as well
 # What reads rows of its first argument, and where among its arguments the rows' numbers are.
 _LOOKUPS = {"aten.embedding.default": 1, "aten.embedding_bag.padding_idx": 1, "aten.embedding_bag.default": 1,
-            "aten._embedding_bag.default": 1, "aten.index.Tensor": 1, "aten.index_select.default": 2}  # fmt: skip
+            "aten._embedding_bag.default": 1, "aten._embedding_bag_forward_only.default": 1,
+            "aten.index.Tensor": 1, "aten.index_select.default": 2}  # fmt: skip
 # What leaves ids as they are.
 _SAME_IDS = {
     f"aten.{name}"
     for name in ("view", "reshape", "flatten", "unsqueeze", "squeeze", "to", "_to_copy", "transpose", "permute",
-                 "contiguous", "slice", "clone")
+                 "contiguous", "slice", "clone", "expand")
 }  # fmt: skip
 
 

@@ -182,7 +182,7 @@ class TensorSpec:
         for bound, is_outside in ((self.low, np.less), (self.high, np.greater)):
             if bound is not None and is_outside(array, bound).any():
                 place = [int(i) for i in np.argwhere(is_outside(array, bound))[0]]
-                low, high = ("any" if end is None else f"{end:g}" for end in (self.low, self.high))
+                low, high = ("any" if end is None else f"{end:.10g}" for end in (self.low, self.high))
                 raise InvalidArgumentError(
                     f"{self.name}{place} is {array[tuple(place)]}: must lie between {low} and {high}"
                 )
@@ -232,14 +232,15 @@ class Signature:
 
     def read(self, given: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], int]:
         """Checked tensors and the number of their items. InvalidArgumentError for missing, unknown or unfit ones."""
-        names = ", ".join(f"{spec.name} ({spec})" for spec in self.inputs)
         known = {spec.name for spec in self.inputs}
         if unknown := [name for name in given if name not in known]:
-            raise InvalidArgumentError(f"this model has no input {unknown[0]!r}: its inputs are {names}")
+            raise InvalidArgumentError(
+                f"this model has no input {unknown[0]!r}: its inputs are {self._names()}"
+            )
         given, made = self._filled_up(given)
         if missing := [spec.name for spec in self.inputs if spec.name not in given]:
             raise InvalidArgumentError(
-                f"the input {missing[0]!r} is missing: this model's inputs are {names}"
+                f"the input {missing[0]!r} is missing: this model's inputs are {self._names()}"
             )
         tensors: dict[str, NDArray[Any]] = {}
         items: int | None = None
@@ -248,6 +249,9 @@ class Signature:
             items = len(tensors[spec.name])
         assert items is not None
         return tensors, items
+
+    def _names(self) -> str:
+        return ", ".join(f"{spec.name} ({spec})" for spec in self.inputs)
 
     def _filled_up(self, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], set[str]]:
         """With rows of different sizes as arrays, and with the masks that are left out; and the names of those."""

@@ -32,6 +32,7 @@ MESSAGE = struct.Struct("<IQ")  # kind, bytes of memory in use
 START, RUN, NEXT, STOP = range(1, 5)
 # From it: ready, results, a piece for each item, an exception, the function cannot be made.
 READY, RESULTS, PIECES, RAISED, FAILED = range(10, 15)
+_loading = threading.RLock()
 
 
 class SharedBlock:
@@ -105,17 +106,22 @@ def find_function(where: dict[str, Any]) -> Function:
 
 
 def load_file(path: str, name: str) -> Any:
-    """The module that a file holds, under `name`."""
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == path:
-        return known
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    """The module that a file holds, under `name`; run once, however many of its functions are served."""
+    with _loading:  # models are loaded in several threads
+        known = sys.modules.get(name)
+        if known is not None and getattr(known, "__file__", None) == path:
+            return known
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            sys.modules.pop(name, None)  # half of a module is none
+            raise
+        return module
 
 
 def _pieces(function: Function, made: Callable[..., Any], values: Any) -> Iterator[Any]:

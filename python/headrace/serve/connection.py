@@ -3,14 +3,17 @@
 The event loop shares the cores with the model, so each microsecond here is one the model lacks, and under overload
 refusing must stay cheaper than serving. A request of the plain shape (cpp/http/plain_post.h) is therefore answered by
 callbacks, with no task, no ASGI scope and one write. Everything else takes uvicorn's way with the very same bytes, so
-odd cases have one place. What both do with a body is one piece of code, embeddings.py and
-predict.py.
+odd cases have one place. What both do with a body is one piece of code: embeddings.py,
+predict.py and inference_call.py.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,6 +28,8 @@ from .answer import CLOSE, Answer
 from .embeddings import ROUTE, EmbeddingsCall
 from .errors import HttpError, error_response
 from .guard import CERTIFICATE
+from .inference import INFER_ROUTES
+from .inference_call import InferCall
 from .predict import PREDICT_ROUTE, PredictCall
 from .service import STOPPED, Service, request_id
 
@@ -35,9 +40,19 @@ HEAD_SECONDS = 10.0  # in which a request's head must be complete, and a new con
 BODY_SECONDS = 30.0  # that a body may stand still
 _SLOWEST_BODY = 1024.0  # bytes a second, over the whole of it
 _READER_SECONDS = 60.0  # that a client may read nothing of its answer
+# Makes a call of the service and a body.
+Make: TypeAlias = Callable[[Service, bytes], Any]
+# What plain_post gives: the body's begin and end, host, x-request-id, authorization, the length of its JSON.
+_Place: TypeAlias = "tuple[int, int, str, str | None, str | None, str | None]"
 # (route, what its bodies make, the longest that is read on the event loop, in about a millisecond)
-_ROUTES = ((ROUTE, EmbeddingsCall, 32_768), (PREDICT_ROUTE, PredictCall, 131_072))
+_ROUTES: tuple[tuple[str, Make, int], ...] = (
+    (ROUTE, EmbeddingsCall, 32_768),
+    (PREDICT_ROUTE, PredictCall, 131_072),
+)
 _BY_START = {f"POST {route} ".encode(): (route, route.encode(), call, size) for route, call, size in _ROUTES}
+# Names that are written otherwise in a path (%20) are left to the router.
+_INFER = re.compile(rb"POST (/v2/models/([A-Za-z0-9._-]{1,256})(?:/versions/([0-9]{1,9}))?/infer) ")
+_INFER_SIZE = 131_072
 
 
 class _Request:
@@ -115,7 +130,7 @@ class Connection(HttpToolsProtocol):
             self._withdraw_admitted()
             super().data_received(data)
             return
-        route, kind, (body, end, host, given_id, authorization) = found
+        route, make, (body, end, host, given_id, authorization, _) = found
         start = time.perf_counter()
         access, admitted = self._service.access, self._admitted
         if access is not None and admitted is None:
@@ -128,7 +143,8 @@ class Connection(HttpToolsProtocol):
                     return
                 self._held += data[end:]
                 access.refuse(error.status, "http")
-                self._write(error_response(error, identity), identity, start, "refused")
+                response = error_response(error, identity, self._service.error_body_of(route))
+                self._write(response, identity, start, "refused")
                 return
         if end > len(data):
             self._held += data
@@ -138,27 +154,38 @@ class Connection(HttpToolsProtocol):
             return
         self._admitted = None
         self._in_head = False
-        self._begin(data, body, end, kind, _Request(route, admitted, given_id, start))
+        self._begin(data, body, end, make, _Request(route, admitted, given_id, start))
 
-    def _plain(self, data: bytes) -> tuple[str, Any, tuple[int, int, str, str | None, str | None]] | None:
-        """Route, kind and place of a plain request at the start of `data`, if one may go the short way now."""
+    def _plain(self, data: bytes) -> tuple[str, Make, _Place] | None:
+        """Route, call and place of a plain request at the start of `data`, if one may go the short way now."""
         uvicorns = self._in_message or (self.cycle is not None and not self.cycle.response_complete)
         # A client that does not read its answers gets no more of them; uvicorn's way waits for it.
         if uvicorns or self._service.draining or self.flow.write_paused or not self._short_way:
             return None
         known = next((known for start, known in _BY_START.items() if data.startswith(start)), None)
-        if known is None:
-            return None
-        route, target, kind, size = known
-        place = plain_post(data, target, min(size, self._service.max_body_bytes))
+        most = self._service.max_body_bytes
+        if known is not None:
+            route, target, make, size = known
+            place = plain_post(data, target, min(size, most))
+        else:
+            asked = _INFER.match(data)
+            if asked is None:
+                return None
+            place = plain_post(data, asked[1], min(_INFER_SIZE, most), any_body=True)
+            if place is not None:
+                version = asked[3] or b""
+                route = INFER_ROUTES[bool(version)]
+                make = partial(
+                    InferCall, name=asked[2].decode(), version=version.decode(), json_length=place[5]
+                )
         # Whether Basic is taken depends on headers that the short way does not read.
-        return None if place is None or is_basic(place[4]) else (route, kind, place)
+        return None if place is None or is_basic(place[4]) else (route, make, place)
 
-    def _begin(self, data: bytes, body: int, end: int, kind: Any, request: _Request) -> None:
+    def _begin(self, data: bytes, body: int, end: int, make: Make, request: _Request) -> None:
         ticket: Any = None
         token = current_usage.set(request.admitted)
         try:
-            call = kind(self._service, data[body:end])
+            call = make(self._service, data[body:end])
             if call.is_loaded and call.writes_inline:
                 ticket = call.submit(self._completions.queue)
             error: BaseException | None = ticket.error if ticket is not None else None
@@ -168,7 +195,7 @@ class Connection(HttpToolsProtocol):
             current_usage.reset(token)
         if error is not None:
             self._held += data[end:]
-            self._conclude(request, error_response(error, request.identity))
+            self._conclude(request, self._error(error, request))
         elif ticket is not None:
             self._held += data[end:]
             self._exchange = _Exchange(request, call, ticket)
@@ -191,12 +218,16 @@ class Connection(HttpToolsProtocol):
         self._exchange = None
         request = exchange.request
         try:
-            response = Answer(exchange.call.body(exchange.call.result_of(exchange.ticket)))
+            response = exchange.call.written(exchange.call.result_of(exchange.ticket))
         except Exception as error:
-            response = error_response(error, request.identity)
+            response = self._error(error, request)
         if request.admitted is not None:
             request.admitted.add(exchange.call.cost(exchange.ticket))
         self._conclude(request, response)
+
+    def _error(self, error: BaseException, request: _Request) -> Answer:
+        """As the route's protocol has it."""
+        return error_response(error, request.identity, self._service.error_body_of(request.route))
 
     def _conclude(self, request: _Request, response: Answer) -> None:
         self._record(request, response)
@@ -249,9 +280,7 @@ class Connection(HttpToolsProtocol):
         self._withdraw_admitted()
         if exchange is not None:
             request = exchange.request
-            gone = error_response(
-                CancelledError("the client left before its answer was ready"), request.identity
-            )
+            gone = self._error(CancelledError("the client left before its answer was ready"), request)
             self._record(request, gone)
             self._service.conclude(request.route, gone, request.identity, request.start)
         super().connection_lost(exc)
@@ -260,7 +289,7 @@ class Connection(HttpToolsProtocol):
         """The drain's time limit passed: says so instead of an answer."""
         exchange = self._withdraw()
         if exchange is not None:
-            self._conclude(exchange.request, error_response(STOPPED, exchange.request.identity))
+            self._conclude(exchange.request, self._error(STOPPED, exchange.request))
 
     def shutdown(self) -> None:
         # Answers of a server that drains close their connections, so what is under way needs nothing here.

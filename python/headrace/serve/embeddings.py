@@ -15,6 +15,7 @@ from .._core import embedding_objects_json
 from ..errors import Error, InvalidArgumentError
 from ..tasks.images import EmbedImagesJob
 from .access import current_call
+from .answer import Answer
 from .errors import HttpError
 from .masking import check_ids
 from .requests import decode_embeddings
@@ -113,8 +114,11 @@ class EmbeddingsCall:
         found: Embeddings = self._model._result_of(ticket, self._dimensions)
         return found
 
-    def body(self, result: Embeddings) -> bytes:
-        """The answer's body."""
+    def written(self, result: Embeddings) -> Answer:
+        """The answer that a result is."""
+        return Answer(self._body(result))
+
+    def _body(self, result: Embeddings) -> bytes:
         tokens = result.tokens
         usage = b'{"prompt_tokens":%d,"total_tokens":%d' % (tokens, tokens)
         if self._truncate:

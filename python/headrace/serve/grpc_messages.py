@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from .errors import invalid
-from .inference_tensors import InferRequest, Output, RequestedOutput, Spec, Tensor, to_bytes
+from .inference_tensors import InferRequest, ListedTensor, Output, RequestedOutput, Spec, Tensor, to_bytes
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -81,12 +81,12 @@ def _tensor(tensor: Any, raw: bytes | None) -> Tensor:
         return Tensor(tensor.name, list(tensor.shape), tensor.datatype, parameters)
     if tensor.datatype in _CONTENTS:
         numbers = list(getattr(tensor.contents, _CONTENTS[tensor.datatype]))
-        return Tensor(tensor.name, list(tensor.shape), tensor.datatype, parameters, numbers)
+        return ListedTensor(tensor.name, list(tensor.shape), tensor.datatype, parameters, listed=numbers)
     try:
         texts = [content.decode() for content in tensor.contents.bytes_contents]
     except UnicodeDecodeError:
         raise invalid(f"inputs[{tensor.name[:64]!r}]: a text is not UTF-8", param="inputs") from None
-    return Tensor(tensor.name, list(tensor.shape), tensor.datatype, parameters, texts)
+    return ListedTensor(tensor.name, list(tensor.shape), tensor.datatype, parameters, listed=texts)
 
 
 def write_response(

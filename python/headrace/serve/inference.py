@@ -13,13 +13,11 @@ from starlette.responses import Response
 from . import inference_models as models
 from .answer import Answer
 from .errors import invalid
-from .inference_tensors import InferRequest, write_outputs
+from .inference_call import JSON_LENGTH, InferCall
 from .model_control import handler, load, unload
-from .requests import decode, read_body
-from .service import DisconnectWatch, Endpoint, Service
+from .requests import read_body
+from .service import Endpoint, Service
 
-_HEADER = "inference-header-content-length"
-_decoder = msgspec.json.Decoder(InferRequest)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,31 +91,15 @@ async def _index(service: Service, request: Request) -> Response:
 
 async def _infer(service: Service, request: Request) -> Response:
     body = await read_body(request, service.max_body_bytes, any_type=True)
-    length = request.headers.get(_HEADER)
-    if length is not None and not (length.isascii() and length.isdigit() and int(length[:12]) <= len(body)):
-        raise invalid(f"Inference-Header-Content-Length is {length[:32]!r}: the body has {len(body)} bytes")
-    size = len(body) if length is None else int(length)
-    wanted = decode(_decoder, body[:size])
-    if wanted.model_name not in (None, request.path_params["name"]):
-        raise invalid(
-            f"model_name is {wanted.model_name[:64]!r}, and the path asks {request.path_params['name'][:64]!r}:"
-            " leave it out, or make them one", param="model_name",
-        )  # fmt: skip
-    with DisconnectWatch(request):
-        model = await models.found(service, *_named(request))
-        outputs = await models.infer(model, wanted, memoryview(body)[size:])
-    head = {"model_name": model.name, "model_version": model.info.version}
-    if wanted.id is not None:
-        head["id"] = wanted.id
-    answer, json_size = write_outputs(head, wanted, outputs)
-    if json_size is None:
-        return Answer(answer)
-    headers = [(_HEADER.encode(), b"%d" % json_size)]
-    return Answer(answer, content_type=b"application/octet-stream", headers=headers)
+    name, version = _named(request)
+    length = request.headers.get(JSON_LENGTH)
+    call = InferCall(service, body, name=name, version=version, json_length=length)
+    return await call.answer(request)
 
 
 _MODEL = "/v2/models/{name}"
 _VERSION = _MODEL + "/versions/{version}"
+INFER_ROUTES = (f"{_MODEL}/infer", f"{_VERSION}/infer")
 # (method, path) -> what answers, and what the description says of it.
 ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
     ("GET", "/v2"): (_server, "Server metadata"),

@@ -72,7 +72,7 @@ def _binary(tensor: Tensor, raw: memoryview) -> memoryview | None:
     size = tensor.parameters.get("binary_data_size")
     if size is None and len(raw) == 0:
         return None
-    if size != len(raw) or isinstance(size, bool) or tensor.data is not None:
+    if size != len(raw) or isinstance(size, bool) or tensor.values() is not None:
         raise invalid(
             f"inputs[{tensor.name!r}] has a binary_data_size of {size!r:.20}, and {len(raw)} bytes follow the JSON",
             param="inputs",
@@ -85,7 +85,8 @@ def _files(tensor: Tensor, raw: memoryview | None) -> list[bytes]:
     if raw is None:
         from ..pictures import from_data_url
 
-        rows = tensor.data if isinstance(tensor.data, list) else [tensor.data]
+        data = tensor.values()
+        rows = data if isinstance(data, list) else [data]
         for i, row in enumerate(rows):
             try:
                 files.append(from_data_url(row if isinstance(row, str) else "://"))
@@ -117,7 +118,7 @@ def _planes(tensor: Tensor, raw: memoryview | None, spec: Spec) -> NDArray[np.fl
         )
     try:
         flat = (
-            np.asarray(tensor.data, np.float32)
+            np.asarray(tensor.values(), np.float32)
             if raw is None
             else np.frombuffer(raw, "<f4").astype(np.float32)
         )

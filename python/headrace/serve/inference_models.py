@@ -13,7 +13,7 @@ from .. import _core
 from . import inference_images
 from .embeddings import find_model, loaded_model
 from .errors import HttpError
-from .inference_tasks import TASKS, TaskTensors, split_parameters
+from .inference_tasks import PREDICT, TASKS, Parameters, TaskTensors, split_parameters
 from .inference_tensors import InferRequest, Output, Spec, read_inputs
 from .masking import mask_texts
 from .pipelines import find_pipeline
@@ -22,6 +22,7 @@ from .service import Service
 if TYPE_CHECKING:
     from ..loaded_model import Model, ModelInfo
     from ..pipeline import Pipeline
+    from ..predict.work import Work
 
 _REASONS = {
     "loading": "",
@@ -34,7 +35,7 @@ EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics", "model_
 async def found(service: Service, name: str, version: str) -> Model | Pipeline:
     """The model or pipeline of that name, in the one version that there is; an empty version is any."""
     model = find_pipeline(service, name) or await find_model(service, name)
-    _check_version(model.info, version)
+    check_version(model.info, version)
     return model
 
 
@@ -44,7 +45,7 @@ async def described(service: Service, name: str, version: str) -> ModelInfo:
     info = _remembered(service, name) if loaded is None else loaded.info
     if info is None:
         info = (await find_model(service, name)).info
-    _check_version(info, version)
+    check_version(info, version)
     return info
 
 
@@ -53,7 +54,7 @@ def check_served(service: Service, name: str, version: str) -> None:
     loaded = find_pipeline(service, name) or loaded_model(service, name)
     info = _remembered(service, name) if loaded is None else loaded.info
     if info is not None:
-        _check_version(info, version)
+        check_version(info, version)
 
 
 def _remembered(service: Service, name: str) -> ModelInfo | None:
@@ -61,7 +62,7 @@ def _remembered(service: Service, name: str) -> ModelInfo | None:
     return next((each.info for each in service.engine.residences() if each.name == name), None)
 
 
-def _check_version(info: ModelInfo, version: str) -> None:
+def check_version(info: ModelInfo, version: str) -> None:
     if version not in ("", info.version):
         raise HttpError(
             404, f"model {info.name!r} has no version {version[:32]!r}: there is {info.version!r}"
@@ -191,6 +192,29 @@ def index(service: Service, only_ready: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def _terms(
+    tensors: TaskTensors, request: InferRequest, timeout: float | None = None
+) -> tuple[Parameters, float | None]:
+    own, asked = split_parameters(tensors, request.parameters)
+    return own, min((limit for limit in (timeout, asked) if limit is not None), default=None)
+
+
+def _given(info: ModelInfo, request: InferRequest, raw: memoryview) -> dict[str, Any]:
+    """The request's tensors by name, texts masked where the server masks."""
+    specs = tensors_of(info).inputs_of(info)
+    found: dict[str, Any] = dict(read_inputs(request, raw, specs))
+    for spec in specs:
+        if spec.is_text and isinstance(found[spec.name], list):
+            found[spec.name] = mask_texts(found[spec.name])
+    return found
+
+
+def _by_name(info: ModelInfo, values: list[Output]) -> dict[str, tuple[Spec, Output]]:
+    return {
+        spec.name: (spec, value) for spec, value in zip(tensors_of(info).outputs(info), values, strict=True)
+    }
+
+
 async def infer(
     model: Model | Pipeline, request: InferRequest, raw: memoryview, timeout: float | None = None
 ) -> dict[str, tuple[Spec, Output]]:
@@ -200,19 +224,22 @@ async def infer(
         raw: the inputs that have a binary_data_size, one after the other.
         timeout: seconds; the request's own parameter may be shorter.
     """
-    tensors = tensors_of(model.info)
-    own, asked = split_parameters(tensors, request.parameters)
-    limits = [limit for limit in (timeout, asked) if limit is not None]
-    shortest = min(limits, default=None)
-    if model.info.task not in ("predict", "pipeline") and inference_images.has_images(request):
+    info = model.info
+    tensors = tensors_of(info)
+    own, shortest = _terms(tensors, request, timeout)
+    if info.task not in ("predict", "pipeline") and inference_images.has_images(request):
         values = await inference_images.run(cast("Model", model), request, raw, own, shortest)
     else:
-        written = {spec.name for spec in tensors.inputs_of(model.info) if spec.is_text}
-        texts = {
-            name: mask_texts(cast("list[str]", given))
-            if isinstance(given, list) and name in written
-            else given
-            for name, given in read_inputs(request, raw, tensors.inputs_of(model.info)).items()
-        }
-        values = await tensors.run(cast("Model", model), texts, own, shortest)
-    return {spec.name: (spec, value) for spec, value in zip(tensors.outputs(model.info), values, strict=True)}
+        values = await tensors.run(cast("Model", model), _given(info, request, raw), own, shortest)
+    return _by_name(info, values)
+
+
+def work_of(model: Model, request: InferRequest, raw: memoryview) -> tuple[Work, float | None]:
+    """What `infer` would run of a function or a model of tensors, and its timeout in seconds."""
+    _, timeout = _terms(PREDICT, request)
+    return PREDICT.work(model, _given(model.info, request, raw)), timeout
+
+
+def outputs_of(model: Model, work: Work) -> dict[str, tuple[Spec, Output]]:
+    """What `infer` would give, of work that is done."""
+    return _by_name(model.info, PREDICT.values(model, work))

@@ -6,6 +6,7 @@ The jobs are those of the other routes; nothing is computed here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..generation import SAMPLING_NUMBERS, Sampling
 from ..pipeline_steps import plain
+from ..predict_methods import rows
 from ..tasks.answer import AnswerJob
 from ..tasks.classify import ClassifyJob
 from ..tasks.fill_mask import FillMaskJob
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ..loaded_model import Model, ModelInfo
     from ..pipeline import Pipeline
     from ..predict.signature import TensorSpec
+    from ..predict.work import Work
 
 Texts = dict[str, Any]  # by input: texts, or of models of tensors arrays
 Parameters = dict[str, Any]
@@ -182,15 +185,23 @@ class _Predict(TaskTensors):
     def outputs(self, info: ModelInfo) -> tuple[Spec, ...]:
         return _specs(info.outputs) or _texts("output")
 
-    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+    def work(self, model: Model, texts: Texts) -> Work:
+        """The request, to be run."""
         if model.info.inputs:
-            found = await model._apredict_tensors(texts, timeout, "interactive", "refuse")
+            return model._tensor_work(texts)
+        return model._many([read_item(text) for text in texts["input"]])
+
+    def values(self, model: Model, work: Work) -> list[Output]:
+        """The outputs of work that is done."""
+        if model.info.inputs:
+            found = work.tensors()
             return [found[spec.name] for spec in model.info.outputs]
-        items = [read_item(text) for text in texts["input"]]
-        results = await model.apredict_many(
-            items, timeout=timeout, priority="interactive", admission="refuse"
-        )
-        return [[piece_json(result) for result in results]]
+        return [[piece_json(result) for result in rows(work)]]
+
+    async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
+        work = self.work(model, texts)
+        await model._acall(work, timeout, "interactive", "refuse")
+        return self.values(model, work)
 
 
 def read_item(text: str) -> Any:
@@ -208,6 +219,7 @@ def piece_json(value: Any) -> str:
     return _json_of_any(mask_values(value)).decode()
 
 
+@lru_cache(maxsize=256)
 def _specs(tensors: tuple[TensorSpec, ...]) -> tuple[Spec, ...]:
     sizes = [tuple(-1 if size is None else size for size in spec.shape) for spec in tensors]
     return tuple(
@@ -228,8 +240,9 @@ class _Pipeline(TaskTensors):
         return [[_json(plain(result.output)).decode() for result in results]]
 
 
+PREDICT = _Predict()
 TASKS: dict[str, TaskTensors] = {
-    "predict": _Predict(),
+    "predict": PREDICT,
     "pipeline": _Pipeline(),
     "embed": _Embed(),
     "classify": _Classify(),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .. import _core
 from ..predict.signature import numpy_dtype_of
 from .errors import invalid
+from .requests import NOTHING, decode_value
 
 _MAX_TEXTS = 2048
 _MAX_NUMBERS = 1 << 28
@@ -39,11 +40,26 @@ class Spec:
 
 
 class Tensor(msgspec.Struct, forbid_unknown_fields=True):
+    """`data` is read once it is known what it should be."""
+
     name: str
     shape: list[int]
     datatype: str
     parameters: dict[str, Any] = {}
-    data: Any = None
+    data: msgspec.Raw = NOTHING
+
+    def values(self) -> Any:
+        """`data` as Python has it; None where there is none."""
+        return None if self.data is NOTHING else decode_value(self.data)
+
+
+class ListedTensor(Tensor, kw_only=True):
+    """One whose data came as a list, over gRPC."""
+
+    listed: list[Any]
+
+    def values(self) -> Any:
+        return self.listed
 
 
 class RequestedOutput(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,7 +106,7 @@ def read_inputs(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...])
                 not isinstance(size, int)
                 or isinstance(size, bool)
                 or not 0 <= size <= len(raw)
-                or tensor.data is not None
+                or tensor.values() is not None
             ):
                 raise invalid(
                     f"{where} has a binary_data_size of {size}: {len(raw)} bytes are left, and no data may stand "
@@ -103,8 +119,9 @@ def read_inputs(request: InferRequest, raw: memoryview, specs: tuple[Spec, ...])
             continue
         count = _count(where, tensor.shape)
         if part is None:
-            texts = _json_texts(where, tensor.data, count)
-            found[tensor.name] = texts if wanted[tensor.name].is_text else _from_base64(where, texts)
+            texts = _json_texts(where, tensor.values(), count)
+            is_text = wanted[tensor.name].is_text
+            found[tensor.name] = texts if is_text else [from_base64(f"{where}.data", each) for each in texts]
         else:
             items = _binary_items(where, part, count)
             found[tensor.name] = _as_texts(where, items) if wanted[tensor.name].is_text else items
@@ -138,10 +155,12 @@ def _numbers(where: str, tensor: Tensor, raw: memoryview | None) -> NDArray[Any]
         return (
             np.frombuffer(raw, dtype=dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(tensor.shape)
         )
-    try:
-        array = np.asarray(tensor.data)
-    except ValueError:
-        array = np.empty(0, dtype=object)
+    array = None if tensor.data is NOTHING else _core.json_numbers(bytes(tensor.data))
+    if array is None:
+        try:
+            array = np.asarray(tensor.values())
+        except ValueError:
+            array = np.empty(0, dtype=object)
     if array.size != count or (count and array.dtype.kind not in "buif"):
         raise invalid(
             f"{where}.data must be a list of as many numbers as its shape {tensor.shape[:8]} says: {count}",
@@ -173,12 +192,14 @@ def _json_texts(where: str, data: Any, count: int) -> list[str]:
     return rows
 
 
-def _from_base64(where: str, texts: list[str]) -> list[bytes]:
-    """JSON has no bytes."""
+def from_base64(where: str, text: Any, param: str = "inputs") -> bytes:
+    """The bytes that a text of JSON, which has none, stands for. HttpError 400 for anything else."""
     try:
-        return [base64.b64decode(text, validate=True) for text in texts]
+        if isinstance(text, str):
+            return base64.b64decode(text, validate=True)
     except ValueError:
-        raise invalid(f"{where}.data must be base64: this input is bytes", param="inputs") from None
+        pass
+    raise invalid(f"{where} must be base64: this input is bytes, which JSON does not have", param=param)
 
 
 def _binary_items(where: str, raw: memoryview, count: int) -> list[bytes]:

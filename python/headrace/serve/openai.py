@@ -25,8 +25,8 @@ def embeddings_endpoint(service: Service) -> Endpoint:
         with DisconnectWatch(request):
             result = await call.result()
         if call.writes_inline:
-            return Answer(call.body(result))
-        return Answer(await asyncio.to_thread(call.body, result))
+            return call.written(result)
+        return await asyncio.to_thread(call.written, result)
 
     return create_embeddings
 

@@ -318,7 +318,10 @@ TASKS: dict[str, dict[str, Any]] = {
     ),
 }
 
-_ANY: dict[str, Any] = {"description": "Any JSON value; of a model of tensors an object with its inputs."}
+_ANY: dict[str, Any] = {
+    "description": "Any JSON value; of a model of tensors an object with its inputs or outputs by name, those of bytes "
+    "in base64 (RFC 4648, with padding)."
+}
 PREDICT: dict[str, Any] = _route(
     "Run a function or a model of tensors",
     "Of one item (`input`) or several (`inputs`). With `stream`, server-sent events: one for each piece that the "

@@ -1,7 +1,7 @@
 """POST /v1/predict: a model that is a function or runs in another runtime, asked in JSON.
 
-One item (`input`) or several (`inputs`); of a model of tensors an item is an object with its inputs. A function that
-yields may be streamed: server-sent events, one for each piece.
+One item (`input`) or several (`inputs`); of a model of tensors an item is an object with its inputs, bytes in base64. A
+function that yields may be streamed: server-sent events, one for each piece.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from .answer import Answer
 from .embeddings import find_model, loaded_model
 from .errors import error_response, invalid
 from .explaining import ExplainOptions, options_of, written
+from .inference_tensors import from_base64
 from .masking import current_masker, mask_values
-from .requests import MAX_INPUTS, Name, decode, read_body
+from .requests import MAX_INPUTS, NOTHING, Name, decode, decode_value, read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ PREDICT_ROUTE = "/v1/predict"
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The body: `input` or `inputs`."""
+    """The body: `input` or `inputs`, which are read once it is known what the model takes."""
 
     model: Name
-    input: Any = msgspec.UNSET
-    inputs: Annotated[list[Any], msgspec.Meta(min_length=1, max_length=MAX_INPUTS)] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    input: msgspec.Raw = NOTHING
+    inputs: (
+        Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_INPUTS)] | msgspec.UnsetType
+    ) = msgspec.UNSET
     stream: bool = False
     explain: bool | ExplainOptions = False
     user: str | None = None
@@ -76,6 +77,21 @@ def json_default(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=json_default).encode
 
 
+def _with_bytes(item: Any, names: list[str]) -> Any:
+    """An item with what its inputs of these names stand for in base64. What is no item is told later."""
+
+    def read(name: str, value: Any) -> Any:
+        return (
+            [read(name, each) for each in value]
+            if isinstance(value, list)
+            else from_base64(name, value, "input")
+        )
+
+    if not isinstance(item, dict):
+        return item
+    return item | {name: read(name, item[name]) for name in names if name in item}
+
+
 class PredictCall:
     """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be."""
 
@@ -84,7 +100,7 @@ class PredictCall:
     def __init__(self, service: Service, body: bytes) -> None:
         wanted = decode(_decoder, body)
         self._is_one = wanted.inputs is msgspec.UNSET
-        if (wanted.input is msgspec.UNSET) == self._is_one:
+        if (wanted.input is NOTHING) == self._is_one:
             raise invalid("give input, one item, or inputs, a list of them", param="input")
         self._explain = options_of(wanted.explain)
         if self._explain is not None and wanted.stream:
@@ -105,7 +121,14 @@ class PredictCall:
 
     def _items(self) -> list[Any]:
         wanted = self._wanted
-        return [wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs
+        given: Any = [wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs
+        specs = self._model.info.inputs
+        names = [spec.name for spec in specs if spec.dtype == "bytes"]
+        if names:
+            return [_with_bytes(decode_value(raw), names) for raw in given]
+        if specs and self._explain is None:  # numbers become arrays without an object for each
+            return [_core.json_tensors(bytes(raw)) or decode_value(raw) for raw in given]
+        return [decode_value(raw) for raw in given]
 
     @property
     def is_loaded(self) -> bool:
@@ -127,7 +150,7 @@ class PredictCall:
             return await _streamed(self._model, self._wanted)
         with DisconnectWatch(request):
             await self._model._acall(self._work, None, "interactive", "refuse")
-        return Answer(self.body(self._work))
+        return self.written(self._work)
 
     def submit(self, queue: CompletionQueue) -> Call:
         """Starts it; `queue` hears of its end, unless the call is finished already."""
@@ -148,11 +171,11 @@ class PredictCall:
         """What it takes of its key's limits."""
         return call.items
 
-    def body(self, work: Work) -> bytes:
-        """The answer's body."""
-        return self._written([{"output": output} for output in rows(work)], work.count)
+    def written(self, work: Work) -> Answer:
+        """The answer that its results are."""
+        return Answer(self._body([{"output": output} for output in rows(work)], work.count))
 
-    def _written(self, answers: list[dict[str, Any]], count: int) -> bytes:
+    def _body(self, answers: list[dict[str, Any]], count: int) -> bytes:
         """The body with an answer for each item, for which `count` items were run."""
         answers = mask_values(answers)
         about = {"model": self._name, "usage": {"items": count}}
@@ -174,7 +197,7 @@ class PredictCall:
             {"output": output, "explanation": written(explanation)}
             for output, explanation in zip(asked.answers(outputs), asked.explanations(outputs), strict=True)
         ]
-        return Answer(self._written(answers, work.count))
+        return Answer(self._body(answers, work.count))
 
     def _asked(self, options: Options) -> tuple[ItemsExplained, Work]:
         asked = ItemsExplained(self._model, self._items(), options, most=MAX_REQUEST)
@@ -193,9 +216,9 @@ def predict_endpoint(service: Service) -> Endpoint:
 
 
 async def _streamed(model: Model, wanted: PredictRequest) -> Response:
-    if wanted.input is msgspec.UNSET:
+    if wanted.input is NOTHING:
         raise invalid("stream: give input, one item", param="inputs")
-    pieces = model.apredict_stream(wanted.input, priority="interactive", admission="refuse")
+    pieces = model.apredict_stream(decode_value(wanted.input), priority="interactive", admission="refuse")
     # What is wrong with the request is to have a status of its own, so the answer begins with the first piece.
     first = await anext(pieces, msgspec.UNSET)
     return StreamingResponse(

@@ -76,6 +76,7 @@ class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _decode_embeddings = msgspec.json.Decoder(EmbeddingsRequest)
+_decode_any = msgspec.json.Decoder().decode
 
 
 def _checked_text(text: Any, name: str) -> str:
@@ -99,6 +100,17 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes, *, masks: bool = True)
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _invalid_fields(body, str(error), decoder.type) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise _malformed(error) from None
+
+
+NOTHING = msgspec.Raw()  # of a field that is not there
+
+
+def decode_value(raw: msgspec.Raw) -> Any:
+    """A part of a body that was not looked at yet. HttpError 400 for what is no JSON after all."""
+    try:
+        return _decode_any(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise _malformed(error) from None
 

@@ -56,6 +56,24 @@ TEST(PlainPost, ignores_fields_that_change_nothing) {
   EXPECT_TRUE(match(replaced(with({}), "content-type: application/json", "Content-Type:Application/JSON")));
 }
 
+TEST(PlainPost, a_route_may_take_any_body) {
+  const auto any = [](std::string_view bytes) {
+    return match_plain_post(bytes, kTarget, kMaxBody, PlainBody::kAny);
+  };
+  const std::string text = with({"Inference-Header-Content-Length: 3"});
+  ASSERT_TRUE(any(text));
+  EXPECT_EQ(any(text)->json_length, "3");
+  ASSERT_TRUE(match(text));
+  EXPECT_TRUE(match(text)->json_length.empty());
+  const std::string binary = replaced(text, "application/json", "application/octet-stream");
+  EXPECT_TRUE(any(binary));
+  EXPECT_FALSE(match(binary));
+  EXPECT_TRUE(any(replaced(text, "content-type: application/json\r\n", "")));
+  EXPECT_FALSE(any(with({"inference-header-content-length: 3", "inference-header-content-length: 4"})));
+  EXPECT_FALSE(any(with({"inference-header-content-length:"})));
+  EXPECT_FALSE(any(with({"content-type: text/plain"})));  // the second
+}
+
 TEST(PlainPost, leaves_the_unusual_to_others) {
   for (const char* const line :
        {"transfer-encoding: chunked", "Transfer-Encoding: identity", "expect: 100-continue", "upgrade: h2c",

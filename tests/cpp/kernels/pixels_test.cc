@@ -1,4 +1,5 @@
-// Resampling of every table against the reference's, with an unreadable page behind what may be read.
+// Resampling, and overlap of boxes, of every table against the reference's, with an unreadable page behind
+// what may be read.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -51,6 +52,31 @@ TEST_P(EachPixels, ColumnsEqualTheReferenceAndReadNothingElse) {
       GetParam()->pixels.resample_column(in, bytes, high.data(), low.data(), count, bytes, found.data());
       ASSERT_EQ(found, expected) << bytes << " bytes, " << count << " rows";
     }
+}
+
+TEST_P(EachPixels, OverlapsEqualTheReferenceAndReadNothingElse) {
+  std::mt19937 random(3);
+  const auto number = [&](unsigned limit) { return static_cast<float>(random() % limit); };
+  const auto put = [&](float* box, int64_t stride) {
+    const float x = number(60), y = number(60), width = number(9), height = number(9);
+    const float sides[]{x, y, x + width, y + height, width * height};
+    for (int64_t i = 0; i < kBoxNumbers; ++i) box[i * stride] = sides[i];
+  };
+  int found = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const int64_t blocks = round % 4;
+    Guarded boxes(blocks * kBoxBlock * kBoxNumbers);
+    for (int64_t i = 0; i < blocks * kBoxBlock; ++i)
+      put(boxes.data() + i / kBoxBlock * kBoxBlock * kBoxNumbers + i % kBoxBlock, kBoxBlock);
+    float box[kBoxNumbers];
+    put(box, 1);
+    for (const float limit : {0.0f, 0.25f, 1.0f / 3, 1.0f}) {
+      const bool expected = reference().overlaps_any(boxes.data(), blocks, box, limit);
+      ASSERT_EQ(GetParam()->pixels.overlaps_any(boxes.data(), blocks, box, limit), expected);
+      found += expected ? 1 : 0;
+    }
+  }
+  EXPECT_GT(found, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, EachPixels, testing::ValuesIn(tables_under_test()),

@@ -1,0 +1,135 @@
+"""POST /v2/models/{name}/infer from the bytes of a body to those of its answer, whoever carries them.
+
+The ASGI route (inference.py) and the connections of `headrace serve` (connection.py) both end here, as those of
+/v1/predict do in predict.py. Functions and models of tensors can go the short way; other tasks run where they are
+awaited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+
+from ..predict_methods import raise_failure
+from . import inference_models as models
+from .answer import Answer
+from .embeddings import loaded_model
+from .errors import invalid
+from .inference_tensors import InferRequest, Output, Spec, write_outputs
+from .masking import current_masker
+from .pipelines import find_pipeline
+from .requests import decode
+from .service import DisconnectWatch, Service
+
+if TYPE_CHECKING:
+    from .._core import Call, CompletionQueue
+    from ..predict.work import Work
+
+JSON_LENGTH = "inference-header-content-length"
+_JSON_LENGTH = JSON_LENGTH.encode()
+_BINARY = b"application/octet-stream"
+_decoder = msgspec.json.Decoder(InferRequest)
+
+
+class InferCall:
+    """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be.
+
+    Args:
+        name, version: those of the path; an empty version is any.
+        json_length: the header of that name: how much of the body is JSON, where tensors stand behind it.
+    """
+
+    __slots__ = ("_json", "_model", "_name", "_raw", "_service", "_timeout", "_version", "_wanted", "_work")
+
+    def __init__(
+        self, service: Service, body: bytes, *, name: str, version: str = "", json_length: str | None = None
+    ) -> None:
+        size = len(body)
+        if json_length is not None:
+            if not (json_length.isascii() and json_length.isdigit() and int(json_length[:12]) <= size):
+                raise invalid(
+                    f"Inference-Header-Content-Length is {json_length[:32]!r}: the body has {size} bytes"
+                )
+            size = int(json_length)
+        self._service = service
+        self._name, self._version = name, version
+        self._json = body if size == len(body) else body[:size]
+        self._raw = memoryview(body)[size:]
+        self._wanted: InferRequest | None = None
+        self._work: Work | None = None
+        self._timeout: float | None = None
+        self._model: Any = None  # until it is loaded; then a Model or a Pipeline
+        found = find_pipeline(service, name) or loaded_model(service, name)
+        if found is not None:
+            self._use(found)
+
+    def _use(self, model: Any) -> None:
+        models.check_version(model.info, self._version)
+        self._model = model
+        if model.info.task == "predict":
+            self._work, self._timeout = models.work_of(model, self._request(), self._raw)
+
+    def _request(self) -> InferRequest:
+        if self._wanted is None:
+            wanted = self._wanted = decode(_decoder, self._json)
+            if wanted.model_name is not None and wanted.model_name != self._name:
+                raise invalid(
+                    f"model_name is {wanted.model_name[:64]!r}, and the path asks {self._name[:64]!r}:"
+                    " leave it out, or make them one", param="model_name",
+                )  # fmt: skip
+        return self._wanted
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory; else only `answer` can run it."""
+        return self._model is not None
+
+    @property
+    def writes_inline(self) -> bool:
+        """Whether it can be submitted, and its answer needs nothing of the request's context."""
+        return self._work is not None and current_masker() is None
+
+    async def answer(self, request: Request) -> Answer:
+        """Runs it, as the task that asks; cancelling the task cancels the work."""
+        with DisconnectWatch(request):
+            if self._model is None:
+                self._use(await models.found(self._service, self._name, self._version))
+            if self._work is None:
+                return self._written(await models.infer(self._model, self._request(), self._raw))
+            await self._model._acall(self._work, self._timeout, "interactive", "refuse")
+        return self.written(self._work)
+
+    def submit(self, queue: CompletionQueue) -> Call:
+        """Starts it; `queue` hears of its end, unless the call is finished already."""
+        assert self._work is not None
+        begun: Call = self._model._begin_call(self._work, self._timeout, "interactive", "refuse", queue)
+        return begun
+
+    def cancel(self, call: Call) -> None:
+        self._model._queue().cancel(call.id)
+
+    def result_of(self, call: Call) -> Work:
+        """What a finished call holds; raises what it failed with."""
+        assert self._work is not None
+        raise_failure(self._work, call)
+        return self._work
+
+    def cost(self, call: Call) -> int:
+        """What it takes of its key's limits."""
+        return call.items
+
+    def written(self, work: Work) -> Answer:
+        """The answer that its results are."""
+        return self._written(models.outputs_of(self._model, work))
+
+    def _written(self, outputs: dict[str, tuple[Spec, Output]]) -> Answer:
+        wanted = self._request()
+        head = {"model_name": self._model.name, "model_version": self._model.info.version}
+        if wanted.id is not None:
+            head["id"] = wanted.id
+        body, json_size = write_outputs(head, wanted, outputs)
+        if json_size is None:
+            return Answer(body)
+        return Answer(body, content_type=_BINARY, headers=[(_JSON_LENGTH, b"%d" % json_size)])
