@@ -7,7 +7,8 @@ its processes).
     python benchmarks/bench_predict.py --rivals fastapi,litserve,bentoml,mlserver,pytriton,ray
 
 Rivals that are not installed are an error: pip install litserve bentoml mlserver nvidia-pytriton 'ray[serve]', in an
-environment of their own (nvidia-pytriton asks for numpy 1 and runs with 2). With all of them it takes about five minutes; --limit ends it, and every server, after that many seconds.
+environment of their own (nvidia-pytriton asks for numpy 1 and runs with 2). With all of them it
+takes about six minutes; --limit ends it, and every server, after that many seconds.
 """
 
 from __future__ import annotations
