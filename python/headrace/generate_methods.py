@@ -65,7 +65,7 @@ class GenerateMethods(Runner):
         >>> with headrace.load("demo:smollm2") as model:
         ...     for piece in model.stream("Water flows", max_tokens=5, temperature=0):
         ...         print(piece.text, end="")
-         from the bottom of the
+         from the top of the
         """
         sampling, terms = split_settings(settings)
         return self._pieces(self._begin(self.prompt_ids(prompt), sampling, terms))

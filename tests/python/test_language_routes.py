@@ -257,6 +257,7 @@ def test_answers_of_a_schema(client: openai.OpenAI) -> None:
             streamed[choice.index] += choice.delta.content or ""
     assert streamed == texts
     settings |= {"response_format": {"type": "json_object"}, "n": 1, "max_tokens": 200, "temperature": 0}
+    settings["messages"] = [{"role": "user", "content": "What is the capital of France? Answer in JSON."}]
     assert isinstance(
         json.loads(client.chat.completions.create(**settings).choices[0].message.content or ""), dict
     )

@@ -9,7 +9,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,7 @@ class _Source:
     ways: tuple[_Way, ...]
     made_with: str
     labels: Sequence[str] = ()
-    ranges: Mapping[str, tuple[int, int]] = field(
-        default_factory=dict
-    )  # of inputs that are looked up in tables
+    ranges: Callable[[], Mapping[str, tuple[int, int]]] = dict  # of inputs that are looked up in tables
 
 
 def package(
@@ -134,7 +133,7 @@ def package(
         for each, array in source.outputs.items()
     }
     signature = Signature.parse(
-        {each: _input_spec(each, array, said.get(each), source) for each, array in source.inputs.items()},
+        {each: examples.spec_of(each, array, said.get(each)) for each, array in source.inputs.items()},
         output_specs,
     )
     notes: list[str] = []
@@ -163,6 +162,8 @@ def _build(
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         way.write(made / way.file)
+        # Now, because torch exports a module with an LSTM once: what else is found by exporting comes after the file.
+        signature = _with_ranges(signature, source)
         folder.write_manifest(made, about, signature)
         folder.write_golden(made, source.inputs, source.outputs)
         folder.finish(made)
@@ -210,13 +211,20 @@ def _compare(made: Path, runtime: str, source: _Source, signature: Signature) ->
             model._calls.close()
 
 
-def _input_spec(name: str, array: Any, said: Any, source: _Source) -> TensorSpec:
-    """With the range that the model shows, but for what is said."""
-    spec = examples.spec_of(name, array, said)
-    low, high = source.ranges.get(name, (None, None))
-    return dataclasses.replace(
-        spec, low=low if spec.low is None else spec.low, high=high if spec.high is None else spec.high
-    )
+def _with_ranges(signature: Signature, source: _Source) -> Signature:
+    """With the ranges that the model shows, but for what is said."""
+    ranges = source.ranges()
+    specs = []
+    for spec in signature.inputs:
+        low, high = ranges.get(spec.name, (None, None))
+        specs.append(
+            dataclasses.replace(
+                spec,
+                low=low if spec.low is None else spec.low,
+                high=high if spec.high is None else spec.high,
+            )
+        )
+    return dataclasses.replace(signature, inputs=tuple(specs))
 
 
 def _output_spec(name: str, array: Any, said: Any) -> TensorSpec:
@@ -274,7 +282,8 @@ def _read_torch(
     ways = (_Way("onnx", "model.onnx", onnx), _Way("torch", "model.pt2", program, is_code=True))
     kind = type(getattr(module, "model", module)).__name__
     made_with = f"{made_with}torch {_version('torch')} ({kind})"
-    return _Source(arrays, outputs, ways, made_with, ranges=from_torch.id_ranges(module, arrays, specs))
+    ranges = cache(lambda: from_torch.id_ranges(module, arrays, specs))
+    return _Source(arrays, outputs, ways, made_with, ranges=ranges)
 
 
 def _read_sklearn(estimator: Any, given: Any, said: Mapping[str, Any]) -> _Source:
