@@ -4,11 +4,10 @@ Each server's answer is compared with torch's first. Then they take turns: while
 A line has requests a second at 32 connections, the median latency and the server's processor time for each (of all of
 its processes).
 
-    python benchmarks/bench_predict.py --rivals fastapi,litserve,bentoml,mlserver,pytriton,ray
+    python benchmarks/bench_predict.py --rivals fastapi,litserve,bentoml,mlserver,ray
 
-Rivals that are not installed are an error: pip install litserve bentoml mlserver nvidia-pytriton 'ray[serve]', in an
-environment of their own (nvidia-pytriton asks for numpy 1 and runs with 2). With all of them it
-takes about six minutes; --limit ends it, and every server, after that many seconds.
+Rivals that are not installed are an error: pip install litserve bentoml mlserver 'ray[serve]', in an environment of
+their own. With all of them it takes about five minutes; --limit ends it, and every server, after that many seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 import urllib.request
@@ -248,23 +246,7 @@ def ray(_: Path) -> Entry:
     )
 
 
-def pytriton(_: Path) -> Entry:
-    port = free_port()
-    ports = [str(number) for number in (port, free_port(), free_port())]
-    command = [sys.executable, str(HERE / "rivals" / "dense_pytriton.py"), *ports]
-    # The interpreter within Triton must be this one.
-    libraries = {"LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR")}
-    server = Running("pytriton", command, port, "/v2/models/dense/ready", **libraries)
-    numbers = {"name": "x", "shape": [1, INPUTS], "datatype": "FP32", "data": row()}
-    return Entry(
-        server,
-        {"dense v2": ("/v2/models/dense/infer", {"inputs": [numbers]}, lambda a: a["outputs"][0]["data"][0])},
-    )
-
-
-PACKAGES = {"pytriton": "nvidia-pytriton"}  # of those that are named otherwise
 STARTS: dict[str, list[Any]] = {
-    "pytriton": [pytriton],
     "ray": [ray],
     "fastapi": [fastapi],
     "litserve": [litserve("dense"), litserve("describe")],
@@ -276,7 +258,7 @@ STARTS: dict[str, list[Any]] = {
 def main() -> None:
     parser = harness.parser("predict", __doc__)
     parser.add_argument(
-        "--rivals", default="fastapi,litserve,bentoml,mlserver,pytriton,ray", help="(default %(default)s)"
+        "--rivals", default="fastapi,litserve,bentoml,mlserver,ray", help="(default %(default)s)"
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="of one turn")
     parser.add_argument("--rounds", type=int, default=5)
@@ -322,7 +304,7 @@ def main() -> None:
             "server": entry.server.name, "task": task, "connections": 32, "unit": "requests/s",
             **harness.spread(rates[place], 1), "p50_ms": round(statistics.median(latencies[place]), 2),
             "cpu_us_per_request": round(statistics.median(costs[place]), 1),
-            "versions": harness.versions("headrace", "torch", PACKAGES.get(entry.server.name, entry.server.name)),
+            "versions": harness.versions("headrace", "torch", entry.server.name),
         }
         for place, (entry, task) in enumerate(places)
     ]  # fmt: skip
