@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, then runs every check and every test, Python and C++.
 #
-#   bash tests/run.sh                  everything: about 30 minutes on two cores
+#   bash tests/run.sh                  everything: about an hour on two cores
 #   bash tests/run.sh --quick          without sanitizers and fuzzing
 #   bash tests/run.sh --only cpp,stub  these steps; see `steps` below
 #   bash tests/run.sh --update-stub    writes python/headrace/_core.pyi anew, after a change of the bindings
