@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.requests import Request
 
-from ..predict_methods import raise_failure
 from . import inference_models as models
 from .answer import Answer
 from .embeddings import loaded_model
 from .errors import invalid
 from .inference_tensors import InferRequest, Output, Spec, write_outputs
-from .masking import current_masker
 from .pipelines import find_pipeline
 from .requests import decode
 from .service import DisconnectWatch, Service
+from .work_call import WorkCall
 
 if TYPE_CHECKING:
-    from .._core import Call, CompletionQueue
     from ..predict.work import Work
 
 JSON_LENGTH = "inference-header-content-length"
@@ -33,7 +31,7 @@ _BINARY = b"application/octet-stream"
 _decoder = msgspec.json.Decoder(InferRequest)
 
 
-class InferCall:
+class InferCall(WorkCall):
     """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be.
 
     Args:
@@ -41,11 +39,12 @@ class InferCall:
         json_length: the header of that name: how much of the body is JSON, where tensors stand behind it.
     """
 
-    __slots__ = ("_json", "_model", "_name", "_raw", "_service", "_timeout", "_version", "_wanted", "_work")
+    __slots__ = ("_json", "_name", "_raw", "_service", "_version", "_wanted")
 
     def __init__(
         self, service: Service, body: bytes, *, name: str, version: str = "", json_length: str | None = None
     ) -> None:
+        super().__init__()
         size = len(body)
         if json_length is not None:
             if not (json_length.isascii() and json_length.isdigit() and int(json_length[:12]) <= size):
@@ -58,9 +57,6 @@ class InferCall:
         self._json = body if size == len(body) else body[:size]
         self._raw = memoryview(body)[size:]
         self._wanted: InferRequest | None = None
-        self._work: Work | None = None
-        self._timeout: float | None = None
-        self._model: Any = None  # until it is loaded; then a Model or a Pipeline
         found = find_pipeline(service, name) or loaded_model(service, name)
         if found is not None:
             self._use(found)
@@ -81,16 +77,6 @@ class InferCall:
                 )  # fmt: skip
         return self._wanted
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the model is in memory; else only `answer` can run it."""
-        return self._model is not None
-
-    @property
-    def writes_inline(self) -> bool:
-        """Whether it can be submitted, and its answer needs nothing of the request's context."""
-        return self._work is not None and current_masker() is None
-
     async def answer(self, request: Request) -> Answer:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         with DisconnectWatch(request):
@@ -100,25 +86,6 @@ class InferCall:
                 return self._written(await models.infer(self._model, self._request(), self._raw))
             await self._model._acall(self._work, self._timeout, "interactive", "refuse")
         return self.written(self._work)
-
-    def submit(self, queue: CompletionQueue) -> Call:
-        """Starts it; `queue` hears of its end, unless the call is finished already."""
-        assert self._work is not None
-        begun: Call = self._model._begin_call(self._work, self._timeout, "interactive", "refuse", queue)
-        return begun
-
-    def cancel(self, call: Call) -> None:
-        self._model._queue().cancel(call.id)
-
-    def result_of(self, call: Call) -> Work:
-        """What a finished call holds; raises what it failed with."""
-        assert self._work is not None
-        raise_failure(self._work, call)
-        return self._work
-
-    def cost(self, call: Call) -> int:
-        """What it takes of its key's limits."""
-        return call.items
 
     def written(self, work: Work) -> Answer:
         """The answer that its results are."""

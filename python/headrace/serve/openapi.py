@@ -63,6 +63,14 @@ _MODEL_OBJECT = {
 }
 
 
+TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+
+
+def text_or_texts(most: int) -> dict[str, Any]:
+    """A text, or a list of at most so many."""
+    return {"anyOf": [TEXT, {"type": "array", "minItems": 1, "maxItems": most, "items": TEXT}]}
+
+
 def _object(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",

@@ -6,10 +6,9 @@ from typing import Any
 
 from ..security.masking import KINDS
 from .mask import MAX_KEY, MAX_TEXTS
-from .openapi import _object, _responses
+from .openapi import _object, _responses, text_or_texts
 from .requests import MAX_NAME
 
-_TEXT = {"type": "string", "minLength": 1}
 _COUNT = {"type": "integer", "minimum": 0}
 
 MASK: dict[str, Any] = {
@@ -26,12 +25,7 @@ MASK: dict[str, Any] = {
                     "required": ["input"],
                     "additionalProperties": False,
                     "properties": {
-                        "input": {
-                            "anyOf": [
-                                _TEXT,
-                                {"type": "array", "minItems": 1, "maxItems": MAX_TEXTS, "items": _TEXT},
-                            ]
-                        },
+                        "input": text_or_texts(MAX_TEXTS),
                         "mode": {"enum": ["mask", "hash", "reversible", "drop"], "default": "mask"},
                         "kinds": {
                             "anyOf": [

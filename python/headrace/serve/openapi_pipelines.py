@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .openapi import _object, _responses
+from .openapi import _object, _responses, text_or_texts
 from .pipelines import MAX_TEXTS
 
-_TEXT = {"type": "string", "minLength": 1}
 _COUNT = {"type": "integer", "minimum": 0}
 _OUTPUT = {
     "description": "Documents, best first; a label; entities; a text; or what the chosen model answered."
@@ -27,12 +26,7 @@ PIPELINE: dict[str, Any] = {
                     "required": ["input"],
                     "additionalProperties": False,
                     "properties": {
-                        "input": {
-                            "anyOf": [
-                                _TEXT,
-                                {"type": "array", "minItems": 1, "maxItems": MAX_TEXTS, "items": _TEXT},
-                            ]
-                        },
+                        "input": text_or_texts(MAX_TEXTS),
                         "steps": {
                             "type": "boolean",
                             "default": False,

@@ -9,12 +9,11 @@ from ..tasks.answer import MAX_ANSWER_TOKENS
 from ..tasks.answer import MAX_TOP_K as MAX_ANSWERS
 from ..tasks.fill_mask import MAX_TOP_K as MAX_CANDIDATES
 from .explaining import MAX_SEGMENTS
-from .openapi import IMAGE_PARTS, IMAGES, INPUT_OR_IMAGES, _object, _responses
+from .openapi import IMAGE_PARTS, IMAGES, INPUT_OR_IMAGES, TEXT, _object, _responses, text_or_texts
 from .requests import MAX_INPUTS, MAX_NAME
 from .tasks import MAX_STRIDE
 
-_TEXT = {"type": "string", "minLength": 1}
-_TEXTS = {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": _TEXT}
+_TEXTS = {"type": "array", "minItems": 1, "maxItems": MAX_INPUTS, "items": TEXT}
 _SCORE: dict[str, Any] = {"type": "number"}
 _INDEX: dict[str, Any] = {"type": "integer", "minimum": 0}
 _TRUNCATE = {
@@ -162,9 +161,9 @@ TASKS: dict[str, dict[str, Any]] = {
         {
             "input": {
                 "anyOf": [
-                    _TEXT,
+                    TEXT,
                     _TEXTS,
-                    {**_TEXTS, "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": _TEXT}},
+                    {**_TEXTS, "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": TEXT}},
                     IMAGE_PARTS,
                 ]
             }
@@ -190,12 +189,12 @@ TASKS: dict[str, dict[str, Any]] = {
         "Rank documents by how well they answer a query",
         "A cross-encoder reads the query with each document. The shape is that of Cohere's and Jina's rerank.",
         {
-            "query": _TEXT,
+            "query": TEXT,
             "documents": {
                 "type": "array",
                 "minItems": 1,
                 "maxItems": MAX_INPUTS,
-                "items": {"anyOf": [_TEXT, _properties(text=_TEXT)]},
+                "items": {"anyOf": [TEXT, _properties(text=TEXT)]},
             },
         },
         {
@@ -213,7 +212,7 @@ TASKS: dict[str, dict[str, Any]] = {
                     "properties": {
                         "index": _INDEX,
                         "relevance_score": _SCORE,
-                        "document": _properties(text=_TEXT),
+                        "document": _properties(text=TEXT),
                     },
                 },
             },
@@ -237,7 +236,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "Find entities in texts",
         "Names, places, parts of speech: what the model was trained to mark. Texts of any length are read in windows; "
         "`start` and `end` count characters (code points).",
-        {"input": {"anyOf": [_TEXT, _TEXTS]}},
+        {"input": text_or_texts(MAX_INPUTS)},
         {
             "aggregation": {
                 "enum": ["none", "simple", "first", "average", "max"],
@@ -267,7 +266,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "/v1/answer": _route(
         "Answer a question out of a text",
         "The place in the context that answers the question. Contexts of any length are read in windows.",
-        {"question": _TEXT, "context": _TEXT},
+        {"question": TEXT, "context": TEXT},
         {
             "top_k": _count(1, MAX_ANSWERS, 1, "How many answers are told."),
             "max_answer_tokens": _count(1, MAX_ANSWER_TOKENS, 15, "No answer is longer."),
@@ -299,7 +298,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "For each mask token in the text the tokens that fit it, best first.",
         {
             "input": {
-                **_TEXT,
+                **TEXT,
                 "description": "With the model's mask token, [MASK] or <mask>, once or more often.",
             }
         },

@@ -19,18 +19,18 @@ from .. import _core
 from ..attributions.explanation import MAX_REQUEST
 from ..attributions.items import ItemsExplained
 from ..errors import InternalError
-from ..predict_methods import raise_failure, rows
+from ..predict_methods import rows
 from .answer import Answer
 from .embeddings import find_model, loaded_model
 from .errors import error_response, invalid
 from .explaining import ExplainOptions, options_of, written
 from .inference_tensors import from_base64
-from .masking import current_masker, mask_values
+from .masking import mask_values
 from .requests import MAX_INPUTS, NOTHING, Name, decode, decode_value, read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
+from .work_call import WorkCall
 
 if TYPE_CHECKING:
-    from .._core import Call, CompletionQueue
     from ..attributions.explanation import Options
     from ..loaded_model import Model
     from ..predict.work import Work
@@ -92,12 +92,13 @@ def _with_bytes(item: Any, names: list[str]) -> Any:
     return item | {name: read(name, item[name]) for name in names if name in item}
 
 
-class PredictCall:
+class PredictCall(WorkCall):
     """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be."""
 
-    __slots__ = ("_explain", "_is_one", "_model", "_name", "_service", "_wanted", "_work")
+    __slots__ = ("_explain", "_is_one", "_name", "_service", "_wanted")
 
     def __init__(self, service: Service, body: bytes) -> None:
+        super().__init__()
         wanted = decode(_decoder, body)
         self._is_one = wanted.inputs is msgspec.UNSET
         if (wanted.input is NOTHING) == self._is_one:
@@ -108,8 +109,6 @@ class PredictCall:
         self._service = service
         self._name = wanted.model
         self._wanted = wanted
-        self._work: Work | None = None
-        self._model: Any = None  # until it is loaded; then a Model
         found = loaded_model(service, wanted.model)
         if found is not None:
             self._use(found)
@@ -130,16 +129,6 @@ class PredictCall:
             return [_core.json_tensors(bytes(raw)) or decode_value(raw) for raw in given]
         return [decode_value(raw) for raw in given]
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the model is in memory; else only `answer` can run it."""
-        return self._model is not None
-
-    @property
-    def writes_inline(self) -> bool:
-        """Whether the answer is one body that needs nothing of the request's context."""
-        return self._work is not None and current_masker() is None
-
     async def answer(self, request: Request) -> Response:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         if self._model is None:
@@ -149,27 +138,8 @@ class PredictCall:
         if self._work is None:
             return await _streamed(self._model, self._wanted)
         with DisconnectWatch(request):
-            await self._model._acall(self._work, None, "interactive", "refuse")
+            await self._model._acall(self._work, self._timeout, "interactive", "refuse")
         return self.written(self._work)
-
-    def submit(self, queue: CompletionQueue) -> Call:
-        """Starts it; `queue` hears of its end, unless the call is finished already."""
-        assert self._work is not None
-        begun: Call = self._model._begin_call(self._work, None, "interactive", "refuse", queue)
-        return begun
-
-    def cancel(self, call: Call) -> None:
-        self._model._queue().cancel(call.id)
-
-    def result_of(self, call: Call) -> Work:
-        """What a finished call holds; raises what it failed with."""
-        assert self._work is not None
-        raise_failure(self._work, call)
-        return self._work
-
-    def cost(self, call: Call) -> int:
-        """What it takes of its key's limits."""
-        return call.items
 
     def written(self, work: Work) -> Answer:
         """The answer that its results are."""
