@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from browser import Browser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,3 +118,20 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task in TOY_TASKS:
         headrace.toy.model(task, folder / task)
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Products of tiny models are sooner done by one thread than shared out, above all on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as found:
+        yield found

@@ -34,12 +34,6 @@ def server(toys: Path) -> Iterator[Server]:
         assert running.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as found:
-        yield found
-
-
 @pytest.fixture
 def page(server: Server, browser: Browser) -> Iterator[Page]:
     page = browser.open(server.url)

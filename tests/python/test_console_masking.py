@@ -17,12 +17,6 @@ PANEL = '[data-panel="masking"]'
 TEXT = "\U0001f30a maria@example.com，手机 138 0013 8000，maria@example.com"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as found:
-        yield found
-
-
 @pytest.fixture
 def page(server: Server, browser: Browser) -> Iterator[Page]:
     page = browser.open(server.url)

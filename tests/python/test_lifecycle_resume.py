@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,7 @@ import headrace.toy
 from headrace import lifecycle
 from headrace.lifecycle.settings import settings_for
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The sums of one thread, as those of the process that is killed."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")  # its sums are those of the process that is killed
 
 
 def write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
