@@ -56,10 +56,29 @@ examples:
 Latency counts from the moment a request was due, not from when a slow server let it be sent.
 """
 
+# What --help lists, in the order of a model's life.
+_GROUPS = {
+    "serve models": "serve config models keys audit chat bench",
+    "ask a model": "embed classify tag answer rerank fill-mask mask tokenize",
+    "make a model": "data train evaluate compress explain package golden",
+    "guard its files": "seal unseal verify",
+    "this machine": "info",
+}
+_FIRST_STEPS = """\
+first steps:
+  headrace serve                             a server with the demo model, and a console at its address
+  headrace serve path/to/models              one with every model in a folder
+  headrace embed demo:minilm "a mill wheel"  an answer without a server
+  headrace COMMAND --help                    what a command takes, with examples
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     parser = _parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help()
+        return 0
     options, rest = parser.parse_known_args(arguments)
     # Texts may also stand behind options, where argparse has closed its list already.
     if rest and (not hasattr(options, "texts") or any(item.startswith("-") for item in rest)):
@@ -81,13 +100,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="headrace", description="AI models as a service, at native speed.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = argparse.ArgumentParser(
+        prog="headrace",
+        description="AI models as a service, at native speed.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", help="one of those below")
+    texts: dict[str, str] = {}
 
     def command(name: str, run: Any, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        texts[name] = text
         found = commands.add_parser(
             name,
-            help=text[0].lower() + text[1:].rstrip("."),
             description=text,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -175,7 +200,30 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--plot", metavar="FILE.png", help="draw latencies, or kernels' rooflines (needs matplotlib)"
     )
+    parser.epilog = _overview(texts)
     return parser
+
+
+class _Version(argparse.Action):
+    """argparse's own wants the version, and with it the core, before anybody asks."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ._core import __version__
+
+        print(f"headrace {__version__}")
+        parser.exit()
+
+
+def _overview(texts: dict[str, str]) -> str:
+    """The commands by what they are for, each with its one sentence."""
+    lines = []
+    for title, names in _GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:<10} {texts.pop(name).rstrip('.')}" for name in names.split()), ""]
+    assert not texts, f"commands without a group: {', '.join(texts)}"
+    return "\n".join(lines) + "\n" + _FIRST_STEPS
 
 
 def _embed(options: argparse.Namespace) -> int:

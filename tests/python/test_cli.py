@@ -33,6 +33,23 @@ def fails(*arguments: str, stdin: str | None = None) -> str:
     return done.stderr
 
 
+class TestOverview:
+    def test_no_command_and_help_show_the_same(self) -> None:
+        alone, asked = headrace(), headrace("--help")
+        assert alone.returncode == asked.returncode == 0
+        assert alone.stdout == asked.stdout
+        assert "serve models:" in alone.stdout
+        assert "  tokenize   Show the tokens of texts" in alone.stdout
+
+    def test_version(self) -> None:
+        assert headrace("--version").stdout.strip() == f"headrace {_core.__version__}"
+
+    def test_a_command_that_is_not_there(self) -> None:
+        done = headrace("serv")
+        assert done.returncode == 2
+        assert "invalid choice: 'serv'" in done.stderr
+
+
 class TestEmbed:
     def test_json_is_as_the_server_s(self) -> None:
         done = headrace("embed", "demo:minilm", "a mill wheel", "a water turbine", "--dimensions", "8")
