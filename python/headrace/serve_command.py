@@ -175,6 +175,7 @@ def _config(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     start = time.perf_counter()
     options, _ = resolve(given)
+    _check_numbers(options)
     fleet_options.check(options)
     is_loopback = _check_host(options)
     if options.admin_port is not None:
@@ -271,6 +272,25 @@ def _serve(given: argparse.Namespace) -> int:
         access,
     )
     return 0
+
+
+# Least and most of each number, wherever it was set; those of the engine it checks itself.
+_RANGES = {
+    "port": (0, 65535),
+    "grpc_port": (0, 65535),
+    "admin_port": (0, 65535),
+    "max_body_mb": (0.001, 1_000_000),
+    "drain_seconds": (0, 86_400),
+    "cache_tokens": (1, 2**40),
+}
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name, (least, most) in _RANGES.items():
+        value = getattr(options, name)
+        if value is not None and not least <= value <= most:  # not a number, too
+            flag = name.replace("_", "-")
+            raise InvalidArgumentError(f"--{flag} is {value}: must be between {least} and {most}")
 
 
 def _access(options: argparse.Namespace, is_loopback: bool) -> Access:

@@ -96,6 +96,30 @@ class TestEmbed:
 
 
 class TestServe:
+    @pytest.mark.parametrize(
+        "option",
+        [
+            "--port=65536",
+            "--port=-1",
+            "--grpc-port=99999",
+            "--admin-port=-2",
+            "--max-body-mb=nan",
+            "--drain-seconds=-1",
+            "--cache-tokens=0",
+        ],
+    )
+    def test_number_out_of_range(self, option: str) -> None:
+        name, value = option.split("=")
+        assert f"{name} is {value}: must be between " in fails("serve", "demo:minilm", option)
+
+    def test_threads_out_of_range(self) -> None:
+        assert "must be between 1 and 4096" in fails("serve", "demo:minilm", "--threads", "9" * 20)
+
+    def test_number_out_of_range_in_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "headrace.toml").write_text("port = 70000\n")
+        told = fails("serve", "demo:minilm", "--config", str(tmp_path / "headrace.toml"))
+        assert "--port is 70000: must be between 0 and 65535" in told
+
     def test_refusals_are_one_line(self, tmp_path: Path) -> None:
         assert "no-such-model" in fails("serve", "--port", "0", str(tmp_path / "no-such-model"))
         assert "two models" in fails("serve", "a/minilm", "b/minilm")
