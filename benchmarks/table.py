@@ -24,10 +24,22 @@ BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 WORDS = {
     "en": {
-        "workload": "texts",
+        "texts": "texts",
         "threads": "threads",
-        "times": "times sentence-transformers / ONNX Runtime",
-        "embed": "Texts embedded a second (f32, in arrival order; more is better)",
+        "precision": "precision",
+        "best_rival": "best rival",
+        "times": "times",
+        "share": "of the peak",
+        "embed": "Texts embedded a second by all-MiniLM-L6-v2 (in arrival order; more is better)",
+        "generate": "Tokens a second, {model}",
+        "read": "reading 512 tokens",
+        "write": "writing one text",
+        "engine": "engine",
+        "tokenizers": "Text into token ids, MB/s on one thread: text never seen before / text seen before",
+        "family": "vocabulary",
+        "predict": "A small dense torch model and a Python function over HTTP, {connections} connections, requests/s",
+        "dense": "dense model",
+        "function": "function",
         "http": "Over HTTP: one short text a request, {connections} connections",
         "server": "server",
         "rate": "requests/s",
@@ -37,14 +49,25 @@ WORDS = {
         "p99": "p99 of those admitted",
         "refused": "p99 of a refusal (429)",
         "lost": "lost",
-        "share": "of the peak",
-        "origin": "{cpu}, {cpus} CPUs; commit {commit}, {date}. Median of {n}; from `{file}`.",
+        "origin": "{cpu}, {cpus} CPUs; {isa}commit {commit}, {date}. Median of {n}; from `{file}`.",
     },
     "zh": {
-        "workload": "文本",
+        "texts": "文本",
         "threads": "线程",
-        "times": "相对 sentence-transformers / ONNX Runtime 的倍数",
-        "embed": "每秒嵌入的文本数（f32，按到达顺序；越大越好）",
+        "precision": "精度",
+        "best_rival": "最快的对手",
+        "times": "倍数",
+        "share": "占峰值",
+        "embed": "all-MiniLM-L6-v2 每秒嵌入的文本数（按到达顺序；越大越好）",
+        "generate": "每秒 token 数，{model}",
+        "read": "读入 512 个 token",
+        "write": "生成一条文本",
+        "engine": "引擎",
+        "tokenizers": "文本转 token id，单线程 MB/s：从未见过的文本 / 见过的文本",
+        "family": "词表",
+        "predict": "HTTP：小型 torch 全连接模型与 Python 函数，{connections} 个连接，请求/秒",
+        "dense": "全连接模型",
+        "function": "函数",
         "http": "HTTP：每个请求一条短文本，{connections} 个连接",
         "server": "服务",
         "rate": "请求/秒",
@@ -54,8 +77,7 @@ WORDS = {
         "p99": "被接纳请求的 p99",
         "refused": "拒绝（429）的 p99",
         "lost": "丢失",
-        "share": "占峰值",
-        "origin": "{cpu}，{cpus} 个 CPU；提交 {commit}，{date}。{n} 次的中位数；来自 `{file}`。",
+        "origin": "{cpu}，{cpus} 个 CPU；{isa}提交 {commit}，{date}。{n} 次的中位数；来自 `{file}`。",
     },
 }
 
@@ -64,26 +86,31 @@ def newest_run(
     name: str, wanted: Callable[[Line], bool], complete: Callable[[list[Line]], bool]
 ) -> list[Line]:
     """The lines of the latest complete run in results/NAME.jsonl, in their order there."""
-    path = harness.RESULTS / f"{name}.jsonl"
-    if not path.exists():
-        return []
     runs: dict[str, list[Line]] = {}
-    for text in path.read_text().splitlines():
-        line = json.loads(text)
+    for line in _lines(name):
         if wanted(line):
             runs.setdefault(line["date"], []).append(line)
     whole = [date for date, lines in runs.items() if complete(lines)]
     return runs[max(whole)] if whole else []
 
 
+def _lines(name: str) -> list[Line]:
+    path = harness.RESULTS / f"{name}.jsonl"
+    return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
+
+
 def with_rival(key: str) -> Callable[[list[Line]], bool]:
     """True for runs in which headrace and somebody else took part."""
 
     def complete(lines: list[Line]) -> bool:
-        names = {line[key] for line in lines}
-        return "headrace" in names and len(names) > 1
+        ours = [_is_ours(line[key]) for line in lines]
+        return any(ours) and not all(ours)
 
     return complete
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition("-")[0] == "headrace"
 
 
 def render(header: list[str], rows: list[list[str]]) -> str:
@@ -98,37 +125,112 @@ def origin(words: dict[str, str], line: Line, file: str) -> str:
         "cpus": line["cpus"],
         "commit": line["commit"] or "?",
         "date": line["date"][:10],
+        "isa": f"{line['isa']}; " if "isa" in line else "",
     }
     return words["origin"].format(**cpus, n=line.get("n", 1), file=f"benchmarks/results/{file}")
 
 
-def times(ours: float, theirs: float | None) -> str:
-    return "-" if not theirs else f"{ours / theirs:.2f}"
-
-
 def embed_section(words: dict[str, str]) -> list[str]:
+    """A row for each workload, number of threads and precision, beside the fastest rival of that precision."""
     rows, last = [], None
     for workload in ("short", "mixed"):
-        lines = newest_run("embed", lambda line, w=workload: line["workload"] == w, with_rival("engine"))
-        for threads in sorted({line["threads"] for line in lines}):
-            rates = {line["engine"]: line["median"] for line in lines if line["threads"] == threads}
-            if "headrace" not in rates:
+        lines = newest_run(
+            "embed",
+            lambda line, w=workload: line["workload"] == w and line.get("model", "minilm") == "minilm",
+            with_rival("engine"),
+        )
+        for ours in lines:
+            same = [line for line in lines if all(line[k] == ours[k] for k in ("threads", "precision"))]
+            # NAME+sorted is given the texts by length, as no live queue is.
+            rivals = [line for line in same if not _is_ours(line["engine"]) and "+" not in line["engine"]]
+            if not _is_ours(ours["engine"]) or not rivals:
                 continue
-            ours = next(line for line in lines if line["engine"] == "headrace" and line["threads"] == threads)
+            best = max(rivals, key=lambda line: line["median"])
             share = ours.get("share_of_peak")
-            rivals = [rates.get("sentence-transformers"), rates.get("onnxruntime")]
             rows.append(
-                [f"{workload} ({ours['texts']})", str(threads)]
-                + [f"{rate:.0f}" if rate else "-" for rate in (rates["headrace"], *rivals)]
-                + [" / ".join(times(rates["headrace"], rival) for rival in rivals)]
-                + [f"{100 * share:.0f} %" if share else "-"]
+                [
+                    f"{workload} ({ours['texts']})",
+                    str(ours["threads"]),
+                    ours["precision"],
+                    f"{ours['median']:.0f}",
+                    f"{best['median']:.0f} ({best['engine']})",
+                    f"{ours['median'] / best['median']:.1f}",
+                    f"{100 * share:.0f} %" if share else "-",
+                ]
             )
             last = ours
     if last is None:
         return []
-    header = [words["workload"], words["threads"], "headrace", "sentence-transformers", "ONNX Runtime"]
-    table = render([*header, words["times"], words["share"]], rows)
+    header = [words[name] for name in ("texts", "threads", "precision")] + ["headrace"]
+    table = render([*header, words["best_rival"], words["times"], words["share"]], rows)
     return [f"**{words['embed']}**", table, origin(words, last, "embed.jsonl")]
+
+
+def generate_section(words: dict[str, str]) -> list[str]:
+    lines = newest_run("generate", lambda line: "read_512" in line, with_rival("engine"))
+    if not lines:
+        return []
+    rows = [
+        [
+            f"{line['engine']} ({line['precision']})" if "precision" in line else line["engine"],
+            str(line["threads"]),
+            f"{line['read_512']['median']:.0f}",
+            f"{line['write_1']['median']:.0f}",
+        ]
+        for line in lines
+    ]
+    table = render([words[name] for name in ("engine", "threads", "read", "write")], rows)
+    found = origin(words, {**lines[0], "n": lines[0]["read_512"]["n"]}, "generate.jsonl")
+    return [f"**{words['generate'].format(model=lines[0]['model'])}**", table, found]
+
+
+def tokenizers_section(words: dict[str, str]) -> list[str]:
+    """A row for each vocabulary, beside the rival with the right ids that is fastest on new text."""
+    rows, last = [], None
+    families = {line["family"]: None for line in _lines("tokenizers")}
+    for family in families:
+        lines = newest_run(
+            "tokenizers",
+            lambda line, f=family: line["family"] == f and line["threads"] == 1,
+            with_rival("engine"),
+        )
+        ours = next((line for line in lines if line["engine"] == "headrace"), None)
+        rivals = [line for line in lines if line["exact"] == 1 and line is not ours]
+        if ours is None or not rivals:
+            continue
+        best = max(rivals, key=lambda line: line["new"]["median"])
+        rows.append([family, *(_new_and_repeated(line) for line in (ours, best))])
+        rows[-1][-1] += f" ({best['engine']})"
+        last = ours
+    if last is None:
+        return []
+    table = render([words["family"], "headrace", words["best_rival"]], rows)
+    found = origin(words, {**last, "n": last["new"]["n"]}, "tokenizers.jsonl")
+    return [f"**{words['tokenizers']}**", table, found]
+
+
+def _new_and_repeated(line: Line) -> str:
+    return f"{line['new']['median']:.0f} / {line['repeated']['median']:.0f}"
+
+
+def predict_section(words: dict[str, str]) -> list[str]:
+    lines = newest_run("predict", lambda line: line["task"] in ("dense", "function"), with_rival("server"))
+    if not lines:
+        return []
+    rates = {(line["server"], line["task"]): line["median"] for line in lines}
+    rows = [
+        [
+            server,
+            *(
+                f"{rates[server, task]:.0f}" if (server, task) in rates else "-"
+                for task in ("dense", "function")
+            ),
+        ]
+        for server in dict.fromkeys(line["server"] for line in lines)
+    ]
+    title = words["predict"].format(connections=lines[0]["connections"])
+    table = render([words[name] for name in ("server", "dense", "function")], rows)
+    return [f"**{title}**", table, origin(words, lines[0], "predict.jsonl")]
 
 
 def http_section(words: dict[str, str]) -> list[str]:
@@ -170,8 +272,15 @@ def overload_section(words: dict[str, str]) -> list[str]:
 
 def figures(language: str) -> str:
     words = WORDS[language]
-    parts = [*embed_section(words), *http_section(words), *overload_section(words)]
-    return "\n\n".join(parts)
+    sections = (
+        embed_section,
+        generate_section,
+        tokenizers_section,
+        predict_section,
+        http_section,
+        overload_section,
+    )
+    return "\n\n".join(part for section in sections for part in section(words))
 
 
 def updated(page: str, content: str) -> str:
