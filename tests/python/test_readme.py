@@ -67,7 +67,7 @@ def test_every_command_named_exists() -> None:
     )
     for page in PAGES:
         for command in re.findall(r"(?:`|    |&& )headrace (\w+)", page.read_text(encoding="utf-8")):
-            assert re.search(rf"^    {command}\b", known.stdout, re.MULTILINE), (
+            assert re.search(rf"^  {command}\b", known.stdout, re.MULTILINE), (
                 f"{page.name}: headrace {command}"
             )
 
