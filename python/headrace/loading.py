@@ -101,8 +101,8 @@ class ModelLoader(threading.Thread):
     memory budget, those of a folder of models wait to be asked for, unless they are pinned.
 
     `waiting` holds the names not there yet, `failed` those that could not be loaded and were not required; `on_failure`
-    hears of each of these at once. `sources` says where each model is, `folders` what may come to hold more of them.
-    `error` is what ended the loading early, or None.
+    hears of each of these at once. `on_loaded` hears of the end, and ends the start by what it raises. `sources` says
+    where each model is, `folders` what may come to hold more of them. `error` is what ended the loading early, or None.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class ModelLoader(threading.Thread):
         folders: Sequence[str] = (),
         adapters: Sequence[str] = (),
         on_failure: Callable[[str, Exception], None] = lambda _name, _error: None,
+        on_loaded: Callable[[Engine], None] | None = None,
     ) -> None:
         super().__init__(name="headrace-load", daemon=True)
         self._engine = engine
@@ -123,6 +124,7 @@ class ModelLoader(threading.Thread):
         self.folders = list(folders)
         self._adapters = [parse_adapter(adapter, models) for adapter in adapters]
         self._on_failure = on_failure
+        self._on_loaded = on_loaded
         self.waiting = set(models)
         self.failed: set[str] = set()
         self.error: BaseException | None = None
@@ -143,6 +145,8 @@ class ModelLoader(threading.Thread):
                 )
             if len(self.failed) == len(self._models):
                 raise ModelNotFoundError(f"none of the {len(self.failed)} models could be loaded")
+            if self._on_loaded is not None:
+                self._on_loaded(self._engine)
         except BaseException as error:
             self.error = error
 

@@ -7,14 +7,15 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from .security.masking import Masked, SecondTier
+    from .security.masking import Masked, Masker, SecondTier
+    from .serve.second_tier import SecondTier as ServedTier
 
 _HELP = """\
 examples:
@@ -76,6 +77,35 @@ def _mask(options: argparse.Namespace) -> int:
             else:
                 sys.stdout.write(masked.text + end)
     return 0
+
+
+def of_server(options: argparse.Namespace, served: Sequence[str]) -> tuple[Masker | None, ServedTier | None]:
+    """What the --mask options of `headrace serve` ask for. `served`: the names of its models."""
+    if not options.mask:
+        for name in ("model", "presidio"):
+            if getattr(options, f"mask_{name}"):
+                raise InvalidArgumentError(f"--mask-{name} is a second tier of masking: add --mask")
+        return None, None
+    from .security.masking import Masker
+
+    key = None
+    if options.mask_mode == "hash":
+        key = os.environ.get("HEADRACE_MASK_KEY")
+        if key is None:
+            raise InvalidArgumentError(
+                "--mask-mode hash needs a key of at least 16 characters in HEADRACE_MASK_KEY"
+            )
+    masker = Masker(split_kinds(options.mask_kinds, "--mask-kinds"), options.mask_mode, key)
+    if options.mask_model is None and not options.mask_presidio:
+        return masker, None
+    if options.mask_model is not None and options.mask_model not in served:
+        raise InvalidArgumentError(
+            f"--mask-model {options.mask_model}: no such model is served; name one for tag among "
+            f"{', '.join(served)}"
+        )
+    from .serve.second_tier import SecondTier as ServedTier
+
+    return masker, ServedTier(options.mask_model, uses_presidio=options.mask_presidio)
 
 
 def _second_tier(options: argparse.Namespace, stack: contextlib.ExitStack) -> SecondTier | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,10 @@ T = TypeVar("T")
 MAX_STEPS = 8
 
 
+async def as_it_is(text: str) -> str:
+    return text
+
+
 @dataclass(frozen=True)
 class RunTerms:
     """On what terms the models of a pipeline run: as Model's methods have it; `written` is what a text that a model
@@ -47,7 +51,7 @@ class RunTerms:
     priority: Priority = "normal"
     admission: Admission = "wait"
     tenant: str = ""
-    written: Callable[[str], str] = str
+    written: Callable[[str], Awaitable[str]] = as_it_is
 
 
 @dataclass(frozen=True)

@@ -248,7 +248,8 @@ class Route(Step):
             terms = Terms(timeout=run.timeout, priority=run.terms.priority, tenant=run.terms.tenant)
             prompt: Any = [{"role": "user", "content": run.text}] if self._chat else run.text
             stream = await model.abegin(prompt, Sampling(max_tokens=self.max_tokens, temperature=0), terms)
-            return run.terms.written("".join([piece.text async for piece in model.apieces(stream)]))
+            text = "".join([piece.text async for piece in model.apieces(stream)])
+            return await run.terms.written(text)
         if task == "embed":
             return (await model.aembed_result([run.text], **run.request)).vectors[0].tolist()
         job: Any = ClassifyJob([run.text]) if task == "classify" else TagJob([run.text])

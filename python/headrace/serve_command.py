@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import devices, fleet_options, inputs
+from . import devices, fleet_options, inputs, mask_command
 from .errors import InvalidArgumentError
 from .loading import ModelLoader, parse_models
 from .repository import models_in
@@ -126,6 +126,14 @@ def _add_access_options(group: argparse._ArgumentGroup) -> None:
         "--mask-mode", choices=["mask", "hash", "drop"], default="mask", help="(default %(default)s)"
     )
     group.add_argument(
+        "--mask-model",
+        metavar="NAME",
+        help="also what this served model for tag finds, such as names of persons",
+    )
+    group.add_argument(
+        "--mask-presidio", action="store_true", help="also what presidio-analyzer finds (extra presidio)"
+    )
+    group.add_argument(
         "--tls-cert", metavar="FILE", help="certificate chain (PEM); read anew when it changes"
     )
     group.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
@@ -188,7 +196,7 @@ def _serve(given: argparse.Namespace) -> int:
     from .engine import Engine, isa
     from .language_options import LanguageOptions
 
-    access = _access(options, is_loopback)
+    access = _access(options, is_loopback, list(models))
     language = LanguageOptions(
         speculation=options.speculation,
         cache_tokens=options.cache_tokens,
@@ -209,6 +217,7 @@ def _serve(given: argparse.Namespace) -> int:
         folders=[folder for folder in options.models if models_in(folder)],
         adapters=options.adapter or [],
         on_failure=_tell_failure,
+        on_loaded=None if access.second_tier is None else access.second_tier.check,
     )
     loader.start()  # weights are read while the web framework is imported
     from .serve.run import Options, run
@@ -293,8 +302,8 @@ def _check_numbers(options: argparse.Namespace) -> None:
             raise InvalidArgumentError(f"--{flag} is {value}: must be between {least} and {most}")
 
 
-def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
-    """What the options say of keys, limits, audit and host names."""
+def _access(options: argparse.Namespace, is_loopback: bool, served: list[str]) -> Access:
+    """What the options say of keys, limits, audit, masking and host names."""
 
     from .catalogue import Catalogue, default_url, state_folder
     from .serve.access import Access
@@ -334,24 +343,17 @@ def _access(options: argparse.Namespace, is_loopback: bool) -> Access:
         from .serve.tracing import Tracer
 
         tracer = Tracer(options.otlp)
-    masker = None
-    if options.mask:
-        from .mask_command import split_kinds
-        from .security.masking import Masker
-
-        hash_key = None
-        if options.mask_mode == "hash":
-            hash_key = os.environ.get("HEADRACE_MASK_KEY")
-            if hash_key is None:
-                raise InvalidArgumentError(
-                    "--mask-mode hash needs a key of at least 16 characters in HEADRACE_MASK_KEY"
-                )
-        kinds = split_kinds(options.mask_kinds, "--mask-kinds")
-        masker = Masker(kinds, options.mask_mode, hash_key)
+    masker, second_tier = mask_command.of_server(options, served)
     names = [*_LOOPBACK_NAMES, *(options.allowed_host or [])]
     is_any = "*" in names or not (is_loopback or options.allowed_host)
     return Access(
-        ring=ring, issuer=issuer, audit=audit, masker=masker, tracer=tracer, hosts=None if is_any else names
+        ring=ring,
+        issuer=issuer,
+        audit=audit,
+        masker=masker,
+        second_tier=second_tier,
+        tracer=tracer,
+        hosts=None if is_any else names,
     )
 
 

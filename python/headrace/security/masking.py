@@ -14,6 +14,7 @@ well.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 import re
@@ -172,6 +173,18 @@ class Masker:
         self.second = second
         self._finder = PersonalDataFinder(list(self.kinds), placeholders=mode == "reversible")
 
+    def with_second(self, second: SecondTier) -> Masker:
+        """The same rules, mode and key, with a second tier of its own.
+
+        Example:
+            >>> from headrace.security.masking import Finding, Masker
+            >>> Masker().with_second(lambda text: [Finding("person", 0, 5)]).mask("Maria rang.").text
+            '[PERSON] rang.'
+        """
+        other = copy.copy(self)
+        other.second = second
+        return other
+
     def mask(self, text: str) -> Masked:
         """The text without its personal data.
 
@@ -183,7 +196,9 @@ class Masker:
         if not isinstance(text, str):
             raise InvalidArgumentError(f"text is of type {type(text).__name__}; give a str")
         writer = _Writer(self.mode, self._key)
-        found = with_second(self.second, text, _of_utf8(self._finder.find, text))
+        found = _of_utf8(self._finder.find, text)
+        if self.second is not None:
+            found = merged(found, self.second(text))
         return Masked(writer(text, found), _findings(found, 0), writer.mapping)
 
     def mask_many(self, texts: Iterable[str]) -> list[Masked]:
@@ -255,31 +270,36 @@ class MaskStream:
 
     def feed(self, piece: str) -> str:
         """Takes the next piece; returns the masked text that is safe to release."""
-        return self._release(_of_utf8(self._stream.feed, piece))
+        return self.write(*self.take(piece, is_last=False))
 
     def finish(self) -> str:
         """The rest of the masked text."""
-        return self._release(self._stream.finish())
+        return self.write(*self.take("", is_last=True))
 
-    def _release(self, released: tuple[str, list[Found]]) -> str:
-        return self._write(*released)
+    def take(self, piece: str, *, is_last: bool) -> tuple[str, list[Found]]:
+        """Takes the next piece; what of the text is safe to release, and what the rules found there, for `write`."""
+        text, found = _of_utf8(self._stream.feed, piece)
+        if is_last:
+            rest, more = self._stream.finish()
+            found = found + [(kind, begin + len(text), end + len(text)) for kind, begin, end in more]
+            text += rest
+        return text, found
 
-    def _write(self, text: str, found: list[Found]) -> str:
+    def write(self, text: str, found: list[Found]) -> str:
+        """What `take` gave, masked where `found` says."""
         self.findings += _findings(found, self._length)
         self._length += len(text)
         return self._writer(text, found)
 
 
-def with_second(second: SecondTier | None, text: str, found: list[Found]) -> list[Found]:
+def merged(found: list[Found], second: Iterable[Finding]) -> list[Found]:
     """What the rules found and, where they found nothing, what the second tier did; in the order of the text."""
-    if second is None:
-        return found
-    merged = list(found)
-    for each in sorted(second(text), key=lambda one: (one.begin, -one.end)):
-        is_apart = all(each.end <= begin or end <= each.begin for _, begin, end in merged)
+    both = list(found)
+    for each in sorted(second, key=lambda one: (one.begin, -one.end)):
+        is_apart = all(each.end <= begin or end <= each.begin for _, begin, end in both)
         if each.begin < each.end and is_apart:
-            merged.append((each.kind, each.begin, each.end))
-    return sorted(merged, key=lambda one: one[1])
+            both.append((each.kind, each.begin, each.end))
+    return sorted(both, key=lambda one: one[1])
 
 
 def _findings(found: Sequence[tuple[str, int, int]], offset: int) -> list[Finding]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentError
-from .masking import Finding, Found, Masker, MaskStream, SecondTier, with_second
+from .masking import Finding, Found, Masker, MaskStream, SecondTier, merged
 
 if TYPE_CHECKING:
     from ..loaded_model import Model
@@ -176,14 +176,20 @@ class SentenceStream(MaskStream):
         self._text = ""
         self._found: list[Found] = []
 
-    def finish(self) -> str:
-        return super().finish() + self._cut(len(self._text))
-
-    def _release(self, released: tuple[str, list[Found]]) -> str:
-        text, found = released
+    def take(self, piece: str, *, is_last: bool) -> tuple[str, list[Found]]:
+        text, found = super().take(piece, is_last=is_last)
         at = len(self._text)
         self._text += text
         self._found += [(kind, begin + at, end + at) for kind, begin, end in found]
+        return self._cut(len(self._text) if is_last else self._border())
+
+    def write(self, text: str, found: list[Found]) -> str:
+        if text and self._second is not None:
+            found = merged(found, self._second(text))
+        return super().write(text, found)
+
+    def _border(self) -> int:
+        """The last end of a sentence, or of a word where sentences do not end; 0 where it is yet to come."""
         border = max(
             (match.end() for match in _BORDER.finditer(self._text) if self._is_outside(match.end())),
             default=0,
@@ -192,14 +198,14 @@ class SentenceStream(MaskStream):
             border = max(
                 (m.end() for m in re.finditer(r"\s", self._text) if self._is_outside(m.end())), default=0
             )
-        return self._cut(border) if border else ""
+        return border
 
     def _is_outside(self, place: int) -> bool:
         return not any(begin < place < end for _, begin, end in self._found)
 
-    def _cut(self, border: int) -> str:
-        """Releases what stands before the border."""
+    def _cut(self, border: int) -> tuple[str, list[Found]]:
+        """What stands before the border, which goes."""
         text, self._text = self._text[:border], self._text[border:]
         found = [each for each in self._found if each[1] < border]
         self._found = [(kind, begin - border, end - border) for kind, begin, end in self._found[len(found) :]]
-        return self._write(text, with_second(self._second, text, found)) if text else ""
+        return text, found

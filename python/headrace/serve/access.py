@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..security.keyring import KeyRing
     from ..security.masking import Masker
     from ..security.oidc import Issuer
+    from .second_tier import SecondTier
     from .tracing import Tracer
 
 # Of whoever watches over the server, who has no key: whether it lives and is ready, and no more.
@@ -61,6 +62,10 @@ class Call(Usage):
     @property
     def masker(self) -> Masker | None:
         return self._access.masker
+
+    @property
+    def second_tier(self) -> SecondTier | None:
+        return self._access.second_tier
 
     def use(self, verb: str, model: str) -> None:
         """HttpError 403 where the key may not, whether there is such a model or not."""
@@ -100,7 +105,7 @@ class Access:
     Args:
         ring: the keys, and `issuer` the one whose tokens are taken as well; without both, no key is asked for.
         tracer: what hears of every request that is done.
-        masker: what masks texts on their way to a model and from it.
+        masker: what masks texts on their way to a model and from it, and `second_tier` what finds more for it.
         hosts: names that requests may give this server; None: any.
     """
 
@@ -112,6 +117,7 @@ class Access:
         quotas: Quotas | None = None,
         audit: AuditLog | None = None,
         masker: Masker | None = None,
+        second_tier: SecondTier | None = None,
         tracer: Tracer | None = None,
         hosts: Iterable[str] | None = None,
     ) -> None:
@@ -120,6 +126,7 @@ class Access:
         self.quotas = quotas or Quotas()
         self.audit = audit
         self.masker = masker
+        self.second_tier = second_tier
         self.tracer = tracer
         self.hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
         self._known_hosts: set[str] = set()  # as they were written, with ports
@@ -219,6 +226,8 @@ class Access:
             self.ring.close()
         if self.audit is not None:
             self.audit.close()
+        if self.second_tier is not None:
+            self.second_tier.close()
         if self.tracer is not None:
             self.tracer.close()
 

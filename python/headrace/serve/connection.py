@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +30,7 @@ from .errors import HttpError, error_response
 from .guard import CERTIFICATE
 from .inference import INFER_ROUTES
 from .inference_call import InferCall
+from .masking import at_once
 from .predict import PREDICT_ROUTE, PredictCall
 from .service import STOPPED, Service, request_id
 
@@ -41,13 +42,13 @@ BODY_SECONDS = 30.0  # that a body may stand still
 _SLOWEST_BODY = 1024.0  # bytes a second, over the whole of it
 _READER_SECONDS = 60.0  # that a client may read nothing of its answer
 # Makes a call of the service and a body.
-Make: TypeAlias = Callable[[Service, bytes], Any]
+Make: TypeAlias = Callable[[Service, bytes], Coroutine[Any, Any, Any]]
 # What plain_post gives: the body's begin and end, host, x-request-id, authorization, the length of its JSON.
 _Place: TypeAlias = "tuple[int, int, str, str | None, str | None, str | None]"
 # (route, what its bodies make, the longest that is read on the event loop, in about a millisecond)
 _ROUTES: tuple[tuple[str, Make, int], ...] = (
-    (ROUTE, EmbeddingsCall, 32_768),
-    (PREDICT_ROUTE, PredictCall, 131_072),
+    (ROUTE, EmbeddingsCall.of, 32_768),
+    (PREDICT_ROUTE, PredictCall.of, 131_072),
 )
 _BY_START = {f"POST {route} ".encode(): (route, route.encode(), call, size) for route, call, size in _ROUTES}
 # Names that are written otherwise in a path (%20) are left to the router.
@@ -86,9 +87,11 @@ class Connection(HttpToolsProtocol):
         self._service = service
         self._completions = completions_of_running_loop()
         access = service.access
-        # An answer that must wait for its record, and a request whose trace is wanted, take uvicorn's way.
-        is_watched = access is not None and (access.tracer is not None or access.is_strict)
-        self._short_way = not self.access_log and not is_watched
+        # What must wait for a record or a second tier, and a request whose trace is wanted, take uvicorn's way.
+        is_long = access is not None and (
+            access.tracer is not None or access.is_strict or access.second_tier is not None
+        )
+        self._short_way = not self.access_log and not is_long
         self._exchange: _Exchange | None = None
         self._admitted: Call | None = None  # whose body is still on its way
         # The next of several requests that came together is due in the loop's next turn.
@@ -176,7 +179,7 @@ class Connection(HttpToolsProtocol):
                 version = asked[3] or b""
                 route = INFER_ROUTES[bool(version)]
                 make = partial(
-                    InferCall, name=asked[2].decode(), version=version.decode(), json_length=place[5]
+                    InferCall.of, name=asked[2].decode(), version=version.decode(), json_length=place[5]
                 )
         # Whether Basic is taken depends on headers that the short way does not read.
         return None if place is None or is_basic(place[4]) else (route, make, place)
@@ -185,7 +188,7 @@ class Connection(HttpToolsProtocol):
         ticket: Any = None
         token = current_usage.set(request.admitted)
         try:
-            call = make(self._service, data[body:end])
+            call = at_once(make(self._service, data[body:end]))
             if call.is_loaded and call.writes_inline:
                 ticket = call.submit(self._completions.queue)
             error: BaseException | None = ticket.error if ticket is not None else None

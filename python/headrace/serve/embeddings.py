@@ -18,7 +18,7 @@ from .access import current_call
 from .answer import Answer
 from .errors import HttpError
 from .masking import check_ids
-from .requests import decode_embeddings
+from .requests import EmbeddingsRequest, decode_embeddings
 from .service import Service
 
 if TYPE_CHECKING:
@@ -34,31 +34,36 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EmbeddingsCall:
-    """One request that was understood. Made of its body; HttpError or ModelNotFoundError when it cannot be."""
+    """One request that was understood, made by `of`."""
 
     __slots__ = (
         *("_base64", "_dimensions", "_inputs", "_model", "_name", "_pictures", "_prompt_name", "_service"),
         "_truncate",
     )
 
-    def __init__(self, service: Service, body: bytes) -> None:
-        wanted = decode_embeddings(body)
+    @classmethod
+    async def of(cls, service: Service, body: bytes) -> EmbeddingsCall:
+        """Of a body; HttpError or ModelNotFoundError when it cannot be."""
+        call = cls(service, await decode_embeddings(body))
+        found = loaded_model(service, call._name)
+        if found is not None:
+            await call._use(found)
+        return call
+
+    def __init__(self, service: Service, wanted: EmbeddingsRequest) -> None:
         self._service = service
         self._pictures = wanted.pictures()
         self._inputs = wanted.inputs() if self._pictures is None else []
         self._model: Any = None  # until it is loaded; then a Model
         self._name = wanted.model
-        found = loaded_model(service, wanted.model)
-        if found is not None:
-            self._use(found)
         self._dimensions = wanted.dimensions
         self._truncate = wanted.truncate
         self._prompt_name = wanted.prompt_name
         self._base64 = wanted.encoding_format == "base64"
 
-    def _use(self, model: Model) -> None:
+    async def _use(self, model: Model) -> None:
         if self._inputs and not isinstance(self._inputs[0], str):
-            check_ids(model.tokenizer, self._inputs, "input")
+            await check_ids(model.tokenizer, self._inputs, "input")
         self._model = model
 
     @property
@@ -76,7 +81,7 @@ class EmbeddingsCall:
     async def result(self) -> Embeddings:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         if self._model is None:
-            self._use(await find_model(self._service, self._name))
+            await self._use(await find_model(self._service, self._name))
         if self._pictures is not None:
             self._model._check_dimensions(self._dimensions)
             _, ticket = await self._model._arun_request(EmbedImagesJob(self._pictures))

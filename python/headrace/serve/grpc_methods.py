@@ -23,7 +23,7 @@ from . import inference_models as models
 from .access import Call, unaudited, writing_terms
 from .errors import HttpError, explain, invalid
 from .grpc_messages import SERVICE, message, read_request, write_response
-from .inference_tasks import piece_json, read_item, split_parameters
+from .inference_tasks import mask_items, piece_json, read_item, split_parameters
 from .inference_tensors import read_inputs
 from .masking import OutputStream, mask_texts
 from .model_control import load, unload
@@ -140,13 +140,13 @@ class Servicer:
                 yield answer
             return
         own, timeout = split_parameters(tensors, wanted.parameters)
-        [prompt] = mask_texts(cast("list[str]", read_inputs(wanted, raw, tensors.inputs)["text_input"]))
+        [prompt] = await mask_texts(cast("list[str]", read_inputs(wanted, raw, tensors.inputs)["text_input"]))
         sampling = Sampling(**own)
         stream = await model.abegin(prompt, sampling, writing_terms([sampling], timeout))
         [spec] = tensors.outputs(model.info)
         written = OutputStream()
         async for piece in model.apieces(stream):
-            text = written.push(piece.text, is_last=piece.finish_reason is not None)
+            text = await written.push(piece.text, is_last=piece.finish_reason is not None)
             answer = write_response(model.name, model.info.version, wanted, {spec.name: (spec, [text])})
             yield _marked(answer, is_last=piece.finish_reason is not None)
 
@@ -154,7 +154,7 @@ class Servicer:
         """A function that yields: a message for each piece, and an empty one that says it is the last."""
         tensors = models.tensors_of(model.info)
         _, timeout = split_parameters(tensors, wanted.parameters)
-        texts = mask_texts(cast("list[str]", read_inputs(wanted, raw, tensors.inputs)["input"]))
+        texts = await mask_items(cast("list[str]", read_inputs(wanted, raw, tensors.inputs)["input"]))
         if len(texts) != 1:
             raise invalid(f"inputs['input'] holds {len(texts)} items: a stream is of one", param="inputs")
         [spec] = tensors.outputs(model.info)
@@ -167,7 +167,7 @@ class Servicer:
         async for piece in model.apredict_stream(
             item, timeout=timeout, priority="interactive", admission="refuse"
         ):
-            yield answer([piece_json(piece)], is_last=False)
+            yield answer([await piece_json(piece)], is_last=False)
         yield answer([], is_last=True)
 
 

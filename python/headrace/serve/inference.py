@@ -93,7 +93,7 @@ async def _infer(service: Service, request: Request) -> Response:
     body = await read_body(request, service.max_body_bytes, any_type=True)
     name, version = _named(request)
     length = request.headers.get(JSON_LENGTH)
-    call = InferCall(service, body, name=name, version=version, json_length=length)
+    call = await InferCall.of(service, body, name=name, version=version, json_length=length)
     return await call.answer(request)
 
 

@@ -32,17 +32,28 @@ _decoder = msgspec.json.Decoder(InferRequest)
 
 
 class InferCall(WorkCall):
-    """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be.
-
-    Args:
-        name, version: those of the path; an empty version is any.
-        json_length: the header of that name: how much of the body is JSON, where tensors stand behind it.
-    """
+    """One request that was understood, made by `of`."""
 
     __slots__ = ("_json", "_name", "_raw", "_service", "_version", "_wanted")
 
+    @classmethod
+    async def of(
+        cls, service: Service, body: bytes, *, name: str, version: str = "", json_length: str | None = None
+    ) -> InferCall:
+        """Of a body; HttpError or another error of ours when it cannot be.
+
+        Args:
+            name, version: those of the path; an empty version is any.
+            json_length: the header of that name: how much of the body is JSON, where tensors stand behind it.
+        """
+        call = cls(service, body, name, version, json_length)
+        found = find_pipeline(service, name) or loaded_model(service, name)
+        if found is not None:
+            await call._use(found)
+        return call
+
     def __init__(
-        self, service: Service, body: bytes, *, name: str, version: str = "", json_length: str | None = None
+        self, service: Service, body: bytes, name: str, version: str, json_length: str | None
     ) -> None:
         super().__init__()
         size = len(body)
@@ -57,15 +68,12 @@ class InferCall(WorkCall):
         self._json = body if size == len(body) else body[:size]
         self._raw = memoryview(body)[size:]
         self._wanted: InferRequest | None = None
-        found = find_pipeline(service, name) or loaded_model(service, name)
-        if found is not None:
-            self._use(found)
 
-    def _use(self, model: Any) -> None:
+    async def _use(self, model: Any) -> None:
         models.check_version(model.info, self._version)
         self._model = model
         if model.info.task == "predict":
-            self._work, self._timeout = models.work_of(model, self._request(), self._raw)
+            self._work, self._timeout = await models.work_of(model, self._request(), self._raw)
 
     def _request(self) -> InferRequest:
         if self._wanted is None:
@@ -81,14 +89,14 @@ class InferCall(WorkCall):
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         with DisconnectWatch(request):
             if self._model is None:
-                self._use(await models.found(self._service, self._name, self._version))
+                await self._use(await models.found(self._service, self._name, self._version))
             if self._work is None:
                 return self._written(await models.infer(self._model, self._request(), self._raw))
             await self._model._acall(self._work, self._timeout, "interactive", "refuse")
-        return self.written(self._work)
+            return self._written(await models.masked_outputs_of(self._model, self._work))
 
     def written(self, work: Work) -> Answer:
-        """The answer that its results are."""
+        """The answer that its results are, where nothing masks them."""
         return self._written(models.outputs_of(self._model, work))
 
     def _written(self, outputs: dict[str, tuple[Spec, Output]]) -> Answer:

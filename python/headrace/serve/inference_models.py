@@ -13,9 +13,9 @@ from .. import _core
 from . import inference_images
 from .embeddings import find_model, loaded_model
 from .errors import HttpError
-from .inference_tasks import PREDICT, TASKS, Parameters, TaskTensors, split_parameters
+from .inference_tasks import PREDICT, TASKS, Parameters, TaskTensors, mask_items, split_parameters
 from .inference_tensors import InferRequest, Output, Spec, read_inputs
-from .masking import mask_texts
+from .masking import mask_texts, mask_values
 from .pipelines import find_pipeline
 from .service import Service
 
@@ -199,13 +199,14 @@ def _terms(
     return own, min((limit for limit in (timeout, asked) if limit is not None), default=None)
 
 
-def _given(info: ModelInfo, request: InferRequest, raw: memoryview) -> dict[str, Any]:
+async def _given(info: ModelInfo, request: InferRequest, raw: memoryview) -> dict[str, Any]:
     """The request's tensors by name, texts masked where the server masks."""
     specs = tensors_of(info).inputs_of(info)
     found: dict[str, Any] = dict(read_inputs(request, raw, specs))
     for spec in specs:
         if spec.is_text and isinstance(found[spec.name], list):
-            found[spec.name] = mask_texts(found[spec.name])
+            mask = mask_items if info.task == "predict" and not info.inputs else mask_texts
+            found[spec.name] = await mask(found[spec.name])
     return found
 
 
@@ -230,16 +231,21 @@ async def infer(
     if info.task not in ("predict", "pipeline") and inference_images.has_images(request):
         values = await inference_images.run(cast("Model", model), request, raw, own, shortest)
     else:
-        values = await tensors.run(cast("Model", model), _given(info, request, raw), own, shortest)
+        values = await tensors.run(cast("Model", model), await _given(info, request, raw), own, shortest)
     return _by_name(info, values)
 
 
-def work_of(model: Model, request: InferRequest, raw: memoryview) -> tuple[Work, float | None]:
+async def work_of(model: Model, request: InferRequest, raw: memoryview) -> tuple[Work, float | None]:
     """What `infer` would run of a function or a model of tensors, and its timeout in seconds."""
     _, timeout = _terms(PREDICT, request)
-    return PREDICT.work(model, _given(model.info, request, raw)), timeout
+    return PREDICT.work(model, await _given(model.info, request, raw)), timeout
 
 
 def outputs_of(model: Model, work: Work) -> dict[str, tuple[Spec, Output]]:
     """What `infer` would give, of work that is done."""
-    return _by_name(model.info, PREDICT.values(model, work))
+    return _by_name(model.info, PREDICT.values(model, PREDICT.found(model, work)))
+
+
+async def masked_outputs_of(model: Model, work: Work) -> dict[str, tuple[Spec, Output]]:
+    """The same, masked where the server masks."""
+    return _by_name(model.info, PREDICT.values(model, await mask_values(PREDICT.found(model, work))))

@@ -23,7 +23,7 @@ from ..tasks.tag import TagJob
 from .access import writing_terms
 from .errors import invalid
 from .inference_tensors import Output, Spec
-from .masking import mask_output, mask_values
+from .masking import current_masker, mask_output, mask_values
 from .pipelines import run_texts
 from .predict import json_default
 
@@ -170,7 +170,7 @@ class _Generate(TaskTensors):
         sampling = Sampling(**given)
         terms = writing_terms([sampling], timeout)
         stream = await model.abegin(_one(texts, "text_input"), sampling, terms)
-        return [[mask_output("".join([piece.text async for piece in model.apieces(stream)]))]]
+        return [[await mask_output("".join([piece.text async for piece in model.apieces(stream)]))]]
 
 
 class _Predict(TaskTensors):
@@ -191,17 +191,20 @@ class _Predict(TaskTensors):
             return model._tensor_work(texts)
         return model._many([read_item(text) for text in texts["input"]])
 
-    def values(self, model: Model, work: Work) -> list[Output]:
-        """The outputs of work that is done."""
+    def found(self, model: Model, work: Work) -> Any:
+        """What work that is done gave: tensors by name, or an answer for each item."""
+        return work.tensors() if model.info.inputs else rows(work)
+
+    def values(self, model: Model, found: Any) -> list[Output]:
+        """The outputs that `found` is."""
         if model.info.inputs:
-            found = work.tensors()
             return [found[spec.name] for spec in model.info.outputs]
-        return [[piece_json(result) for result in rows(work)]]
+        return [[_json_of_any(result).decode() for result in found]]
 
     async def run(self, model: Model, texts: Texts, given: Parameters, timeout: float | None) -> list[Output]:
         work = self.work(model, texts)
         await model._acall(work, timeout, "interactive", "refuse")
-        return self.values(model, work)
+        return self.values(model, await mask_values(self.found(model, work)))
 
 
 def read_item(text: str) -> Any:
@@ -214,9 +217,18 @@ def read_item(text: str) -> Any:
         ) from None
 
 
-def piece_json(value: Any) -> str:
-    """An answer, or a piece of one, as JSON."""
-    return _json_of_any(mask_values(value)).decode()
+async def mask_items(texts: list[str]) -> list[str]:
+    """Items that are texts of JSON, masked where the server masks: the texts in them, however they are escaped."""
+    if current_masker() is None:
+        return texts
+    items = [read_item(text) for text in texts]
+    changed = await mask_values(items)
+    return texts if changed is items else [_json_of_any(item).decode() for item in changed]
+
+
+async def piece_json(value: Any) -> str:
+    """A piece of an answer as JSON, masked where the server masks."""
+    return _json_of_any(await mask_values(value)).decode()
 
 
 @lru_cache(maxsize=256)

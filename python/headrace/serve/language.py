@@ -23,7 +23,7 @@ from .answer import Answer
 from .embeddings import find_model
 from .errors import error_response, invalid
 from .language_requests import ChatRequest, CompletionRequest, LanguageRequest, decode_chat, decode_completion
-from .masking import OutputStream, check_ids, current_masker, mask_output
+from .masking import OutputStream, check_ids, current_masker, mask_texts
 from .requests import read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
 from .tool_calls import MARK, Call, ToolStream, read_tools
@@ -43,7 +43,7 @@ def chat_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint(CHAT_ROUTE)
     async def create_chat_completion(request: Request) -> Response:
-        body = decode_chat(await read_body(request, service.max_body_bytes))
+        body = await decode_chat(await read_body(request, service.max_body_bytes))
         model = await find_model(service, body.model)
         call = _ChatCall(model, body, "chatcmpl")
         prompt: Prompt = body.messages
@@ -59,7 +59,7 @@ def completions_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint(COMPLETIONS_ROUTE)
     async def create_completion(request: Request) -> Response:
-        body = decode_completion(await read_body(request, service.max_body_bytes))
+        body = await decode_completion(await read_body(request, service.max_body_bytes))
         model = await find_model(service, body.model)
         return await _answer(request, _CompletionCall(model, body, "cmpl"), body.prompts())
 
@@ -230,7 +230,7 @@ async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response
         ids = [
             prompt for prompt in prompts if isinstance(prompt, list) and prompt and isinstance(prompt[0], int)
         ]
-        check_ids(call.model.tokenizer, ids, "prompt")
+        await check_ids(call.model.tokenizer, ids, "prompt")
     terms = writing_terms([sampling for _, sampling in wanted])
     streams: list[Stream] = []
     try:
@@ -256,7 +256,10 @@ async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response
         _cancel(call.model, streams)
         raise
     if current_masker() is not None:
-        generations = [dataclasses.replace(one, text=mask_output(one.text)) for one in generations]
+        texts = await mask_texts([one.text for one in generations])
+        generations = [
+            dataclasses.replace(one, text=text) for one, text in zip(generations, texts, strict=True)
+        ]
     choices = [
         call.choice(i, generation, prompt)
         for i, (generation, prompt) in enumerate(zip(generations, asked, strict=True))
@@ -300,7 +303,7 @@ async def _events(call: _Call, streams: list[Stream], prompts: list[Any]) -> Asy
             async for index, piece in pieces:
                 prompt = None if index in seen else prompts[index]
                 seen.add(index)
-                text = written[index].push(piece.text, is_last=piece.finish_reason is not None)
+                text = await written[index].push(piece.text, is_last=piece.finish_reason is not None)
                 if text is not piece.text:
                     piece = dataclasses.replace(piece, text=text)
                 choice = call.chunk_choice(index, piece, prompt)

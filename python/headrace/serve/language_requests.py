@@ -8,7 +8,7 @@ import msgspec
 
 from ..generation import SAMPLING_NUMBERS, Sampling
 from .errors import invalid
-from .requests import Name, decode
+from .requests import Name, decode_masked
 from .tool_calls import read_earlier_calls
 
 MAX_CHOICES = 16
@@ -190,16 +190,16 @@ _decode_chat = msgspec.json.Decoder(ChatRequest)
 _decode_completion = msgspec.json.Decoder(CompletionRequest)
 
 
-def decode_chat(body: bytes) -> ChatRequest:
-    """The checked request; HttpError 400 that names the field for anything else."""
-    request = decode(_decode_chat, body)
+async def decode_chat(body: bytes) -> ChatRequest:
+    """The checked request, masked; HttpError 400 that names the field for anything else."""
+    request = await decode_masked(_decode_chat, body)
     request.check()
     return request
 
 
-def decode_completion(body: bytes) -> CompletionRequest:
-    """The checked request; HttpError 400 that names the field for anything else."""
-    request = decode(_decode_completion, body)
+async def decode_completion(body: bytes) -> CompletionRequest:
+    """The checked request, masked; HttpError 400 that names the field for anything else."""
+    request = await decode_masked(_decode_completion, body)
     request.check()
     return request
 

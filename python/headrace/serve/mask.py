@@ -72,7 +72,7 @@ def mask_endpoint(service: Service) -> Endpoint:
         call = current_call()
         if call is not None:
             call.need("infer")
-        wanted = decode(_decoder, await read_body(request, service.max_body_bytes), masks=False)
+        wanted = decode(_decoder, await read_body(request, service.max_body_bytes))
         texts = wanted.texts
         masker = wanted.masker(None)  # what is wrong with it is told before a model runs
         if wanted.model is not None:

@@ -21,7 +21,7 @@ def embeddings_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint(ROUTE)
     async def create_embeddings(request: Request) -> Response:
-        call = EmbeddingsCall(service, await read_body_or_form(request, service.max_body_bytes))
+        call = await EmbeddingsCall.of(service, await read_body_or_form(request, service.max_body_bytes))
         with DisconnectWatch(request):
             result = await call.result()
         if call.writes_inline:

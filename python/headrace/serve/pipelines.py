@@ -23,7 +23,7 @@ from .answer import Answer
 from .embeddings import check_access
 from .errors import HttpError, invalid
 from .masking import mask_output
-from .requests import decode, read_body
+from .requests import decode_masked, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def pipeline_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint(ROUTE)
     async def run_pipeline(request: Request) -> Response:
-        wanted = decode(_decoder, await read_body(request, service.max_body_bytes))
+        wanted = await decode_masked(_decoder, await read_body(request, service.max_body_bytes))
         name = request.path_params["name"]
         pipeline = find_pipeline(service, name)
         if pipeline is None:

@@ -25,7 +25,7 @@ from .embeddings import find_model, loaded_model
 from .errors import error_response, invalid
 from .explaining import ExplainOptions, options_of, written
 from .inference_tensors import from_base64
-from .masking import mask_values
+from .masking import mask_body, mask_values
 from .requests import MAX_INPUTS, NOTHING, Name, decode, decode_value, read_body
 from .service import DisconnectWatch, Endpoint, Service, request_id
 from .work_call import WorkCall
@@ -92,10 +92,27 @@ def _with_bytes(item: Any, names: list[str]) -> Any:
     return item | {name: read(name, item[name]) for name in names if name in item}
 
 
-class PredictCall(WorkCall):
-    """One request that was understood. Made of its body; HttpError or another error of ours when it cannot be."""
+def _bytes_inputs(model: Model) -> list[str]:
+    return [spec.name for spec in model.info.inputs if spec.dtype == "bytes"]
 
-    __slots__ = ("_explain", "_is_one", "_name", "_service", "_wanted")
+
+def _answers(work: Work) -> list[dict[str, Any]]:
+    return [{"output": output} for output in rows(work)]
+
+
+class PredictCall(WorkCall):
+    """One request that was understood, made by `of`."""
+
+    __slots__ = ("_explain", "_given", "_is_one", "_name", "_service", "_wanted")
+
+    @classmethod
+    async def of(cls, service: Service, body: bytes) -> PredictCall:
+        """Of a body; HttpError or another error of ours when it cannot be."""
+        call = cls(service, body)
+        found = loaded_model(service, call._name)
+        if found is not None:
+            await call._use(found)
+        return call
 
     def __init__(self, service: Service, body: bytes) -> None:
         super().__init__()
@@ -109,12 +126,15 @@ class PredictCall(WorkCall):
         self._service = service
         self._name = wanted.model
         self._wanted = wanted
-        found = loaded_model(service, wanted.model)
-        if found is not None:
-            self._use(found)
+        self._given = body
 
-    def _use(self, model: Model) -> None:
+    async def _use(self, model: Model) -> None:
         self._model = model
+        # What is bytes is known by the model alone, and base64 is no text.
+        body = await mask_body(self._given, leaves=_bytes_inputs(model))
+        if body is not self._given:
+            self._wanted = decode(_decoder, body)
+            self._explain = options_of(self._wanted.explain)
         if not self._wanted.stream and self._explain is None:
             self._work = model._many(self._items())
 
@@ -122,7 +142,7 @@ class PredictCall(WorkCall):
         wanted = self._wanted
         given: Any = [wanted.input] if wanted.inputs is msgspec.UNSET else wanted.inputs
         specs = self._model.info.inputs
-        names = [spec.name for spec in specs if spec.dtype == "bytes"]
+        names = _bytes_inputs(self._model)
         if names:
             return [_with_bytes(decode_value(raw), names) for raw in given]
         if specs and self._explain is None:  # numbers become arrays without an object for each
@@ -132,22 +152,21 @@ class PredictCall(WorkCall):
     async def answer(self, request: Request) -> Response:
         """Runs it, as the task that asks; cancelling the task cancels the work."""
         if self._model is None:
-            self._use(await find_model(self._service, self._name))
+            await self._use(await find_model(self._service, self._name))
         if self._explain is not None:
             return await self._explained(request, self._explain)
         if self._work is None:
             return await _streamed(self._model, self._wanted)
         with DisconnectWatch(request):
             await self._model._acall(self._work, self._timeout, "interactive", "refuse")
-        return self.written(self._work)
+            return Answer(self._body(await mask_values(_answers(self._work)), self._work.count))
 
     def written(self, work: Work) -> Answer:
-        """The answer that its results are."""
-        return Answer(self._body([{"output": output} for output in rows(work)], work.count))
+        """The answer that its results are, where nothing masks them."""
+        return Answer(self._body(_answers(work), work.count))
 
     def _body(self, answers: list[dict[str, Any]], count: int) -> bytes:
         """The body with an answer for each item, for which `count` items were run."""
-        answers = mask_values(answers)
         about = {"model": self._name, "usage": {"items": count}}
         if self._is_one:
             return _encode({"object": "prediction", **answers[0], **about})
@@ -167,7 +186,7 @@ class PredictCall(WorkCall):
             {"output": output, "explanation": written(explanation)}
             for output, explanation in zip(asked.answers(outputs), asked.explanations(outputs), strict=True)
         ]
-        return Answer(self._body(answers, work.count))
+        return Answer(self._body(await mask_values(answers), work.count))
 
     def _asked(self, options: Options) -> tuple[ItemsExplained, Work]:
         asked = ItemsExplained(self._model, self._items(), options, most=MAX_REQUEST)
@@ -179,7 +198,7 @@ def predict_endpoint(service: Service) -> Endpoint:
 
     @service.endpoint(PREDICT_ROUTE)
     async def predict(request: Request) -> Response:
-        call = PredictCall(service, await read_body(request, service.max_body_bytes))
+        call = await PredictCall.of(service, await read_body(request, service.max_body_bytes))
         return await call.answer(request)
 
     return predict
@@ -201,16 +220,16 @@ async def _streamed(model: Model, wanted: PredictRequest) -> Response:
 async def _events(name: str, first: Any, pieces: Any) -> AsyncIterator[bytes]:
     """Server-sent events, then [DONE]; an error after the first byte is an event with the body that it would have."""
 
-    def event(piece: Any) -> bytes:
-        body = {"object": "prediction.chunk", "output": mask_values(piece), "model": name}
+    async def event(piece: Any) -> bytes:
+        body = {"object": "prediction.chunk", "output": await mask_values(piece), "model": name}
         return b"data: " + _encode(body) + b"\n\n"
 
     try:
         async with aclosing(pieces):
             if first is not msgspec.UNSET:
-                yield event(first)
+                yield await event(first)
             async for piece in pieces:
-                yield event(piece)
+                yield await event(piece)
     except Exception as error:
         yield b"data: " + bytes(error_response(error, request_id(None)).body) + b"\n\n"
         return

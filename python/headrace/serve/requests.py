@@ -92,10 +92,13 @@ def _checked_ids(value: list[Any]) -> list[int]:
     return value
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes, *, masks: bool = True) -> T:
-    """The typed request, masked where the server masks; HttpError 400 that names the field for anything else."""
-    if masks:
-        body = mask_body(body)
+async def decode_masked(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """`decode`, its texts masked where the server masks."""
+    return decode(decoder, await mask_body(body))
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The typed request; HttpError 400 that names the field for anything else."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -115,9 +118,9 @@ def decode_value(raw: msgspec.Raw) -> Any:
         raise _malformed(error) from None
 
 
-def decode_embeddings(body: bytes) -> EmbeddingsRequest:
-    """The typed request; HttpError 400 that names the field for anything else."""
-    request = decode(_decode_embeddings, body)
+async def decode_embeddings(body: bytes) -> EmbeddingsRequest:
+    """The typed request, masked; HttpError 400 that names the field for anything else."""
+    request = await decode_masked(_decode_embeddings, body)
     if request.encoding_format not in ("float", "base64", None):
         raise invalid(
             f"encoding_format={request.encoding_format!r}: must be 'float' or 'base64'",

@@ -71,6 +71,8 @@ class Service:
         self.engine = engine
         self.max_body_bytes = max_body_bytes
         self.access = access
+        if access is not None and access.second_tier is not None:
+            access.second_tier.serve(self)
         self.metrics = HttpMetrics()
         self.loading: set[str] = set()
         self.failed: set[str] = set()

@@ -31,7 +31,7 @@ from .embeddings import find_model
 from .errors import invalid
 from .explaining import ExplainOptions, options_of, written
 from .images import images_of
-from .requests import MAX_INPUTS, Name, decode, read_body, read_body_or_form
+from .requests import MAX_INPUTS, Name, decode_masked, read_body, read_body_or_form
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def task_endpoint(service: Service, route: str) -> Endpoint:
 
     @service.endpoint(route)
     async def run_task(request: Request) -> Response:
-        wanted = decode(decoder, await read(request, service.max_body_bytes))
+        wanted = await decode_masked(decoder, await read(request, service.max_body_bytes))
         job = wanted.job()
         with DisconnectWatch(request):
             model = await find_model(service, wanted.model)

@@ -22,7 +22,7 @@ from .answer import Answer
 from .embeddings import find_model
 from .errors import HttpError, invalid
 from .masking import mask_texts
-from .requests import MAX_INPUTS, Name, decode, read_body
+from .requests import MAX_INPUTS, Name, decode_masked, read_body
 from .service import DisconnectWatch, Endpoint, Service
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class DecodeRequest(TeiRequest, kw_only=True):
         except msgspec.ValidationError as error:
             raise invalid(f"ids: {error}; give token ids, or lists of them", param="ids") from None
         texts = [model.tokenizer.decode(row, skip_special_tokens=self.skip_special_tokens) for row in rows]
-        return mask_texts(texts)
+        return await mask_texts(texts)
 
 
 ROUTES: dict[str, tuple[type[TeiRequest], str]] = {
@@ -247,7 +247,7 @@ def tei_endpoints(service: Service) -> dict[tuple[str, str], tuple[Endpoint, str
         decoder = msgspec.json.Decoder(kind)
 
         async def run(request: Request) -> Response:
-            wanted = decode(decoder, await read_body(request, service.max_body_bytes))
+            wanted = await decode_masked(decoder, await read_body(request, service.max_body_bytes))
             model = await _chosen(service, wanted.model, wanted.tasks)
             with DisconnectWatch(request):
                 answer = await wanted.answer(model)
