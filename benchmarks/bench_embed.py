@@ -4,6 +4,7 @@ Engines are compared within a precision; NAME+sorted is a rival that is given th
 
 python benchmarks/bench_embed.py                     # both workloads, 1 and 2 threads, 5 rounds
 python benchmarks/bench_embed.py --limit 300 --rounds 3 --engines sentence-transformers onnxruntime
+python benchmarks/bench_embed.py --shape bert-base   # 12 layers of 768, random weights
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import engines
 import harness
+import shapes
 import workloads
 from turns import Worker
 
@@ -81,9 +83,9 @@ def check(workers: list[Worker], texts: list[str]) -> dict[str, dict[str, float]
 
 
 def run(arguments: argparse.Namespace, workload: str) -> list[dict[str, Any]]:
-    model = harness.model_path(arguments.model)
+    model = shapes.folder(arguments.shape) if arguments.shape else harness.model_path(arguments.model)
     texts, source = workloads.load(workload)
-    # Longer texts are left out: sentence-transformers cuts them at 256 tokens, headrace at 512.
+    # Longer texts are left out: all engines would cut them, each in its own way.
     counted = zip(texts, count_tokens(model, texts), strict=True)
     fitting = [(text, length) for text, length in counted if length <= MAX_TOKENS][: arguments.limit]
     texts, lengths = [text for text, _ in fitting], [length for _, length in fitting]
@@ -121,6 +123,7 @@ def run(arguments: argparse.Namespace, workload: str) -> list[dict[str, Any]]:
         speed = harness.spread([work / one for one in seconds[worker]], 1)["median"]
         line = {
             "engine": worker.engine,
+            "model": arguments.shape or model.name,
             "workload": workload,
             "source": source,
             "texts": len(texts),
@@ -144,6 +147,9 @@ def run(arguments: argparse.Namespace, workload: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = harness.parser("embed", __doc__)
+    parser.add_argument(
+        "--shape", choices=list(shapes.SHAPES), help="a model of that shape, in place of --model"
+    )
     parser.add_argument("--engines", nargs="+", default=engines.NAMES, choices=engines.NAMES)
     parser.add_argument("--workloads", nargs="+", default=list(workloads.NAMES), choices=workloads.NAMES)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
