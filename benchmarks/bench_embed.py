@@ -23,6 +23,7 @@ import workloads
 from turns import Worker
 
 REFERENCE = "sentence-transformers"
+DEMO = "minilm"  # what lines call the demo model
 MAX_TOKENS = 256
 # Largest difference from the reference in any number of any vector before an engine in f32 may be timed: headrace's
 # own promise, and what rounding in another order may do. In fewer bits: the least mean cosine.
@@ -123,7 +124,7 @@ def run(arguments: argparse.Namespace, workload: str) -> list[dict[str, Any]]:
         speed = harness.spread([work / one for one in seconds[worker]], 1)["median"]
         line = {
             "engine": worker.engine,
-            "model": arguments.shape or model.name,
+            "model": arguments.shape or arguments.model or DEMO,
             "workload": workload,
             "source": source,
             "texts": len(texts),

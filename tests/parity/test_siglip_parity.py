@@ -80,13 +80,10 @@ def test_siglip_reads(tmp_path: Path, part: str, shape: dict[str, Any]) -> None:
     expected = reference(path, "SiglipTextModel", lambda model: model(input_ids=ids).pooler_output)
     check(path, expected, texts=TEXTS)
     with headrace.load(path, precision="f32") as model:
-        found = [list(model.tokenizer.encode(text).ids)[:16] for text in TEXTS]
-        for text, own, row in zip(TEXTS[:-1], found, ids.tolist(), strict=False):
-            assert own == row[: len(own)], text
-            assert set(row[len(own) :]) <= {tokenizer.pad_token_id}
+        found = [list(model.tokenizer.encode(text).ids) for text in TEXTS]
+        assert found == [tokenizer(text)["input_ids"] for text in TEXTS]
         with pytest.raises(headrace.InvalidArgumentError, match="at most 16"):
             model.embed(TEXTS[-1])
-        np.testing.assert_allclose(model.embed(found[:1])[0], expected[0], rtol=0, atol=TOLERANCE)
 
 
 def test_siglip_files_may_be_sparse(tmp_path: Path) -> None:
