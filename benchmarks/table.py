@@ -91,9 +91,9 @@ def of_demo(line: Line, workload: str) -> bool:
     return line["workload"] == workload and line.get("model", "minilm") == "minilm"
 
 
-def with_both_rivals(lines: list[Line]) -> bool:
-    """True for runs that can fill the table of embeddings."""
-    return {"headrace", "sentence-transformers", "onnxruntime"} <= {line["engine"] for line in lines}
+def with_reference(lines: list[Line]) -> bool:
+    """True for runs that can fill the first columns of the table of embeddings."""
+    return {"headrace", "sentence-transformers"} <= {line["engine"] for line in lines}
 
 
 def render(header: list[str], rows: list[list[str]]) -> str:
@@ -119,7 +119,7 @@ def times(ours: float, theirs: float | None) -> str:
 def embed_section(words: dict[str, str]) -> list[str]:
     rows, last = [], None
     for workload in ("short", "mixed"):
-        lines = newest_run("embed", lambda line, w=workload: of_demo(line, w), with_both_rivals)
+        lines = newest_run("embed", lambda line, w=workload: of_demo(line, w), with_reference)
         for threads in sorted({line["threads"] for line in lines}):
             rates = {line["engine"]: line["median"] for line in lines if line["threads"] == threads}
             if "headrace" not in rates:
