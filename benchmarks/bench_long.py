@@ -80,12 +80,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
-    lines = [
-        run(tokens, precision, arguments.threads, arguments.rounds)
-        for precision in arguments.precisions
-        for tokens in arguments.tokens
-    ]
-    harness.write("long", lines, arguments.out)
+    for precision in arguments.precisions:
+        for tokens in arguments.tokens:
+            line = run(tokens, precision, arguments.threads, arguments.rounds)
+            harness.write("long", [line], arguments.out)
 
 
 if __name__ == "__main__":
