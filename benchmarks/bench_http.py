@@ -4,16 +4,21 @@ headrace serve against FastAPI + sentence-transformers, as most write it first (
 
     python benchmarks/bench_http.py
     python benchmarks/bench_http.py --servers naive batched --seconds 3 --rounds 1
+    python benchmarks/bench_http.py --servers headrace --offline    # what serving leaves of embed()'s speed, in f32
+
+The client runs on the processors that the server has.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import harness
 import workloads
 from headrace.loadtest import Result, closed_loop, run_fast
 from servers import SERVERS, Server
+from turns import Worker
 
 TOLERANCE = 2e-5
 
@@ -78,13 +83,23 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=6.0, help="of one turn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--offline", action="store_true", help="the same texts in one call of embed(), in turns"
+    )
     arguments = parser.parse_args()
     model = harness.model_path(arguments.model)
     texts, source = workloads.load(arguments.workload)
     servers: list[Server] = []
+    offline: Worker | None = None
+    offline_rates: list[float] = []
+    offline_cpu: list[float] = []
     try:
         for name in arguments.servers:
-            servers.append(SERVERS[name](model))
+            same = arguments.offline and name == "headrace"
+            servers.append(SERVERS[name](model, ["--precision", "f32"] if same else []))
+        if arguments.offline:
+            offline = Worker("headrace", model, sorted(os.sched_getaffinity(0)))
+            offline.turn(do="time", texts=texts)  # warm up
         differences = check(servers, texts[:20])
         bodies = [[server.body(text) for text in texts] for server in servers]
         results: list[list[Result]] = [[] for _ in servers]
@@ -95,15 +110,25 @@ def main() -> None:
             measure(server, requests, arguments.connections, min(2.0, arguments.seconds))  # warm up
         for number in range(arguments.rounds):
             order = list(range(len(servers)))
+            if offline:
+                answer = offline.turn(do="time", texts=texts)
+                offline_rates.append(len(texts) / answer["seconds"])
+                offline_cpu.append(1000 * answer["cpu_seconds"] / len(texts))
             for index in order[number % len(order) :] + order[: number % len(order)]:
                 result, cpu = measure(servers[index], bodies[index], arguments.connections, arguments.seconds)
                 results[index].append(result)
                 used[index].append(cpu)
+        whole = harness.spread(offline_rates, 1)["median"]
+        beside = {
+            "offline_texts_per_second": whole,
+            "offline_cpu_ms_per_text": harness.spread(offline_cpu)["median"],
+        }
         lines = [
             {
                 "workload": arguments.workload,
                 "source": source,
-                **line(server, results[index], used[index]),
+                **(told := line(server, results[index], used[index])),
+                **({**beside, "share_of_offline": round(told["median"] / whole, 3)} if offline else {}),
                 "difference": differences.get(server.name),
                 "versions": harness.versions(*server.packages),
             }
@@ -112,6 +137,8 @@ def main() -> None:
     finally:
         for server in servers:
             server.stop()
+        if offline:
+            offline.close()
     harness.write("http", lines, arguments.out)
 
 

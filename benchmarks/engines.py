@@ -83,7 +83,7 @@ class OnnxRuntimeEngine(PaddedEngine):
         import export_onnx
 
         super().__init__(model)
-        path = export_onnx.export(model, harness.CACHE / "onnx")
+        path = export_onnx.export(model, harness.CACHE / model.name / "onnx")
         if precision == "int8":
             path = export_onnx.quantized(path)
         options = onnxruntime.SessionOptions()
@@ -111,15 +111,43 @@ class OpenVinoEngine(PaddedEngine):
         import export_onnx
 
         super().__init__(model)
-        path = export_onnx.export(model, harness.CACHE / "onnx").with_name("model.onnx")
+        path = export_onnx.export(model, harness.CACHE / model.name / "onnx").with_name("model.onnx")
+        if precision == "int8":
+            path = self.quantized(path)
         options = {
-            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
         self.compiled = openvino.Core().compile_model(str(path), "CPU", options)
-        self.about = {"isa": "oneDNN", "versions": harness.versions("openvino", "tokenizers", "numpy")}
+        packages = ("openvino", "tokenizers", "numpy", *(["nncf"] if precision == "int8" else []))
+        self.about = {"isa": "oneDNN", "versions": harness.versions(*packages)}
+
+    def quantized(self, path: Path) -> Path:
+        """The model in int8 as NNCF's documentation does it for transformers, calibrated on other texts.
+
+        https://docs.openvino.ai/2025/openvino-workflow/model-optimization-guide/quantizing-models-post-training.html
+        """
+        import nncf
+        import numpy as np
+        import openvino
+
+        import workloads
+
+        target = path.with_name("model_nncf.xml")
+        if target.exists():
+            return target
+
+        def inputs(text: str) -> list[Any]:
+            ids = np.array([self.tokenizer.encode(text).ids], dtype=np.int64)
+            return [ids, np.ones_like(ids), np.zeros_like(ids)]
+
+        dataset = nncf.Dataset(workloads.from_packages("mixed")[:300], inputs)
+        model = openvino.Core().read_model(str(path))
+        made = nncf.quantize(model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=300)
+        openvino.save_model(made, str(target))
+        return target
 
     def hidden(self, ids: Any, mask: Any) -> Any:
         return self.compiled([ids, mask, ids * 0])[0]
@@ -132,7 +160,7 @@ class CTranslate2Engine(PaddedEngine):
         import ctranslate2
 
         super().__init__(model)
-        folder = harness.CACHE / f"ctranslate2-{precision}"
+        folder = harness.CACHE / model.name / f"ctranslate2-{precision}"
         kind = {"f32": "float32", "int8": "int8"}[precision]
         if not (folder / "model.bin").exists():
             converter = ctranslate2.converters.TransformersConverter(str(model))
@@ -150,6 +178,33 @@ class CTranslate2Engine(PaddedEngine):
 
         rows = [row[: int(length)].tolist() for row, length in zip(ids, mask.sum(axis=1), strict=True)]
         return np.array(self.encoder.forward_batch(rows).last_hidden_state)
+
+
+class TorchCompileEngine(PaddedEngine):
+    """PyTorch's compiler over transformers' own model, its weights frozen, for any batch and length."""
+
+    def __init__(self, model: Path, threads: int, precision: str = "f32") -> None:
+        import torch
+        import torch._inductor.config
+        from transformers import AutoModel
+
+        super().__init__(model)
+        torch.set_num_threads(threads)
+        torch._inductor.config.freezing = True
+        kind = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+        loaded = AutoModel.from_pretrained(str(model), attn_implementation="sdpa", dtype=kind).eval()
+        self.compiled = torch.compile(loaded, dynamic=True)
+        self.about = {
+            "isa": torch.backends.cpu.get_cpu_capability(),
+            "versions": harness.versions("torch", "transformers", "tokenizers"),
+        }
+
+    def hidden(self, ids: Any, mask: Any) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            found = self.compiled(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+        return found.last_hidden_state.float().numpy()
 
 
 class SortedEngine:
@@ -175,10 +230,12 @@ _KINDS = {
     "onnxruntime": OnnxRuntimeEngine,
     "openvino": OpenVinoEngine,
     "ctranslate2": CTranslate2Engine,
+    "torchcompile": TorchCompileEngine,
 }
 NAMES = [
     "headrace", "headrace-bf16", "headrace-int8", "sentence-transformers", "onnxruntime", "onnxruntime-int8",
-    "openvino", "openvino-bf16", "ctranslate2", "ctranslate2-int8",
+    "openvino", "openvino-bf16", "openvino-int8", "ctranslate2", "ctranslate2-int8",
+    "torchcompile", "torchcompile-bf16",
 ]  # fmt: skip
 NAMES += [f"{name}+sorted" for name in NAMES if not name.startswith(("headrace", "sentence"))]
 

@@ -25,10 +25,11 @@ def load(name: str) -> tuple[list[str], str]:
         path = Path(shared) / "workloads" / f"texts_{name}.json"
         if path.exists():
             return json.loads(path.read_text()), path.name
-    return _from_packages(name), "installed packages"
+    return from_packages(name), "installed packages"
 
 
-def _from_packages(name: str) -> list[str]:
+def from_packages(name: str) -> list[str]:
+    """Texts from the packages installed here, in an order of a fixed seed."""
     texts: set[str] = set()
     for distribution in importlib.metadata.distributions():
         metadata = distribution.metadata

@@ -23,8 +23,9 @@ Metric metric_named(const std::string& name) {
   if (name == "cosine") return Metric::kCosine;
   if (name == "dot") return Metric::kDot;
   if (name == "euclidean") return Metric::kEuclidean;
+  if (name == "manhattan") return Metric::kManhattan;
   throw Error(ErrorKind::kInvalidArgument,
-              concat("metric='", name, "': must be 'cosine', 'dot' or 'euclidean'"));
+              concat("metric='", name, "': must be 'cosine', 'dot', 'euclidean' or 'manhattan'"));
 }
 
 std::span<const float> numbers(const Matrix& matrix) {

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <initializer_list>
+#include <iterator>
 
 #include "base/cpu.h"
 #include "engine/served.h"
@@ -30,20 +32,26 @@ bool lowers(const Tokenizer& tokenizer) {
   return upper == lower;
 }
 
-// Where the model's files do not say, one of the two names that are in use.
-int32_t mask_of(const Tokenizer& tokenizer, const std::string& token) {
+// The id of a special token. Where tokenizer_config.json does not say which, one of the two that are usual.
+int32_t special_id(const Tokenizer& tokenizer, const char* key, const std::string& token,
+                   std::initializer_list<const char*> usual) {
   if (token.empty()) {
-    for (const char* usual : {"[MASK]", "<mask>"})
-      if (const auto id = tokenizer.token_id(usual)) return *id;
+    for (const char* each : usual)
+      if (const auto id = tokenizer.token_id(each)) return *id;
   } else if (const auto id = tokenizer.token_id(token)) {
     return *id;
   }
   throw Error(ErrorKind::kCorruptFile,
-              token.empty()
-                  ? std::string("the tokenizer has neither [MASK] nor <mask>; name its mask_token in "
-                                "tokenizer_config.json")
-                  : concat("tokenizer_config.json has the mask_token '", token,
-                           "', which the tokenizer does not know"));
+              token.empty() ? concat("the tokenizer has neither ", *usual.begin(), " nor ",
+                                     *std::prev(usual.end()), "; name its ", key, " in tokenizer_config.json")
+                            : concat("tokenizer_config.json has the ", key, " '", token,
+                                     "', which the tokenizer does not know"));
+}
+
+// tokenizer.json, or of SigLIP what transformers writes in its place.
+ModelPath tokenizer_file(const ModelPath& directory, const ModelInfo& info) {
+  const ModelPath json = directory / "tokenizer.json", pieces = directory / "spiece.model";
+  return info.pads && !json.exists() && pieces.exists() ? pieces : json;
 }
 
 }  // namespace
@@ -70,8 +78,8 @@ void Engine::add(const std::string& name, ModelPath directory, const LoadOptions
     return add(name, nullptr, std::move(model));
   }
   ModelPath files = transformer_directory(directory);
-  auto tokenizer = Tokenizer::from_file(files / "tokenizer.json");
-  if (model->info().task == "embed" && wants_lower_case(files) && !lowers(*tokenizer))
+  auto tokenizer = Tokenizer::from_file(tokenizer_file(files, model->info()));
+  if (model->info().task == "embed" && read_text_settings(files).lower_case && !lowers(*tokenizer))
     throw Error(
         ErrorKind::kUnsupported,
         concat(files.name(),
@@ -95,7 +103,11 @@ void Engine::add(const std::string& name, std::unique_ptr<Tokenizer> tokenizer,
   served->model = std::move(model);
   served->tokenizer = std::move(tokenizer);
   if (served->model->info().rows == AnswerRows::kPicked)
-    served->mask_id = mask_of(*served->tokenizer, served->model->info().mask_token);
+    served->mask_id =
+        special_id(*served->tokenizer, "mask_token", served->model->info().mask_token, {"[MASK]", "<mask>"});
+  if (served->model->info().pads)
+    served->pad_id =
+        special_id(*served->tokenizer, "pad_token", served->model->info().pad_token, {"<pad>", "</s>"});
   const std::lock_guard lock(mutex_);
   check_name(name);
   served_.emplace(name, std::move(served));

@@ -147,6 +147,8 @@ class Engine {
   void add_windows(const Served& served, size_t index, const TextInput& input, const SubmitOptions& options,
                    Ticket& ticket) const;
   int32_t count_prompt(const Served& served, std::string_view prompt, bool special) const;
+  static int64_t next_start(const Ticket& ticket);
+  void fill_up(const Served& served, Ticket& ticket) const;
   void end_sequence(const Served& served, Ticket& ticket) const;
   void limit_queue(Served& served) const;
   std::shared_ptr<Ticket> enqueue(Served& served, std::shared_ptr<Ticket> ticket,

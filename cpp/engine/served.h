@@ -19,6 +19,7 @@ struct Engine::Served {
   std::shared_ptr<Tokenizer> tokenizer;  // immutable: used without the lock; null: the model reads no texts
   std::unique_ptr<Model> model;          // forward: loop thread only
   std::optional<int32_t> mask_id;        // of a model that answers at picked tokens: those
+  std::optional<int32_t> pad_id;         // of a model that wants all texts of one length: what fills them up
   Scheduler scheduler;
   ModelMetrics metrics;
   std::unordered_map<uint64_t, std::shared_ptr<Ticket>> tickets;  // queued or running

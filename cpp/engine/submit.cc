@@ -36,6 +36,7 @@ void Engine::limit_queue(Served& served) const {
 
 int64_t Engine::likely_tokens(const Served& served, size_t bytes) const {
   constexpr int64_t kLikelyBytesPerToken = 4;
+  if (served.pad_id) return served.model->info().max_tokens;
   return std::min(served.model->info().max_tokens, served.tokenizer->special_tokens_count() +
                                                        static_cast<int64_t>(bytes) / kLikelyBytesPerToken);
 }
@@ -128,6 +129,7 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name, std::span<const 
             ? encode_masked(*served, i, texts[i], options, ticket->ids_)
             : encode_text(*served->tokenizer, i, texts[i], limit, options.truncate, prompted, ticket->ids_))
       ++ticket->truncated_;
+    fill_up(*served, *ticket);
     end_sequence(*served, *ticket);
   }
   return enqueue(*served, std::move(ticket), options);
@@ -157,15 +159,28 @@ std::shared_ptr<Ticket> Engine::submit(const std::string& name,
       ++ticket->truncated_;
     }
     ticket->ids_.insert(ticket->ids_.end(), ids.begin(), ids.begin() + length);
+    fill_up(*served, *ticket);
     end_sequence(*served, *ticket);
   }
   return enqueue(*served, std::move(ticket), options);
 }
 
+// Where the next sequence of a ticket starts in its ids.
+int64_t Engine::next_start(const Ticket& ticket) {
+  return ticket.lengths_.empty() ? 0 : ticket.starts_.back() + ticket.lengths_.back();
+}
+
+// Makes what has been added to the ticket's ids as long as the model wants all texts.
+void Engine::fill_up(const Served& served, Ticket& ticket) const {
+  if (served.pad_id)
+    ticket.ids_.resize(static_cast<size_t>(next_start(ticket) + served.model->info().max_tokens),
+                       *served.pad_id);
+}
+
 // What has been added to the ticket's ids is its next sequence.
 void Engine::end_sequence(const Served& served, Ticket& ticket) const {
   check_total(ticket.ids_.size(), options_.max_request_tokens);
-  const int64_t start = ticket.lengths_.empty() ? 0 : ticket.starts_.back() + ticket.lengths_.back();
+  const int64_t start = next_start(ticket);
   const auto end = static_cast<int64_t>(ticket.ids_.size());
   ticket.starts_.push_back(start);
   ticket.lengths_.push_back(static_cast<int32_t>(end - start));

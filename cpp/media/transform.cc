@@ -37,8 +37,8 @@ void place_letterbox(const PictureShape& shape, int64_t width, int64_t height, P
 
 template <typename Value>
 void deal_out(int64_t width, int64_t height, int64_t side, float* out, const Value& value) {
-  const int64_t columns = width / side, area = side * side;
-  for (int64_t y = 0; y < height; ++y)
+  const int64_t columns = width / side, rows = height / side, area = side * side;
+  for (int64_t y = 0; y < rows * side; ++y)
     for (int64_t column = 0; column < columns; ++column)
       for (int64_t c = 0; c < 3; ++c) {
         float* const row = out + ((y / side * columns + column) * 3 + c) * area + y % side * side;

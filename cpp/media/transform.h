@@ -65,8 +65,8 @@ class PixelScale {
 
 // canvas [height, width, 3] -> out [3, height, width].
 void to_planes(const PixelScale& scale, const uint8_t* canvas, int64_t width, int64_t height, float* out);
-// canvas -> out [height / side * width / side, 3 side side], patches and what is in them row by row; both
-// sides of the canvas are multiples of `side`.
+// canvas -> out [height / side * width / side, 3 side side], patches and what is in them row by row; pixels
+// at the right and the bottom that fill no patch are left out.
 void to_patches(const PixelScale& scale, const uint8_t* canvas, int64_t width, int64_t height, int64_t side,
                 float* out);
 // The same of planes [3, height, width] that are floats already.

@@ -76,6 +76,8 @@ std::unique_ptr<Encoder> Encoder::load(const ModelPath& directory, const Kernels
   info.types = std::max<int64_t>(config.types, 1);
   info.parameters = parameters + reader.parameters();
   if (head.task == "embed") {
+    if (const auto longest = read_text_settings(transformer_directory(directory)).max_tokens)
+      info.max_tokens = std::min(info.max_tokens, *longest);
     model->sentence_ = Sentence::load(directory, c, kernels);
     model->sentence_->describe(info);
   } else {

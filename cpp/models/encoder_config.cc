@@ -294,7 +294,7 @@ EncoderConfig read_encoder_config(const ModelPath& directory) {
   if (encoder_names(config.family).empty()) {
     std::string known;
     for (const std::string& name : encoder_families()) known += concat(known.empty() ? "" : ", ", name);
-    known += ", and for pictures vit, clip, clip_vision_model and clip_text_model";
+    known += ", and for pictures vit, clip, siglip and either tower of these two";
     throw Error(ErrorKind::kUnsupported,
                 concat(path, ": model_type '", config.family.empty() ? "(none)" : config.family,
                        "': supported are ", known));

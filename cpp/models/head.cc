@@ -96,7 +96,7 @@ void Head::load_first_token(WeightReader& reader) {
   } else if (type == "electra") {
     load_dense("classifier.dense", Curve::kGelu, c, reader);
     out = "classifier.out_proj";
-  } else if (type != "vit") {
+  } else if (type != "vit" && type != "siglip") {
     throw Error(ErrorKind::kUnsupported,
                 concat("a classification head on model_type '", type,
                        "': supported are bert, roberta, xlm-roberta, camembert, mpnet, distilbert, electra, "

@@ -114,19 +114,6 @@ bool pools(const ModelPath& directory) {
   return false;
 }
 
-// tokenizer_config.json has the token as a string or as {"content": ...}.
-std::string read_mask_token(const ModelPath& directory) {
-  const ModelPath file = directory / "tokenizer_config.json";
-  const std::string& path = file.name();
-  if (!file.exists()) return {};
-  const std::string text = read_settings_file(file);
-  const JsonDocument document(text, path);
-  const auto token = document.root().find("mask_token");
-  if (!token) return {};
-  if (token->is_object()) return std::string(string_field(*token, "content"));
-  return token->is_string() ? std::string(token->as_string()) : std::string();
-}
-
 // Whether the checkpoint behind `trained` can serve `wanted`: any has an encoder to embed with, and the two
 // tasks of ...ForSequenceClassification are one head.
 bool can_serve(std::string_view trained, std::string_view wanted) {
@@ -144,13 +131,13 @@ HeadConfig read_head_config(const ModelPath& directory, const std::string& wante
   const JsonValue root = document.root();
   HeadConfig config;
   config.model_type = string_field(root, "model_type");
-  config.is_mean = string_field(root, "classifier_pooling") == "mean";
+  config.is_mean = string_field(root, "classifier_pooling") == "mean" || config.model_type == "siglip";
   std::string_view trained = trained_for(root);
   if (trained == "classify") {
     config.labels = read_labels(root);
     // A regressor of one number stays what its author calls it.
     if (config.labels.size() == 1 && string_field(root, "problem_type") != "regression" &&
-        config.model_type != "vit")
+        config.model_type != "vit" && config.model_type != "siglip")
       trained = "rerank";
   }
   // sentence-transformers keeps the name of the class that a model was pretrained as.
@@ -166,7 +153,7 @@ HeadConfig read_head_config(const ModelPath& directory, const std::string& wante
     throw Error(ErrorKind::kInvalidArgument, concat("task='rerank': ", path, " has ", config.labels.size(),
                                                     " labels; a cross-encoder has 1"));
   if (config.task == "embed") config.labels.clear();
-  if (config.task == "fill_mask") config.mask_token = read_mask_token(directory);
+  if (config.task == "fill_mask") config.mask_token = read_special_token(directory, "mask_token");
   if (config.task == "tag") config.labels = read_labels(root);
   if (config.task == "answer") config.labels = {"start", "end"};
   config.activation = config.task == "rerank"     ? rerank_activation(directory, root)
@@ -177,6 +164,18 @@ HeadConfig read_head_config(const ModelPath& directory, const std::string& wante
   if (config.task == "classify" && config.labels.size() == 1 && config.activation == "softmax")
     config.activation = "sigmoid";
   return config;
+}
+
+// The file has the token as a string or as {"content": ...}.
+std::string read_special_token(const ModelPath& directory, std::string_view key) {
+  const ModelPath file = directory / "tokenizer_config.json";
+  if (!file.exists()) return {};
+  const std::string text = read_settings_file(file);
+  const JsonDocument document(text, file.name());
+  const auto token = document.root().find(key);
+  if (!token) return {};
+  if (token->is_object()) return std::string(string_field(*token, "content"));
+  return token->is_string() ? std::string(token->as_string()) : std::string();
 }
 
 }  // namespace headrace

@@ -1,9 +1,10 @@
 #include "models/load.h"
 
 #include "base/error.h"
-#include "models/clip_text.h"
 #include "models/encoder.h"
+#include "models/head_config.h"
 #include "models/sentence_config.h"
+#include "models/text_tower.h"
 #include "models/two_towers.h"
 #include "models/vision.h"
 
@@ -17,9 +18,11 @@ std::unique_ptr<Model> load_model(const ModelPath& directory, const Kernels& ker
   if (options.device != "cpu")
     throw Error(ErrorKind::kUnsupported,
                 concat(directory.name(), ": models of pictures run on the processor only; use device='cpu'"));
-  if (family == "clip_text_model") return ClipText::load(files, family, kernels, options);
-  if (family != "clip") return Vision::load(files, family, kernels, options);
-  auto texts = ClipText::load(files, family, kernels, options);
+  if (family.ends_with("_text_model")) return TextTower::load(files, family, kernels, options);
+  // A classifier of pictures has the settings of both towers, and one of them.
+  if (!has_two_towers(family) || read_head_config(files, "").task == "classify")
+    return Vision::load(files, family, kernels, options);
+  auto texts = TextTower::load(files, family, kernels, options);
   return std::make_unique<TwoTowers>(std::move(texts), Vision::load(files, family, kernels, options));
 }
 

@@ -9,8 +9,8 @@
 
 namespace headrace {
 
-// By config.json's model_type: an encoder of texts, of pictures, or the two of CLIP. Throws what
-// Encoder::load, Vision::load and ClipText::load throw.
+// By config.json's model_type: an encoder of texts, of pictures, or the two of CLIP or SigLIP. Throws what
+// Encoder::load, Vision::load and TextTower::load throw.
 std::unique_ptr<Model> load_model(const ModelPath& directory, const Kernels& kernels,
                                   const LoadOptions& options);
 

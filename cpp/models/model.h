@@ -66,6 +66,8 @@ struct ModelInfo {
   int64_t picture_tokens = 0;  // of one picture; 0: it sees none
   int64_t picture_width = 0, picture_height = 0;
   int64_t max_tokens = 0;  // longest sequence, special tokens included
+  bool pads = false;       // whether shorter texts are filled up to that with a token they all see
+  std::string pad_token;   // how a text spells it; may be unknown (empty)
   int64_t vocabulary = 0;  // ids are in [0, vocabulary)
   int64_t types = 1;       // type ids are in [0, types)
   int64_t parameters = 0;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "models/json_fields.h"
 #include "models/settings_file.h"
 
 namespace headrace {
@@ -26,16 +27,6 @@ constexpr std::array<Mode, 6> kModes{{
     {"weightedmean", "pooling_mode_weightedmean_tokens", Pooling::kWeightedMean},
     {"lasttoken", "pooling_mode_lasttoken", Pooling::kLast},
 }};
-
-bool flag(JsonValue object, std::string_view key, bool otherwise) {
-  const auto value = object.find(key);
-  return value ? value->as_bool() : otherwise;
-}
-
-std::optional<JsonValue> given(JsonValue object, std::string_view key) {
-  const auto value = object.find(key);
-  return value && !value->is_null() ? value : std::nullopt;
-}
 
 [[noreturn]] void unsupported(const std::string& path, const std::string& what) {
   throw Error(ErrorKind::kUnsupported, concat(path, ": ", what));
@@ -85,10 +76,10 @@ void read_pooling(const ModelPath& folder, SentenceConfig& config) {
     }
   } else {
     for (const Mode& each : kModes)
-      if (flag(root, each.older_name, false)) config.pooling.push_back(each.pooling);
+      if (flag_or(root, each.older_name, false)) config.pooling.push_back(each.pooling);
     if (config.pooling.empty()) config.pooling.push_back(Pooling::kMean);
   }
-  config.pools_prompt = flag(root, "include_prompt", true);
+  config.pools_prompt = flag_or(root, "include_prompt", true);
   for (const char* key : {"embedding_dimension", "word_embedding_dimension"})
     if (const auto width = given(root, key)) config.pooled_width = width->as_int(1, kMaxWidth);
 }
@@ -111,8 +102,8 @@ SentenceModule read_dense(const ModelPath& folder) {
                         .directory = folder,
                         .in = root.at("in_features").as_int(1, kMaxWidth),
                         .out = root.at("out_features").as_int(1, kMaxWidth),
-                        .bias = flag(root, "bias", true),
-                        .residual = flag(root, "use_residual", false),
+                        .bias = flag_or(root, "bias", true),
+                        .residual = flag_or(root, "use_residual", false),
                         .curve = Curve::kTanh};
   if (const auto name = given(root, "activation_function")) {
     const auto curve = curve_by_class(name->as_string());
@@ -236,19 +227,29 @@ ModelPath transformer_directory(const ModelPath& directory) {
   return directory;
 }
 
-bool wants_lower_case(const ModelPath& transformer) {
+TextSettings read_text_settings(const ModelPath& transformer) {
+  TextSettings settings;
   // Older versions name the file after the encoder.
   for (const char* kind : {"bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"}) {
     const ModelPath file = transformer / concat("sentence_", kind, "_config.json");
-    const std::string& path = file.name();
     if (!file.exists()) continue;
     const std::string text = read_settings_file(file);
-    const JsonDocument document(text, path);
+    const JsonDocument document(text, file.name());
     document.root().members();  // an object, or a clear error
-    const auto wanted = given(document.root(), "do_lower_case");
-    return wanted && wanted->as_bool();
+    settings.lower_case = flag_or(document.root(), "do_lower_case", false);
+    if (const auto longest = given(document.root(), "max_seq_length"))
+      settings.max_tokens = longest->as_int(1, INT32_MAX);
+    break;
   }
-  return false;
+  const ModelPath file = transformer / "tokenizer_config.json";
+  if (settings.max_tokens || !file.exists()) return settings;
+  const std::string text = read_settings_file(file);
+  const JsonDocument document(text, file.name());
+  // 1e30 stands for no limit.
+  if (const auto longest = given(document.root(), "model_max_length");
+      longest && longest->as_double() >= 1 && longest->as_double() <= INT32_MAX)
+    settings.max_tokens = static_cast<int64_t>(longest->as_double());
+  return settings;
 }
 
 }  // namespace headrace

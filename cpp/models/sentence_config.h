@@ -58,8 +58,16 @@ SentenceConfig read_sentence_config(const ModelPath& directory);
 // which nearly always is the directory itself.
 ModelPath transformer_directory(const ModelPath& directory);
 
-// Whether texts are to be brought to lower case before the tokenizer sees them: do_lower_case of the settings
-// that stand beside the encoder. transformer: transformer_directory(). Throws kCorruptFile.
-bool wants_lower_case(const ModelPath& transformer);
+// What the settings that stand beside the encoder say of texts to embed.
+struct TextSettings {
+  // do_lower_case: whether texts are to be brought to lower case before the tokenizer sees them.
+  bool lower_case = false;
+  // max_seq_length, or else the tokenizer's model_max_length: tokens of the longest text, special ones
+  // included. It may be more than the encoder has positions for.
+  std::optional<int64_t> max_tokens;
+};
+
+// transformer: transformer_directory(). Throws kCorruptFile.
+TextSettings read_text_settings(const ModelPath& transformer);
 
 }  // namespace headrace

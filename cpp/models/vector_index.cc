@@ -35,6 +35,23 @@ float square(const float* x, int64_t d) {
   return static_cast<float>(sum);
 }
 
+// out[row, i] = -sum_j |queries[row, j] - v_i[j]| of vectors in panels [D][columns], 8 of them at a time.
+void subtract_distances(const float* queries, int64_t rows, const float* panels, int64_t vectors, int64_t d,
+                        int64_t columns, float* out, int64_t ldo) {
+  constexpr int64_t kAtATime = 8;
+  for (int64_t first = 0; first < vectors; first += kAtATime) {
+    const float* const panel = panels + first / columns * columns * d + first % columns;
+    const int64_t count = std::min(kAtATime, vectors - first);
+    for (int64_t row = 0; row < rows; ++row) {
+      float sums[kAtATime] = {};
+      for (int64_t j = 0; j < d; ++j)
+        for (int64_t i = 0; i < kAtATime; ++i)
+          sums[i] -= std::fabs(queries[row * d + j] - panel[j * columns + i]);
+      std::copy(sums, sums + count, out + row * ldo + first);
+    }
+  }
+}
+
 }  // namespace
 
 VectorIndex::VectorIndex(std::span<const float> vectors, int64_t n, int64_t d, Metric metric,
@@ -79,12 +96,14 @@ Buffer VectorIndex::prepared(std::span<const float> queries, int64_t q) const {
   return ready;
 }
 
-// Products of some queries with vectors [begin, end), begin at the start of a panel; out [rows, end - begin].
-void VectorIndex::multiply(const float* queries, int64_t rows, int64_t begin, int64_t end, float* out,
-                           int64_t ldo) const {
-  const Gemm gemm{
-      queries,          d_, packed_.data() + begin * d_, nullptr, nullptr, 0, out, ldo, end - begin, d_,
-      Activation::kNone};
+// Of some queries and the vectors [begin, end), begin at the start of a panel: their products, or of
+// manhattan minus their distances; out [rows, end - begin].
+void VectorIndex::compare(const float* queries, int64_t rows, int64_t begin, int64_t end, float* out,
+                          int64_t ldo) const {
+  const float* const panels = packed_.data() + begin * d_;
+  if (metric_ == Metric::kManhattan)
+    return subtract_distances(queries, rows, panels, end - begin, d_, kernels_.panel_columns, out, ldo);
+  const Gemm gemm{queries, d_, panels, nullptr, nullptr, 0, out, ldo, end - begin, d_, Activation::kNone};
   kernels_.gemm(gemm, 0, rows, 0, end - begin);
 }
 
@@ -120,13 +139,14 @@ void VectorIndex::search_block(const float* queries, int64_t rows, int64_t begin
                                float* products, std::span<Best> best) const {
   for (int64_t from = begin; from < end; from += block_) {
     const int64_t to = std::min(end, from + block_);
-    multiply(queries, rows, from, to, products, block_);
+    compare(queries, rows, from, to, products, block_);
     for (int64_t row = 0; row < rows; ++row)
       offer(products + row * block_, to - from, from, k, best[static_cast<size_t>(row)]);
   }
 }
 
 float VectorIndex::shown(float score, float query_square) const {
+  if (metric_ == Metric::kManhattan) return -score;
   if (metric_ != Metric::kEuclidean) return score;
   return std::sqrt(std::max(0.0f, query_square - 2.0f * score));
 }
@@ -186,12 +206,15 @@ void VectorIndex::scores(std::span<const float> queries, int64_t q, float* out) 
     const int64_t begin = task / query_blocks * block_, end = std::min(n_, begin + block_);
     const int64_t first = task % query_blocks * kQueryBlock, rows = std::min(kQueryBlock, q - first);
     float* const block = out + first * n_ + begin;
-    multiply(ready.data() + first * d_, rows, begin, end, block, n_);
-    if (metric_ != Metric::kEuclidean) return;
+    compare(ready.data() + first * d_, rows, begin, end, block, n_);
+    if (metric_ != Metric::kEuclidean && metric_ != Metric::kManhattan) return;
+    const bool is_euclidean = metric_ == Metric::kEuclidean;
     for (int64_t row = 0; row < rows; ++row) {
-      const float query_square = square(ready.data() + (first + row) * d_, d_);
-      for (int64_t i = 0; i < end - begin; ++i)
-        block[row * n_ + i] = shown(block[row * n_ + i] - half_squares_.data()[begin + i], query_square);
+      const float query_square = is_euclidean ? square(ready.data() + (first + row) * d_, d_) : 0.0f;
+      for (int64_t i = 0; i < end - begin; ++i) {
+        const float less = is_euclidean ? half_squares_.data()[begin + i] : 0.0f;
+        block[row * n_ + i] = shown(block[row * n_ + i] - less, query_square);
+      }
     }
   });
 }

@@ -3,6 +3,7 @@
 //   dot:        score = q . v                       largest first
 //   cosine:     score = q . v / (|q| |v|)           largest first; a vector of zeros scores 0
 //   euclidean:  score = |q - v|                     smallest first; computed as sqrt(|q|^2 + |v|^2 - 2 q . v)
+//   manhattan:  score = sum_i |q_i - v_i|           smallest first
 //
 // All products come from the kernel table's GEMM, a block of queries by a block of vectors at a time, and go
 // at once into the lists of the best: the matrix of all scores never exists. Of equal scores the lower index
@@ -20,7 +21,7 @@
 
 namespace headrace {
 
-enum class Metric : int32_t { kDot, kCosine, kEuclidean };
+enum class Metric : int32_t { kDot, kCosine, kEuclidean, kManhattan };
 
 class VectorIndex {
  public:
@@ -51,8 +52,7 @@ class VectorIndex {
     return a.score != b.score ? a.score > b.score : a.index < b.index;
   }
   Buffer prepared(std::span<const float> queries, int64_t q) const;
-  void multiply(const float* queries, int64_t rows, int64_t begin, int64_t end, float* out,
-                int64_t ldo) const;
+  void compare(const float* queries, int64_t rows, int64_t begin, int64_t end, float* out, int64_t ldo) const;
   void search_block(const float* queries, int64_t rows, int64_t begin, int64_t end, int64_t k,
                     float* products, std::span<Best> best) const;
   void offer(const float* products, int64_t count, int64_t first_index, int64_t k, Best& best) const;

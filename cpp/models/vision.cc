@@ -39,10 +39,10 @@ constexpr EncoderNames kClip{.prefix = "vision_model.",
 
 bool is_vit(const VisionConfig& config) { return config.encoder.family == "vit"; }
 
-// A bare ViTModel has plain names.
+// A bare ViTModel or SiglipVisionModel has plain names.
 std::string prefix_of(const Checkpoint& checkpoint, const VisionConfig& config) {
-  if (is_vit(config) && !checkpoint.find("vit.embeddings.cls_token")) return "";
-  return is_vit(config) ? kVit.prefix : kClip.prefix;
+  if (is_vit(config)) return checkpoint.find("vit.embeddings.cls_token") ? kVit.prefix : "";
+  return checkpoint.find(concat(kClip.prefix, kClip.position)) ? kClip.prefix : "";
 }
 
 }  // namespace
@@ -53,6 +53,10 @@ std::unique_ptr<Vision> Vision::load(const ModelPath& directory, const std::stri
   std::unique_ptr<Vision> model(new Vision(kernels, read_picture_transform(directory, config)));
   model->config_ = config;
   const HeadConfig head = read_head_config(directory, options.task);
+  if (head.task == "embed" && is_siglip(family) && !config.has_attention_pool)
+    throw Error(ErrorKind::kUnsupported, concat(directory.name(),
+                                                ": vision_use_head is false: such a tower has no vector of a "
+                                                "picture; use one with its head"));
   const EncoderNames& names = is_vit(config) ? kVit : kClip;
   const Checkpoint checkpoint = Checkpoint::open(directory);
   const std::string prefix = prefix_of(checkpoint, config);
@@ -69,7 +73,12 @@ std::unique_ptr<Vision> Vision::load(const ModelPath& directory, const std::stri
   reader.use(precision);
   model->stack_.load_layers(names, reader, inputs);
   const int64_t c = config.encoder.hidden;
-  if (head.task == "embed") {
+  ModelInfo& info = model->info_;
+  if (head.task == "embed" && is_siglip(family)) {
+    WeightReader plain(checkpoint, prefix, kernels);
+    model->attention_pool_.emplace(config.encoder, plain, kernels);
+    info.parameters += plain.parameters();
+  } else if (head.task == "embed") {
     std::optional<Linear> projection;
     if (config.projection > 0)
       projection = whole.linear_of("visual_projection.weight", "", config.projection, c);
@@ -77,10 +86,9 @@ std::unique_ptr<Vision> Vision::load(const ModelPath& directory, const std::stri
   } else {
     model->head_ = Head::load(head, {.hidden = c, .norm_eps = config.encoder.norm_eps}, whole, kernels);
   }
-  ModelInfo& info = model->info_;
   info.isa = kernels.name;
   info.precision = precision_name(precision);
-  info.parameters = reader.parameters() + whole.parameters();
+  info.parameters += reader.parameters() + whole.parameters();
   model->describe(head);
   return model;
 }
@@ -104,13 +112,16 @@ void Vision::load_embeddings(WeightReader& reader) {
   const bool vit = is_vit(config_);
   patches_ = reader.patches(vit ? "embeddings.patch_embeddings.projection" : "embeddings.patch_embedding", c,
                             3, config_.patch, config_.has_patch_bias);
-  first_ = vit ? reader.tensor("embeddings.cls_token", {1, 1, c})
-               : reader.tensor("embeddings.class_embedding", {c});
   const Buffer all =
       vit ? reader.tensor(kVit.position, {1, positions, c}) : reader.tensor(kClip.position, {positions, c});
-  for (int64_t i = 0; i < c; ++i) first_.data()[i] += all.data()[i];
-  position_ = Buffer((positions - 1) * c);
-  std::copy(all.data() + c, all.data() + all.size(), position_.data());
+  const int64_t patches = config_.patches() * c;
+  if (config_.has_class_token) {
+    first_ = vit ? reader.tensor("embeddings.cls_token", {1, 1, c})
+                 : reader.tensor("embeddings.class_embedding", {c});
+    for (int64_t i = 0; i < c; ++i) first_.data()[i] += all.data()[i];
+  }
+  position_ = Buffer(patches);
+  std::copy(all.data() + all.size() - patches, all.data() + all.size(), position_.data());
   if (config_.has_embedding_norm)
     embedding_norm_ =
         reader.layer_norm("pre_layrnorm", c, config_.encoder.norm_eps);  // as it is spelled there
@@ -121,7 +132,8 @@ std::vector<LayerInputs> Vision::observe_inputs() {
   const int64_t tokens = config_.encoder.positions, sequences = std::max<int64_t>(2, 768 / tokens);
   const int64_t numbers = patches_.k, area = numbers / 3;
   std::vector<int32_t> ids(static_cast<size_t>(sequences * tokens)), cu_lengths{0};
-  Buffer pixels(sequences * (tokens - 1) * numbers);
+  const int64_t patches = config_.patches();
+  Buffer pixels(sequences * patches * numbers);
   std::vector<const float*> pictures;
   uint64_t state = 1;
   const auto random = [&] {
@@ -134,7 +146,7 @@ std::vector<LayerInputs> Vision::observe_inputs() {
     pixels.data()[i] = colour + 0.4f * random();
   }
   for (int64_t i = 0; i < sequences; ++i) {
-    pictures.push_back(pixels.data() + i * (tokens - 1) * numbers);
+    pictures.push_back(pixels.data() + i * patches * numbers);
     cu_lengths.push_back(static_cast<int32_t>((i + 1) * tokens));
   }
   const TokenBatch batch{.ids = ids, .cu_lengths = cu_lengths, .pictures = pictures};
@@ -148,16 +160,17 @@ void Vision::reserve(int64_t max_batch_tokens, int threads) {
   stack_.reserve(max_batch_tokens, threads);
   if (head_) head_->reserve(max_batch_tokens);
   if (pooled_) pooled_->reserve(max_batch_tokens);
+  if (attention_pool_) attention_pool_->reserve(max_batch_tokens, threads);
 }
 
 void Vision::embed(const TokenBatch& batch, ThreadPool& pool) {
   const int64_t c = config_.encoder.hidden, patches = config_.patches();
   pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
     float* const x = stack_.x() + batch.cu_lengths[static_cast<size_t>(sequence)] * c;
-    std::copy(first_.data(), first_.data() + c, x);
+    std::copy(first_.data(), first_.data() + first_.size(), x);
     patches_.run(kernels_, patches, batch.picture(sequence), nullptr,
-                 {.f32 = x + c, .residual = position_.data()});
-    if (embedding_norm_) embedding_norm_->run(kernels_, patches + 1, x, x);
+                 {.f32 = x + first_.size(), .residual = position_.data()});
+    if (embedding_norm_) embedding_norm_->run(kernels_, config_.encoder.positions, x, x);
   });
 }
 
@@ -165,6 +178,7 @@ void Vision::forward(const TokenBatch& batch, std::span<float* const> outputs, T
   embed(batch, pool);
   stack_.run(batch, pool);
   if (head_) return head_->forward(batch, stack_.x(), outputs, pool);
+  if (attention_pool_) return attention_pool_->forward(batch, stack_.x(), outputs, pool);
   pooled_->forward(
       stack_.x(), batch.sequences(),
       [&](int64_t sequence) { return batch.cu_lengths[static_cast<size_t>(sequence)]; }, outputs, pool);

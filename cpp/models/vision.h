@@ -1,14 +1,15 @@
 // A Vision Transformer (Dosovitskiy et al. 2021, arXiv:2010.11929), also as the tower of CLIP (Radford et al.
-// 2021, arXiv:2103.00020): patches of a picture -> its vector, or its labels.
+// 2021, arXiv:2103.00020) or SigLIP: patches of a picture -> its vector, or its labels.
 //
 //   x = [class token; patches Wp + b] + positions, normed where it is CLIP's, then the layers of
 //   encoder_stack.h the class token's last hidden state, normed, is the picture's; of CLIP's it goes through
-//   one more matrix
+//   one more matrix; SigLIP has no class token, and attention_pool.h or the mean of all
 #pragma once
 
 #include <memory>
 #include <optional>
 
+#include "models/attention_pool.h"
 #include "models/encoder_stack.h"
 #include "models/head.h"
 #include "models/model.h"
@@ -43,12 +44,13 @@ class Vision final : public Model {
   ModelInfo info_;
 
   Linear patches_;   // [C, 3 side side], in f32
-  Buffer first_;     // [C]: the class token, its position added
+  Buffer first_;     // [C]: the class token, its position added, where there is one
   Buffer position_;  // [patches, C]: those of the patches
   std::optional<LayerNorm> embedding_norm_;
   EncoderStack stack_;
-  std::unique_ptr<Head> head_;  // one of these two, by the task
+  std::unique_ptr<Head> head_;  // one of these three, by the task and the family
   std::optional<Pooled> pooled_;
+  std::optional<AttentionPool> attention_pool_;
 };
 
 }  // namespace headrace

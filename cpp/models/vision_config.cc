@@ -20,12 +20,15 @@ int64_t size_field(JsonValue object, const char* key, int64_t high) {
   return value->as_int(1, high);
 }
 
-// What all towers have; their blocks norm what they take.
+// What all towers have; their blocks norm what they take. SigLIP's files leave out what is usual.
 void read_layers(JsonValue root, EncoderConfig& config) {
-  config.hidden = size_field(root, "hidden_size", 1 << 16);
-  config.layers = config.layer_groups = size_field(root, "num_hidden_layers", 1 << 10);
-  config.heads = size_field(root, "num_attention_heads", 1 << 10);
-  config.feed_forward = size_field(root, "intermediate_size", 1 << 18);
+  const auto size = [&](const char* key, int64_t high, int64_t usual) {
+    return is_siglip(config.family) ? size_or(root, key, high, usual) : size_field(root, key, high);
+  };
+  config.hidden = size("hidden_size", 1 << 16, 768);
+  config.layers = config.layer_groups = size("num_hidden_layers", 1 << 10, 12);
+  config.heads = size("num_attention_heads", 1 << 10, 12);
+  config.feed_forward = size("intermediate_size", 1 << 18, 3072);
   config.embedding = config.hidden;
   config.is_pre_norm = config.norms_first = true;
   config.windows.resize(static_cast<size_t>(config.layers));
@@ -36,14 +39,15 @@ void read_layers(JsonValue root, EncoderConfig& config) {
 }
 
 void read_clip_layers(JsonValue root, const std::string& path, EncoderConfig& config) {
-  config.norm_eps = static_cast<float>(number_or(root, "layer_norm_eps", 1e-14, 0.5, 1e-5));
-  config.activation = read_activation(root, "hidden_act", "quick_gelu", path);
+  const bool siglip = is_siglip(config.family);
+  config.norm_eps = static_cast<float>(number_or(root, "layer_norm_eps", 1e-14, 0.5, siglip ? 1e-6 : 1e-5));
+  config.activation = read_activation(root, "hidden_act", siglip ? "gelu_pytorch_tanh" : "quick_gelu", path);
   read_layers(root, config);
 }
 
 // The settings of a tower: those of the file, or a part of them where it describes both towers.
 JsonValue tower_of(JsonValue root, const std::string& family, const char* part) {
-  if (family != "clip") return root;
+  if (!has_two_towers(family)) return root;
   const auto found = given(root, part);
   if (!found || !found->is_object()) root.fail(concat("'", part, "' is missing"));
   return *found;
@@ -104,13 +108,14 @@ struct Usual {
   std::array<float, 3> mean, std;
 };
 
-// Of OpenAI's CLIP, and of ViT as Google published it.
+// Of OpenAI's CLIP, of ViT as Google published it, and of SigLIP.
 constexpr Usual kClip{ResampleFilter::kBicubic,
                       true,
                       true,  //
                       {0.48145466f, 0.4578275f, 0.40821073f},
                       {0.26862954f, 0.26130258f, 0.27577711f}};
 constexpr Usual kVit{ResampleFilter::kBilinear, false, false, {0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}};
+constexpr Usual kSiglip{ResampleFilter::kBicubic, false, false, {0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}};
 
 PictureTransform transform_of(const Usual& usual, int64_t side, int64_t patch) {
   PictureShape shape{.resize = usual.is_shortest_edge ? ResizeMode::kShortestEdge : ResizeMode::kExact,
@@ -144,6 +149,10 @@ void read_shape(JsonValue root, const std::string& path, PictureShape& shape) {
 
 }  // namespace
 
+bool has_two_towers(const std::string& family) { return family == "clip" || family == "siglip"; }
+
+bool is_siglip(const std::string& family) { return family.starts_with("siglip"); }
+
 std::string tower_family(const ModelPath& directory) {
   const ModelPath file = directory / "config.json";
   if (!file.exists()) return {};
@@ -152,7 +161,8 @@ std::string tower_family(const ModelPath& directory) {
   document.root().members();
   const auto type = given(document.root(), "model_type");
   const std::string name(type && type->is_string() ? type->as_string() : std::string_view());
-  for (const char* known : {"vit", "clip", "clip_vision_model", "clip_text_model"})
+  for (const char* known : {"vit", "clip", "clip_vision_model", "clip_text_model", "siglip",
+                            "siglip_vision_model", "siglip_text_model"})
     if (name == known) return name;
   return {};
 }
@@ -169,34 +179,44 @@ VisionConfig read_vision_config(const ModelPath& directory, const std::string& f
     config.encoder.activation = read_activation(tower, "hidden_act", "gelu", file.name());
     read_layers(tower, config.encoder);
     config.has_patch_bias = true;
+  } else if (is_siglip(family)) {
+    read_clip_layers(tower, file.name(), config.encoder);
+    config.has_class_token = false;
+    config.has_patch_bias = true;
+    config.has_attention_pool = flag_or(tower, "vision_use_head", true);
   } else {
     read_clip_layers(tower, file.name(), config.encoder);
     config.projection = projection_of(document.root(), tower);
     config.has_embedding_norm = true;
   }
   config.side = size_or(tower, "image_size", kMaxPixels, 224);
-  config.patch = size_or(tower, "patch_size", kMaxPixels, family == "vit" ? 16 : 32);
+  config.patch = size_or(tower, "patch_size", kMaxPixels, family == "vit" || is_siglip(family) ? 16 : 32);
   if (size_or(tower, "num_channels", 1 << 10, 3) != 3)
     refuse(file.name(), "num_channels other than 3", "pictures of three colours");
-  if (config.side % config.patch != 0)
-    tower.fail(
-        concat("pictures of ", config.side, " pixels are not a multiple of patches of ", config.patch));
-  config.encoder.positions = config.patches() + 1;
+  if (config.side < config.patch)
+    tower.fail(concat("pictures of ", config.side, " pixels have no room for patches of ", config.patch));
+  config.encoder.positions = config.patches() + (config.has_class_token ? 1 : 0);
   if (config.encoder.positions > kMaxTokens)
     tower.fail(concat("a picture would have ", config.encoder.positions, " tokens; at most ", kMaxTokens,
                       " are supported"));
   return config;
 }
 
-ClipTextConfig read_clip_text_config(const ModelPath& directory, const std::string& family) {
+TextTowerConfig read_text_tower_config(const ModelPath& directory, const std::string& family) {
   const ModelPath file = directory / "config.json";
   const std::string text = read_settings_file(file);
   const JsonDocument document(text, file.name());
   const JsonValue tower = tower_of(document.root(), family, "text_config");
-  ClipTextConfig config;
+  TextTowerConfig config;
   EncoderConfig& encoder = config.encoder;
   encoder.family = family;
   read_clip_layers(tower, file.name(), encoder);
+  if (is_siglip(family)) {
+    encoder.vocabulary = size_or(tower, "vocab_size", 1 << 24, 32000);
+    encoder.positions = size_or(tower, "max_position_embeddings", kMaxTokens, 64);
+    config.projection = size_or(tower, "projection_size", 1 << 16, encoder.hidden);
+    return config;
+  }
   encoder.attention_positions = AttentionPositions::kCausal;
   encoder.vocabulary = size_or(tower, "vocab_size", 1 << 24, 49408);
   encoder.positions = size_or(tower, "max_position_embeddings", kMaxTokens, 77);
@@ -207,7 +227,8 @@ ClipTextConfig read_clip_text_config(const ModelPath& directory, const std::stri
 }
 
 PictureTransform read_picture_transform(const ModelPath& directory, const VisionConfig& config) {
-  const Usual& usual = config.encoder.family == "vit" ? kVit : kClip;
+  const std::string& family = config.encoder.family;
+  const Usual& usual = family == "vit" ? kVit : is_siglip(family) ? kSiglip : kClip;
   PictureTransform transform = transform_of(usual, config.side, config.patch);
   const ModelPath file = directory / "preprocessor_config.json";
   if (!file.exists()) return transform;

@@ -1,6 +1,7 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "base/error.h"
@@ -76,15 +77,15 @@ Linear WeightReader::start_layer(Buffer bias, int64_t n, int64_t k) {
   return layer;
 }
 
-Linear WeightReader::pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k) {
+Linear WeightReader::pack(const float* plain, Buffer bias, int64_t n, int64_t k) {
   Linear layer = start_layer(std::move(bias), n, k);
   const NarrowKernels* const narrow = narrow_kernels(kernels_, precision_);
   if (!narrow)
-    kernels_.pack_weights(plain.data(), n, k, layer.packed.data());
+    kernels_.pack_weights(plain, n, k, layer.packed.data());
   else if (narrow->pack)
-    narrow->pack(plain.data(), n, k, layer.packed.data());
+    narrow->pack(plain, n, k, layer.packed.data());
   else
-    narrow->pack_groups(quantize(plain.data(), n, k, weight_group_bits(precision_)).view(), n, k,
+    narrow->pack_groups(quantize(plain, n, k, weight_group_bits(precision_)).view(), n, k,
                         layer.packed.data());
   return layer;
 }
@@ -150,20 +151,35 @@ Linear WeightReader::projection(const std::vector<Projection>& parts, int64_t k,
   }
   Buffer factor;
   if (precision_ == Precision::kInt8 && !input.empty()) factor = smooth(input, total, k, plain.data());
-  Linear layer = pack(plain, std::move(bias), total, k);
+  Linear layer = pack(plain.data(), std::move(bias), total, k);
   layer.factor = std::move(factor);
   return layer;
 }
 
 Linear WeightReader::linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k) {
-  const Buffer plain = tensor(weight, {n, k});
-  return pack(plain, bias.empty() ? Buffer(n) : tensor(bias, {n}), n, k);
+  return std::move(linears_of(weight, bias, {n}, k).front());
+}
+
+std::vector<Linear> WeightReader::linears_of(const std::string& weight, const std::string& bias,
+                                             std::initializer_list<int64_t> rows, int64_t k) {
+  const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+  const Buffer plain = tensor(weight, {total, k});
+  const Buffer biases = bias.empty() ? Buffer(total) : tensor(bias, {total});
+  std::vector<Linear> layers;
+  int64_t row = 0;
+  for (const int64_t n : rows) {
+    Buffer own(n);
+    std::copy(biases.data() + row, biases.data() + row + n, own.data());
+    layers.push_back(pack(plain.data() + row * k, std::move(own), n, k));
+    row += n;
+  }
+  return layers;
 }
 
 Linear WeightReader::patches(const std::string& name, int64_t n, int64_t channels, int64_t side,
                              bool has_bias) {
   const Buffer plain = tensor(name + ".weight", {n, channels, side, side});
-  return pack(plain, has_bias ? tensor(name + ".bias", {n}) : Buffer(n), n, channels * side * side);
+  return pack(plain.data(), has_bias ? tensor(name + ".bias", {n}) : Buffer(n), n, channels * side * side);
 }
 
 LayerNorm WeightReader::layer_norm(const std::string& name, int64_t c, float eps, bool has_bias) {

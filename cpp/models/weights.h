@@ -35,6 +35,9 @@ class WeightReader {
   Linear linear(const std::string& name, int64_t n, int64_t k);
   // One layer with each tensor under a name of its own; without a name for the bias there is none.
   Linear linear_of(const std::string& weight, const std::string& bias, int64_t n, int64_t k);
+  // The same of a tensor that has several layers' rows one after the other, so many of each.
+  std::vector<Linear> linears_of(const std::string& weight, const std::string& bias,
+                                 std::initializer_list<int64_t> rows, int64_t k);
   // Several with the same input, their outputs side by side: [sum n, k]; bias is empty when none has one.
   // input: how large x's columns are, by which int8 layers are smoothed; empty: not known.
   Linear projection(const std::vector<Projection>& parts, int64_t k, const ColumnSizes& input = {});
@@ -64,7 +67,7 @@ class WeightReader {
   int64_t check(const std::string& name, std::initializer_list<int64_t> shape) const;
   void read(const std::string& name, std::initializer_list<int64_t> shape, float* out);
   Linear start_layer(Buffer bias, int64_t n, int64_t k);
-  Linear pack(const Buffer& plain, Buffer bias, int64_t n, int64_t k);
+  Linear pack(const float* plain, Buffer bias, int64_t n, int64_t k);
   std::optional<Linear> pack_stored(const std::vector<Projection>& parts, Buffer& bias, int64_t k);
 
   const TensorSource& source_;

@@ -1,5 +1,6 @@
 #include "text/source_sentencepiece.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -151,7 +152,29 @@ std::string list_of(const std::vector<ScoredPiece>& pieces, Chosen&& chosen, Ite
   return items;
 }
 
-std::string write_json(const ModelFile& file, int32_t unk_id, bool is_unigram) {
+void make_canonical(const CanonicalText& canonical, const ModelFile& file, const std::string& name,
+                    TokenizerJson& json) {
+  constexpr std::string_view kEnd = "</s>";
+  const auto end = std::find_if(file.pieces.begin(), file.pieces.end(),
+                                [&](const ScoredPiece& piece) { return piece.text == kEnd; });
+  if (end == file.pieces.end())
+    throw Error(ErrorKind::kCorruptFile,
+                concat(name, ": SigLIP ends texts with </s>, which is no piece of it"));
+  const NamedToken behind[] = {{kEnd, static_cast<int32_t>(end - file.pieces.begin())}};
+  json.post_processor = json_template({}, behind);
+  const auto replace = [](const char* kind, std::string_view pattern, std::string_view content) {
+    return concat("{\"type\":\"Replace\",\"pattern\":{\"", kind, "\":", json_string(pattern),
+                  "},\"content\":", json_string(content), "},");
+  };
+  json.normalizer =
+      concat("{\"type\":\"Sequence\",\"normalizers\":[", replace("String", "\xE2\x96\x81", " "),
+             canonical.lowercase ? "{\"type\":\"Lowercase\"}," : "",
+             replace("Regex", R"([!-/:-@\[-`{-~])", ""), replace("Regex", R"(\s+)", " "),
+             "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true},", json.normalizer, "]}");
+}
+
+std::string write_json(const ModelFile& file, int32_t unk_id, bool is_unigram, const std::string& name,
+                       const std::optional<CanonicalText>& canonical) {
   const auto& pieces = file.pieces;
   const auto text = [&](size_t i) { return json_string(pieces[i].text); };
   const auto is = [](ScoredPiece::Type type) {
@@ -162,12 +185,13 @@ std::string write_json(const ModelFile& file, int32_t unk_id, bool is_unigram) {
     return json_added_token(static_cast<int32_t>(i), pieces[i].text, true);
   });
   json.normalizer =
-      concat("{\"type\":\"SentencePiece\",\"add_dummy_prefix\":", json_bool(file.add_prefix),
+      concat("{\"type\":\"SentencePiece\",\"add_dummy_prefix\":", json_bool(file.add_prefix || canonical),
              ",\"remove_extra_whitespaces\":", json_bool(file.remove_extra),
              ",\"escape_whitespaces\":", json_bool(file.escape),
              ",\"treat_whitespace_as_suffix\":", json_bool(file.space_as_suffix),
              ",\"user_defined_symbols\":[", list_of(pieces, is(ScoredPiece::kUserDefined), text),
              "],\"precompiled_charsmap\":\"", base64_encode(file.charsmap), "\"}");
+  if (canonical) make_canonical(*canonical, file, name, json);
   json.decoder = concat("{\"type\":\"SentencePiece\",\"unk_token\":", text(static_cast<size_t>(unk_id)),
                         ",\"unk_surface\":", json_string(file.unk_surface),
                         ",\"byte_fallback\":", json_bool(file.byte_fallback),
@@ -188,7 +212,8 @@ std::string write_json(const ModelFile& file, int32_t unk_id, bool is_unigram) {
 
 }  // namespace
 
-std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& name) {
+std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& name,
+                                              const std::optional<CanonicalText>& canonical) {
   ModelFile file;
   ProtoMessage model(bytes, name);
   while (model.next()) {
@@ -208,7 +233,7 @@ std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std:
   if (utf8_first_invalid(file.unk_surface) != file.unk_surface.size())
     throw Error(ErrorKind::kCorruptFile, concat(name, ": unk_surface is not UTF-8"));
   const int32_t unk_id = check_pieces(file.pieces, name);
-  return write_json(file, unk_id, file.model_type == kUnigram);
+  return write_json(file, unk_id, file.model_type == kUnigram, name, canonical);
 }
 
 }  // namespace headrace

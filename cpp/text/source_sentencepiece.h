@@ -7,14 +7,23 @@
 // they are left out before ids are decoded, so that one between two bytes of a character does not part them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace headrace {
 
-// bytes: the file; name: for messages. Ids are the file's own. No tokens are put around texts. Throws
+// What SigLIP does to a text before the pieces are looked for, as transformers' SiglipTokenizer: ASCII
+// punctuation goes, white space becomes single spaces, a word begins the text, and </s> ends it.
+struct CanonicalText {
+  bool lowercase = true;
+};
+
+// bytes: the file; name: for messages. Ids are the file's own. Without canonical no tokens are put around
+// texts. Throws
 // Error(kCorruptFile) for a file that contradicts itself and Error(kUnsupported) for the types WORD and CHAR
 // and for rules that change decoded text.
-std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& name);
+std::string tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& name,
+                                              const std::optional<CanonicalText>& canonical = {});
 
 }  // namespace headrace

@@ -71,6 +71,17 @@ BertOptions bert_options(const ModelPath& config) {
   return options;
 }
 
+// Of a .model beside a tokenizer_config.json that says SigLIP's tokenizer reads it.
+std::optional<CanonicalText> canonical_text(const ModelPath& config) {
+  if (!config.exists()) return std::nullopt;
+  const FileText file = read_file(config);
+  const JsonDocument document(file.view(), config.name());
+  const auto name = document.root().find("tokenizer_class");
+  if (!name || !name->is_string() || name->as_string() != "SiglipTokenizer") return std::nullopt;
+  const auto lowers = document.root().find("do_lower_case");
+  return CanonicalText{.lowercase = !lowers || lowers->is_null() || lowers->as_bool()};
+}
+
 // What another kind of file says, as a tokenizer.json; nothing for those.
 std::optional<std::string> converted(const ModelPath& source, std::string_view text,
                                      const std::string& encoding) {
@@ -81,7 +92,9 @@ std::optional<std::string> converted(const ModelPath& source, std::string_view t
   if (extension == ".tiktoken" || !encoding.empty())
     return tokenizer_json_from_tiktoken(
         text, tiktoken_encoding(encoding.empty() ? name.stem().string() : encoding), path);
-  if (extension == ".model") return tokenizer_json_from_sentencepiece(text, path);
+  if (extension == ".model")
+    return tokenizer_json_from_sentencepiece(text, path,
+                                             canonical_text(source.beside("tokenizer_config.json")));
   if (extension == ".txt")
     return tokenizer_json_from_vocab_txt(text, bert_options(source.beside("tokenizer_config.json")), path);
   return std::nullopt;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from . import _core, inputs, render
 from .attributions.methods import ExplainMethods
-from .errors import InvalidArgumentError, UnsupportedError
+from .errors import InvalidArgumentError
 from .generate_methods import GenerateMethods
 from .predict_methods import PredictMethods
 from .running import PORTION, Admission, Priority, Runner, Stop, make_terms
@@ -263,20 +263,14 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, ExplainMethods, Runner
 
     def similarity(self, a: ArrayLike, b: ArrayLike | None = None) -> NDArray[np.float32]:
         """float32 [n, m]: how like each vector of `a` is to each of `b`, or to those of `a` itself, by the measure
-        that the model was trained for (`info.similarity`). Of "euclidean" it is the distance.
+        that the model was trained for (`info.similarity`). Of "euclidean" and "manhattan" it is the distance.
 
-        Raises InvalidArgumentError as `headrace.similarity`; UnsupportedError for "manhattan".
+        Raises InvalidArgumentError as `headrace.similarity`.
         """
         from .search import similarity
 
         self._check_task("embed")
-        measure = self.info.similarity
-        if measure not in ("cosine", "dot", "euclidean"):
-            raise UnsupportedError(
-                f"the vectors of {self.name!r} are to be compared by {measure!r}: supported are cosine, dot "
-                "and euclidean; call headrace.similarity with one of these, or compute it yourself"
-            )
-        return similarity(a, b, metric=cast("Metric", measure))
+        return similarity(a, b, metric=cast("Metric", self.info.similarity))
 
     def close(self) -> None:
         """Gives the model's memory back. A model from `headrace.load` closes its engine with it."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-Metric = Literal["cosine", "dot", "euclidean"]
+Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 
 class Neighbours(NamedTuple):
@@ -41,7 +41,7 @@ class VectorIndex:
 
     Args:
         vectors: float32 [n, d], such as `model.embed` gives.
-        metric: "cosine", "dot" (both: larger is nearer) or "euclidean" (smaller is nearer).
+        metric: "cosine", "dot" (of both larger is nearer), "euclidean" or "manhattan" (smaller is nearer).
         threads: threads that search; by default every processor the process may use.
 
     Raises InvalidArgumentError: no matrix, or a number that is infinite or NaN.
@@ -92,7 +92,7 @@ def similarity(
     Args:
         a: float32 [n, d], or one vector [d].
         b: float32 [m, d], or one vector; by default `a`.
-        metric: "cosine", "dot" or "euclidean" (a distance).
+        metric: "cosine", "dot", "euclidean" or "manhattan" (both distances).
         threads: by default every processor the process may use.
 
     Raises InvalidArgumentError: no matrices, lengths that differ, infinity or NaN. For the best few of many use

@@ -194,15 +194,31 @@ def test_similarity(tmp_path: Path, name: str) -> None:
     with headrace.load(path, precision="f32") as model:
         assert model.info.similarity == name
         vectors = model.embed(TEXTS)
-        if name == "manhattan":
-            with pytest.raises(headrace.UnsupportedError, match="'manhattan'"):
-                model.similarity(vectors)
-            return
         expected = reference.similarity(vectors, vectors[:2]).numpy()
         ours = model.similarity(vectors, vectors[:2])
-        # Theirs is a distance with a minus. Ours is taken from products, so one near 0 has half the digits.
-        sign, bound = (-1, 5e-3) if name == "euclidean" else (1, 2e-5 * max(1.0, np.abs(expected).max()))
+        # Their distances have a minus. Our euclidean one is taken from products: near 0 it has half the digits.
+        sign = -1 if name in ("euclidean", "manhattan") else 1
+        bound = 5e-3 if name == "euclidean" else 2e-5 * max(1.0, np.abs(expected).max())
         np.testing.assert_allclose(sign * ours, expected, rtol=0, atol=bound)
+
+
+def test_the_longest_text(tmp_path: Path) -> None:
+    """Of the settings beside the encoder, else of the tokenizer, never more than there are positions."""
+    path = saved(tmp_path, [modules.Pooling(32)])
+    long = " ".join(TEXTS) * 4
+    tokenizer = json.loads((path / "tokenizer_config.json").read_text())
+    for settings, limit, longest in (({"max_seq_length": 9}, 20, 9), ({}, 20, 20), ({}, 10**30, None)):
+        (path / "sentence_bert_config.json").write_text(json.dumps(settings))
+        (path / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"model_max_length": limit}))
+        reference = SentenceTransformer(str(path), device="cpu")
+        with headrace.load(path, precision="f32") as model:
+            assert model.info.max_tokens == reference.max_seq_length
+            assert longest in (None, model.info.max_tokens)
+            with pytest.raises(headrace.InvalidArgumentError, match=f"at most {model.info.max_tokens}"):
+                model.embed(long)
+            np.testing.assert_allclose(
+                model.embed([long], truncate=True), reference.encode([long]), rtol=0, atol=TOLERANCE
+            )
 
 
 def test_lower_case(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tiny random ViT and CLIP checkpoints as transformers writes them, with their preprocessors."""
+"""Tiny random ViT, CLIP and SigLIP checkpoints as transformers writes them, with their preprocessors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sentencepiece
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -91,6 +92,55 @@ def clip(path: Path, part: str = "", *, size: int = 40, patch: int = 8, eos: int
     elif part == "text":
         model = transformers.CLIPTextModelWithProjection(config.text_config)
     _save(model, _clip_processor(size), path)
+    if part != "vision":
+        tokenizer.save_pretrained(path)
+    return path
+
+
+def _siglip_tokenizer(folder: Path, longest: int) -> Any:
+    folder.mkdir(parents=True, exist_ok=True)
+    sentences = [text.lower() for text in _TEXT] + [
+        "two cats sit",
+        "a dog on the grass",
+        "the sea and the sky",
+    ]
+    with (folder / "spiece.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences * 4),
+            model_writer=file,
+            vocab_size=80,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    return transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=longest)
+
+
+def siglip(
+    path: Path, part: str = "", *, size: int = 40, patch: int = 8, labels: int = 0, **sizes: int
+) -> Path:
+    """Both towers, or `part` "vision" or "text" alone; or, with labels, a classifier of pictures."""
+    longest = 16
+    tokenizer = _siglip_tokenizer(path, longest)
+    text = {
+        **_SIZES, **sizes, "vocab_size": tokenizer.vocab_size, "max_position_embeddings": longest,
+        "bos_token_id": None, "eos_token_id": 1,
+    }  # fmt: skip
+    vision = {**_SIZES, **sizes, "image_size": size, "patch_size": patch}
+    config = transformers.SiglipConfig(text_config=text, vision_config=vision)
+    if part == "vision":
+        model: Any = transformers.SiglipVisionModel(config.vision_config)
+    elif part == "text":
+        model = transformers.SiglipTextModel(config.text_config)
+    elif labels:
+        config.num_labels = labels
+        model = transformers.SiglipForImageClassification(config)
+    else:
+        model = transformers.SiglipModel(config)
+    _save(model, transformers.SiglipImageProcessorPil(size={"height": size, "width": size}), path)
     if part != "vision":
         tokenizer.save_pretrained(path)
     return path

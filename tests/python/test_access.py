@@ -300,8 +300,8 @@ def test_a_text_that_would_cost_too_much_is_not_begun(guarded: Guarded) -> None:
     key = guarded.key("infer", limits=Limits(tokens_per_minute=2000))
     time.sleep(2.5)
     with guarded.client(key) as http:
-        assert http.post("/v1/embeddings", json={**BODY, "input": ["water " * 300] * 4}).status_code == 200
-        answer = http.post("/v1/embeddings", json={**BODY, "input": ["water " * 300] * 4})
+        assert http.post("/v1/embeddings", json={**BODY, "input": ["water " * 200] * 6}).status_code == 200
+        answer = http.post("/v1/embeddings", json={**BODY, "input": ["water " * 200] * 6})
         assert answer.status_code == 429
         assert "tokens a minute" in answer.json()["error"]["message"]
 

@@ -90,11 +90,11 @@ class TestInputs:
     def test_an_over_long_text_is_refused_or_cut(self, model: headrace.Model) -> None:
         long = "wheel " * 600
         with pytest.raises(
-            headrace.InvalidArgumentError, match=r"input\[1\] has 602 tokens.*at most 512"
+            headrace.InvalidArgumentError, match=r"input\[1\] has 602 tokens.*at most 256"
         ) as caught:
             model.embed(["fine", long])
         assert caught.value.code == "context_length_exceeded"
-        np.testing.assert_array_equal(model.embed(long, truncate=True), model.embed("wheel " * 510))
+        np.testing.assert_array_equal(model.embed(long, truncate=True), model.embed("wheel " * 254))
 
     def test_a_special_token_spelled_out_stays_text(self, model: headrace.Model) -> None:
         assert not np.array_equal(model.embed("a [SEP] b"), model.embed("a b"))
@@ -303,7 +303,7 @@ class TestEngine:
 class TestShow:
     def test_repr_says_what_it_is(self, model: headrace.Model) -> None:
         text = repr(model)
-        for part in ("minilm", "embed", "22.6M", "384", "512", headrace.isa()):
+        for part in ("minilm", "embed", "22.6M", "384", "256", headrace.isa()):
             assert part in text
         assert "<table>" in model._repr_html_()
 

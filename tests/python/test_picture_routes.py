@@ -16,8 +16,10 @@ import httpx2
 import jsonschema
 import numpy as np
 import pytest
+import tritonclient.grpc as triton
 from conftest import Server
 from PIL import Image
+from tritonclient.utils import InferenceServerException
 
 import headrace
 import headrace.toy
@@ -48,7 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
     with Server(
-        "--queue-budget", "300", *(str(folder / name) for name in ("sees", "vectors", "reads"))
+        *("--queue-budget", "300", "--grpc-port", "0"),
+        *(str(folder / name) for name in ("sees", "vectors", "reads")),
     ) as running:
         yield running
         assert running.stop() == 0
@@ -173,6 +176,38 @@ def test_open_inference_protocol(http: httpx2.Client, folder: Path, vectors: Any
     ):
         assert infer("vectors", dict(tensor), binary).status_code == 400
     assert infer("reads", {**image, "data": PLAIN}).status_code == 400
+
+
+def test_pictures_over_grpc(server: Server, vectors: Any, labels: Any) -> None:
+    """Files as one BYTES tensor, and planes as FP32: vectors and labels are those of the library."""
+
+    def image(files: list[bytes]) -> Any:
+        tensor = triton.InferInput("image", [len(files)], "BYTES")
+        return tensor.set_data_from_numpy(np.array(files, dtype=np.object_))
+
+    with triton.InferenceServerClient(f"127.0.0.1:{server.started['grpc_port']}") as client:
+        described = client.get_model_metadata("vectors").inputs
+        assert [(each.name, each.datatype) for each in described] == [
+            ("image", "BYTES"),
+            ("pixel_values", "FP32"),
+        ]
+        answer = client.infer("vectors", [image(FILES)])
+        [output] = answer.get_response().outputs
+        np.testing.assert_array_equal(answer.as_numpy(output.name), vectors)
+        found = client.infer("sees", [image(FILES)])
+        assert found.as_numpy("label").tolist() == [row[0].label.encode() for row in labels]
+        best = [row[0].score for row in labels]
+        np.testing.assert_allclose(found.as_numpy("scores").max(1), best, rtol=0, atol=1e-6)
+        planes = np.zeros((2, 3, 32, 32), np.float32)
+        values = triton.InferInput("pixel_values", planes.shape, "FP32").set_data_from_numpy(planes)
+        assert client.infer("vectors", [values]).as_numpy(output.name).shape == (2, vectors.shape[1])
+        for model, files, message in (
+            ("vectors", [FILES[0], b"no picture"], r"1\]"),
+            ("reads", FILES, "image"),
+        ):
+            with pytest.raises(InferenceServerException, match=message) as told:
+                client.infer(model, [image(files)])
+            assert told.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pytest
 import headrace
 from headrace import _core
 
-METRICS = ("cosine", "dot", "euclidean")
+METRICS = ("cosine", "dot", "euclidean", "manhattan")
+DISTANCES = ("euclidean", "manhattan")
 
 
 def reference(queries: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
@@ -21,6 +22,8 @@ def reference(queries: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarr
     q, v = queries.astype(np.float64), vectors.astype(np.float64)
     if metric == "euclidean":
         return -np.linalg.norm(q[:, None] - v[None], axis=2)
+    if metric == "manhattan":
+        return -np.abs(q[:, None] - v[None]).sum(2)
     if metric == "cosine":
         q /= np.maximum(np.linalg.norm(q, axis=1, keepdims=True), 1e-12)
         v /= np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)
@@ -49,7 +52,7 @@ def test_the_nearest_are_numpy_s(metric: str, n: int, d: int, q: int, k: int, th
     best = -np.sort(-expected, axis=1)[:, :k]
     tolerance = 2e-5 * max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(scores, best, rtol=0, atol=tolerance)  # as good as the best there are
-    told = -found.scores if metric == "euclidean" else found.scores
+    told = -found.scores if metric in DISTANCES else found.scores
     # near 0 a distance is the root of a difference of squares
     np.testing.assert_allclose(
         told, scores, rtol=0, atol=max(tolerance, 3e-3 if metric == "euclidean" else 0)
@@ -87,7 +90,7 @@ _ON_A_TABLE = """
 import numpy as np, headrace
 chance = np.random.default_rng(5)
 vectors, queries = chance.standard_normal((500, 40), np.float32), chance.standard_normal((9, 40), np.float32)
-for metric in ("cosine", "dot", "euclidean"):
+for metric in ("cosine", "dot", "euclidean", "manhattan"):
     print(headrace.isa(), headrace.VectorIndex(vectors, metric=metric, threads=1).search(queries, 5).indices.tolist())
 """
 
@@ -113,7 +116,7 @@ def test_similarity_is_the_whole_matrix(metric: str) -> None:
     expected = reference(queries, vectors, metric)
     told = headrace.similarity(queries, vectors, metric=metric)
     assert told.shape == (140, 270)
-    np.testing.assert_allclose(told, -expected if metric == "euclidean" else expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(told, -expected if metric in DISTANCES else expected, rtol=0, atol=1e-4)
     own = headrace.similarity(vectors[:5])
     np.testing.assert_allclose(np.diag(own), 1, atol=1e-6)
 
@@ -166,7 +169,7 @@ def test_threads_may_search_at_the_same_time() -> None:
         (lambda i: headrace.VectorIndex([["a"]]), "must be a matrix of numbers"),
         (lambda i: headrace.VectorIndex([[1.0, 2.0], [3.0]]), "must be a matrix of numbers"),
         (lambda i: headrace.VectorIndex([[1.0, float("nan")]]), r"vectors\[0, 1\] is infinite or NaN"),
-        (lambda i: headrace.VectorIndex([[1.0]], metric="l1"), "'cosine', 'dot' or 'euclidean'"),
+        (lambda i: headrace.VectorIndex([[1.0]], metric="l1"), "'cosine', 'dot', 'euclidean' or 'manhattan'"),
         (lambda i: headrace.VectorIndex([[1.0]], threads=0), "threads"),
         (lambda i: i.search([1.0, 2.0, 3.0], 1), "the index has vectors of 2"),
         (lambda i: i.search([1.0, float("inf")], 1), r"queries\[0, 1\] is infinite or NaN"),

@@ -100,7 +100,7 @@ def test_hugging_faces_client() -> None:
     [
         ("/embed", {"inputs": []}, 400, "inputs"),
         ("/embed", {"inputs": ""}, 400, "inputs"),
-        ("/embed", {"inputs": "word " * 600}, 400, "512"),
+        ("/embed", {"inputs": "word " * 600}, 400, "256"),
         ("/embed", {"inputs": "a", "normalize": False}, 400, "length 1"),
         ("/embed", {"inputs": "a", "truncation_direction": "Left"}, 400, "right only"),
         ("/embed", {"inputs": "a", "prompt_name": "none"}, 400, "prompt"),

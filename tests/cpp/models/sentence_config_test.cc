@@ -178,15 +178,23 @@ TEST_F(SentenceFiles, the_encoder_may_lie_in_a_folder_of_its_own) {
   EXPECT_THROW(transformer_directory(directory_.string()), Error);
 }
 
-TEST_F(SentenceFiles, lower_case_is_wanted_where_a_file_says_so) {
-  EXPECT_FALSE(wants_lower_case(directory_.string()));
+TEST_F(SentenceFiles, lower_case_and_the_longest_text_are_read_where_a_file_says_so) {
+  const auto settings = [&] { return read_text_settings(directory_.string()); };
+  EXPECT_FALSE(settings().lower_case);
+  EXPECT_FALSE(settings().max_tokens);
+  write("tokenizer_config.json", R"({"model_max_length": 1000000000000000019884624838656})");
+  EXPECT_FALSE(settings().max_tokens);
+  write("tokenizer_config.json", R"({"model_max_length": 384})");
+  EXPECT_EQ(settings().max_tokens, 384);
   write("sentence_roberta_config.json", R"({"max_seq_length": 128, "do_lower_case": true})");
-  EXPECT_TRUE(wants_lower_case(directory_.string()));
-  write("sentence_bert_config.json", R"({"max_seq_length": 128})");
-  EXPECT_FALSE(wants_lower_case(directory_.string()));
-  for (const char* text : {R"({"do_lower_case": 1})", "[]", ""}) {
+  EXPECT_TRUE(settings().lower_case);
+  EXPECT_EQ(settings().max_tokens, 128);
+  write("sentence_bert_config.json", R"({"max_seq_length": null})");
+  EXPECT_FALSE(settings().lower_case);
+  EXPECT_EQ(settings().max_tokens, 384);
+  for (const char* text : {R"({"do_lower_case": 1})", R"({"max_seq_length": 0})", "[]", ""}) {
     write("sentence_bert_config.json", text);
-    EXPECT_THROW(wants_lower_case(directory_.string()), Error) << text;
+    EXPECT_THROW(settings(), Error) << text;
   }
 }
 

@@ -1,9 +1,10 @@
-#include "models/clip_text.h"
+#include "models/text_tower.h"
 
 #include <algorithm>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "models/head_config.h"
 #include "tensor/checkpoint.h"
 
 namespace headrace {
@@ -25,22 +26,28 @@ constexpr EncoderNames kNames{.prefix = "text_model.",
                               .down_norm = "layer_norm1",
                               .final_norm = "final_layer_norm"};
 
+// A SiglipTextModel saved alone has plain names.
+std::string prefix_of(const Checkpoint& checkpoint) {
+  return checkpoint.find(concat(kNames.prefix, kNames.word)) ? kNames.prefix : "";
+}
+
 // OpenAI's own config.json says 2, which is not the end's id: it is the largest then.
 constexpr int64_t kLargestIsEnd = 2;
 
 }  // namespace
 
-std::unique_ptr<ClipText> ClipText::load(const ModelPath& directory, const std::string& family,
-                                         const Kernels& kernels, const LoadOptions& options) {
+std::unique_ptr<TextTower> TextTower::load(const ModelPath& directory, const std::string& family,
+                                           const Kernels& kernels, const LoadOptions& options) {
   if (!options.task.empty() && options.task != "embed")
     throw Error(ErrorKind::kInvalidArgument, concat("task='", options.task, "': ", directory.name(),
                                                     " describes a model to embed; leave the task out"));
-  std::unique_ptr<ClipText> model(new ClipText(kernels));
-  model->config_ = read_clip_text_config(directory, family);
+  std::unique_ptr<TextTower> model(new TextTower(kernels));
+  model->config_ = read_text_tower_config(directory, family);
   const EncoderConfig& encoder = model->config_.encoder;
   const int64_t c = encoder.hidden;
   const Checkpoint checkpoint = Checkpoint::open(directory);
-  WeightReader reader(checkpoint, kNames.prefix, kernels), whole(checkpoint, "", kernels);
+  const std::string prefix = prefix_of(checkpoint);
+  WeightReader reader(checkpoint, prefix, kernels), whole(checkpoint, "", kernels);
   model->word_ = reader.tensor(kNames.word, {encoder.vocabulary, c});
   model->position_ = reader.tensor(kNames.position, {encoder.positions, c});
   model->nothing_ = Buffer(c);
@@ -48,14 +55,16 @@ std::unique_ptr<ClipText> ClipText::load(const ModelPath& directory, const std::
   const Precision precision = precision_by_name(options.precision, kernels);
   std::vector<LayerInputs> inputs;
   if (precision == Precision::kInt8) {
-    WeightReader plain(checkpoint, kNames.prefix, kernels);
+    WeightReader plain(checkpoint, prefix, kernels);
     model->stack_.load_layers(kNames, plain);
     inputs = model->observe_inputs();
   }
   reader.use(precision);
   model->stack_.load_layers(kNames, reader, inputs);
+  const bool siglip = is_siglip(family);
   model->pooled_.emplace(kernels, c,
-                         whole.linear_of("text_projection.weight", "", model->config_.projection, c));
+                         whole.linear_of(siglip ? prefix + "head.weight" : "text_projection.weight",
+                                         siglip ? prefix + "head.bias" : "", model->config_.projection, c));
 
   ModelInfo& info = model->info_;
   info.task = "embed";
@@ -66,6 +75,8 @@ std::unique_ptr<ClipText> ClipText::load(const ModelPath& directory, const std::
   info.dimensions = model->pooled_->dimensions();
   info.similarity = "cosine";
   info.max_tokens = encoder.longest();
+  info.pads = siglip;
+  if (siglip) info.pad_token = read_special_token(directory, "pad_token");
   info.vocabulary = encoder.vocabulary;
   info.parameters = reader.parameters() + whole.parameters();
   info.weight_bytes = info.parameters * kFloatBytes + model->stack_.packed_bytes();
@@ -73,7 +84,7 @@ std::unique_ptr<ClipText> ClipText::load(const ModelPath& directory, const std::
 }
 
 // Tokens drawn from the vocabulary, as of encoders of texts.
-std::vector<LayerInputs> ClipText::observe_inputs() {
+std::vector<LayerInputs> TextTower::observe_inputs() {
   const int64_t length = std::min<int64_t>(48, config_.encoder.longest());
   std::vector<int32_t> ids, cu_lengths{0};
   uint64_t state = 1;
@@ -89,12 +100,12 @@ std::vector<LayerInputs> ClipText::observe_inputs() {
   return stack_.observe(batch, pool);
 }
 
-void ClipText::reserve(int64_t max_batch_tokens, int threads) {
+void TextTower::reserve(int64_t max_batch_tokens, int threads) {
   stack_.reserve(max_batch_tokens, threads);
   pooled_->reserve(max_batch_tokens);
 }
 
-void ClipText::embed(const TokenBatch& batch, ThreadPool& pool) {
+void TextTower::embed(const TokenBatch& batch, ThreadPool& pool) {
   const int64_t c = config_.encoder.hidden;
   pool.parallel_for(batch.sequences(), [&](int64_t sequence, int) {
     const int64_t begin = batch.cu_lengths[static_cast<size_t>(sequence)];
@@ -105,9 +116,10 @@ void ClipText::embed(const TokenBatch& batch, ThreadPool& pool) {
   });
 }
 
-// The row of the text's first end, or its first row where it has none.
-int64_t ClipText::end_of(const TokenBatch& batch, int64_t sequence) const {
+// The row of the text's first end, or its first row where it has none; of SigLIP the last.
+int64_t TextTower::end_of(const TokenBatch& batch, int64_t sequence) const {
   const int64_t begin = batch.cu_lengths[static_cast<size_t>(sequence)];
+  if (info_.pads) return batch.cu_lengths[static_cast<size_t>(sequence) + 1] - 1;
   const auto first = batch.ids.begin() + begin;
   const auto last = batch.ids.begin() + batch.cu_lengths[static_cast<size_t>(sequence) + 1];
   const auto found = config_.end == kLargestIsEnd ? std::max_element(first, last)
@@ -115,7 +127,7 @@ int64_t ClipText::end_of(const TokenBatch& batch, int64_t sequence) const {
   return begin + (found == last ? 0 : found - first);
 }
 
-void ClipText::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
+void TextTower::forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool& pool) {
   embed(batch, pool);
   stack_.run(batch, pool);
   pooled_->forward(
