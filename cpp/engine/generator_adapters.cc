@@ -7,7 +7,8 @@ void Generator::add_adapter(const std::string& name, const std::string& director
   if (model_->device())
     throw Error(ErrorKind::kUnsupported,
                 "adapters run on the processor only: load the model with device='cpu'");
-  std::shared_ptr<const Adapter> adapter = Adapter::load(directory, config(), model_->kernels());
+  std::shared_ptr<const Adapter> adapter =
+      Adapter::load(directory, config(), model_->weights(), model_->kernels());
   const std::lock_guard lock(mutex_);
   adapters_.insert_or_assign(name, Named{.adapter = std::move(adapter), .number = ++adapters_added_});
 }

@@ -180,6 +180,8 @@ struct DecoderKernels {
   // y[t,i] = act(x[t,i]) x[t,N + i], i < N                      (Shazeer 2020, arXiv:2002.05202)
   //   x [rows, 2N], y [rows, N], which may begin where x does. |error| <= 4e-7 max(1, |act x|) |x[t,N + i]|.
   void (*gate)(const float* x, int64_t rows, int64_t n, Activation activation, float* y);
+  // y[i] = act(x[i]), i < N; may be the same. The bits of a GEMM that ends in the activation.
+  void (*activate)(const float* x, int64_t n, Activation activation, float* y);
 
   // What one KV head takes of a block: a multiple of 4.
   int64_t (*kv_bytes)(KvType type, int64_t head_dim);

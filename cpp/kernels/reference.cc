@@ -198,8 +198,9 @@ constinit const Kernels kernels_reference = {
            reference::encode_groups, reference::grouped_gemm, peak_flops},
     .q4 = {reference::grouped_packed_bytes, nullptr, reference::pack_groups, reference::grouped_row_bytes,
            reference::encode_groups, reference::grouped_gemm, peak_flops},
-    .decoder = {reference::rms_norm, reference::rotate, reference::gate, reference::kv_bytes,
-                reference::store_key_value, reference::paged_attention_scratch, reference::paged_attention},
+    .decoder = {reference::rms_norm, reference::rotate, reference::gate, reference::activate_row,
+                reference::kv_bytes, reference::store_key_value, reference::paged_attention_scratch,
+                reference::paged_attention},
     .pixels = {reference::resample_row, reference::resample_column, reference::overlaps_any},
     .has_bf16 = false,
 };

@@ -32,6 +32,10 @@ void gate(const float* x, int64_t rows, int64_t n, Activation activation, float*
     for (int64_t i = 0; i < n; ++i) y[i] = activate_one(x[i], activation) * x[n + i];
 }
 
+void activate_row(const float* x, int64_t n, Activation activation, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = activate_one(x[i], activation);
+}
+
 int64_t kv_bytes(KvType type, int64_t head_dim) {
   const int64_t numbers = 2 * kCacheBlock * head_dim;
   if (type == KvType::kF32) return numbers * 4;

@@ -185,14 +185,14 @@ void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool
     norm(pool, layer.attention_norm, rows, x_.data(), normed_.data());
     layer.qkv.forward(kernels_, pool, rows, normed_.data(), qkv_.data(), Activation::kNone, nullptr,
                       encoded_.data());
-    adapt(&AdapterLayer::qkv, i, batch, normed_.data(), qkv_.data(), pool);
+    adapt({layer.qkv, &AdapterLayer::qkv, i}, batch, normed_.data(), qkv_.data(), pool);
     place(layer, i, batch, pool);
     attend(layer, i, batch, pool);
-    add_block({layer.attended, layer.attended_norm, &AdapterLayer::attended}, i, batch, context_.data(),
+    add_block({layer.attended, &AdapterLayer::attended, i}, layer.attended_norm, batch, context_.data(),
               pool);
     norm(pool, layer.mlp_norm, rows, x_.data(), normed_.data());
     feed_forward(layer, i, batch, pool);
-    add_block({layer.down, layer.down_norm, &AdapterLayer::down}, i, batch, hidden_.data(), pool);
+    add_block({layer.down, &AdapterLayer::down, i}, layer.down_norm, batch, hidden_.data(), pool);
   }
   answer(batch, logits, pool);
 }
@@ -201,13 +201,18 @@ void LanguageModel::step(const StepBatch& batch, float* logits, ThreadPool& pool
 void LanguageModel::feed_forward(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool) {
   const int64_t f = config_.feed_forward;
   const auto rows = static_cast<int64_t>(batch.ids.size());
-  if (!config_.has_gates)
+  const Adapted product{layer.gate_up, &AdapterLayer::gate_up, index};
+  const bool is_plain = !config_.has_gates && !has_adapter(product, batch);
+  if (is_plain)
     return layer.gate_up.forward(kernels_, pool, rows, normed_.data(), hidden_.data(), config_.activation,
                                  nullptr, encoded_.data());
   layer.gate_up.forward(kernels_, pool, rows, normed_.data(), gate_up_.data(), Activation::kNone, nullptr,
                         encoded_.data());
-  adapt(&AdapterLayer::gate_up, index, batch, normed_.data(), gate_up_.data(), pool);
+  adapt(product, batch, normed_.data(), gate_up_.data(), pool);
   each_rows(pool, rows, [&](int64_t begin, int64_t end) {
+    if (!config_.has_gates)
+      return kernels_.decoder.activate(gate_up_.data() + begin * f, (end - begin) * f, config_.activation,
+                                       hidden_.data() + begin * f);
     kernels_.decoder.gate(gate_up_.data() + begin * 2 * f, end - begin, f, config_.activation,
                           hidden_.data() + begin * f);
   });
@@ -312,8 +317,14 @@ void LanguageModel::attend(const Layer& layer, size_t index, const StepBatch& ba
   });
 }
 
-void LanguageModel::adapt(LowRank AdapterLayer::* part, size_t layer, const StepBatch& batch, const float* x,
-                          float* y, ThreadPool& pool) {
+bool LanguageModel::has_adapter(const Adapted& product, const StepBatch& batch) {
+  return std::any_of(batch.spans.begin(), batch.spans.end(), [&](const StepSpan& span) {
+    return span.adapter && (span.adapter->layers[product.layer].*product.part).down.n > 0;
+  });
+}
+
+void LanguageModel::adapt(const Adapted& product, const StepBatch& batch, const float* x, float* y,
+                          ThreadPool& pool) {
   int64_t row = 0;
   for (size_t i = 0; i < batch.spans.size();) {
     // Neighbours with the same adapter go together; a row's numbers are the same either way.
@@ -321,9 +332,18 @@ void LanguageModel::adapt(LowRank AdapterLayer::* part, size_t layer, const Step
     int64_t rows = 0;
     for (; i < batch.spans.size() && batch.spans[i].adapter == adapter; ++i) rows += batch.spans[i].tokens;
     if (adapter) {
-      const LowRank& ranks = adapter->layers[layer].*part;
+      const LowRank& ranks = adapter->layers[product.layer].*product.part;
       if (ranks.down.n > 0) {
-        float* const to = y + row * ranks.up.n;
+        const int64_t n = ranks.up.n;
+        float* const to = y + row * n;
+        if (ranks.stretch.size() > 0) {
+          const float* const bias = product.linear.bias.size() > 0 ? product.linear.bias.data() : nullptr;
+          each_rows(pool, rows, [&](int64_t begin, int64_t end) {
+            for (int64_t t = begin; t < end; ++t)
+              for (int64_t c = 0; c < n; ++c)
+                to[t * n + c] += ranks.stretch.data()[c] * (to[t * n + c] - (bias ? bias[c] : 0.0f));
+          });
+        }
         ranks.down.forward(kernels_, pool, rows, x + row * ranks.down.k, ranks_.data());
         ranks.up.forward(kernels_, pool, rows, ranks_.data(), to, Activation::kNone, to);
       }
@@ -332,19 +352,19 @@ void LanguageModel::adapt(LowRank AdapterLayer::* part, size_t layer, const Step
   }
 }
 
-void LanguageModel::add_block(const Block& block, size_t layer, const StepBatch& batch, const float* input,
-                              ThreadPool& pool) {
+void LanguageModel::add_block(const Adapted& product, const Norm& after, const StepBatch& batch,
+                              const float* input, ThreadPool& pool) {
   float* const x = x_.data();
   const auto rows = static_cast<int64_t>(batch.ids.size());
-  if (block.after.gain.size() == 0) {
-    block.linear.forward(kernels_, pool, rows, input, x, Activation::kNone, x, encoded_.data());
-    return adapt(block.part, layer, batch, input, x, pool);
-  }
+  const bool has_norm = after.gain.size() > 0;
+  // Adding x is the last thing that happens to a row on either way, so rows without an adapter stay the same.
+  if (!has_norm && !has_adapter(product, batch))
+    return product.linear.forward(kernels_, pool, rows, input, x, Activation::kNone, x, encoded_.data());
   const int64_t c = config_.hidden;
-  block.linear.forward(kernels_, pool, rows, input, normed_.data(), Activation::kNone, nullptr,
-                       encoded_.data());
-  adapt(block.part, layer, batch, input, normed_.data(), pool);
-  norm(pool, block.after, rows, normed_.data(), normed_.data());
+  product.linear.forward(kernels_, pool, rows, input, normed_.data(), Activation::kNone, nullptr,
+                         encoded_.data());
+  adapt(product, batch, input, normed_.data(), pool);
+  if (has_norm) norm(pool, after, rows, normed_.data(), normed_.data());
   each_rows(pool, rows, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * c; i < end * c; ++i) x[i] += normed_.data()[i];
   });

@@ -37,6 +37,8 @@ class LanguageModel {
   const ModelInfo& info() const { return info_; }
   const LanguageConfig& config() const { return config_; }
   const Kernels& kernels() const { return kernels_; }
+  // As the files have them.
+  const TensorSource& weights() const { return *source_; }
   // Null where the processor runs it.
   DeviceDecoder* device() const { return device_.get(); }
   int64_t cache_block_bytes(KvType kv) const;
@@ -63,18 +65,19 @@ class LanguageModel {
   void norm(ThreadPool& pool, const Norm& norm, int64_t rows, const float* x, float* y) const;
   void norm_rows(const Norm& norm, int64_t rows, const float* x, float* y) const;
   void feed_forward(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
-  // y += what the spans' adapters add to one of a layer's products, y [rows, up.n] from x [rows, down.k].
-  void adapt(LowRank AdapterLayer::* part, size_t layer, const StepBatch& batch, const float* x, float* y,
-             ThreadPool& pool);
+  // One of a layer's products, which adapters change.
+  struct Adapted {
+    const Linear& linear;
+    LowRank AdapterLayer::* part;
+    size_t layer;
+  };
+  static bool has_adapter(const Adapted& product, const StepBatch& batch);
+  // From y = x W^T + bias to what the spans' adapters make of it.
+  void adapt(const Adapted& product, const StepBatch& batch, const float* x, float* y, ThreadPool& pool);
   void place(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
   void attend(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool);
   // x += what a block gives, normed first where there is a norm.
-  struct Block {
-    const Linear& linear;
-    const Norm& after;
-    LowRank AdapterLayer::* part;
-  };
-  void add_block(const Block& block, size_t layer, const StepBatch& batch, const float* input,
+  void add_block(const Adapted& product, const Norm& after, const StepBatch& batch, const float* input,
                  ThreadPool& pool);
   void answer(const StepBatch& batch, float* logits, ThreadPool& pool);
   int64_t head_bytes() const { return kernels_.decoder.kv_bytes(limits_.kv, config_.head_dim); }

@@ -1,4 +1,4 @@
-"""Low-rank adapters against the library peft: tokens and probabilities, alone and together."""
+"""Low-rank adapters (LoRA, DoRA) against the library peft: tokens and probabilities, alone and together."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ TARGETS: dict[str, list[str]] = {
     "qwen2": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     "gemma2": ["o_proj", "up_proj", "down_proj"],
     "phi3": ["qkv_proj", "gate_up_proj", "down_proj"],
+    "gpt2": ["c_attn", "c_proj", "c_fc"],
 }
 
 
@@ -40,7 +41,9 @@ def make_adapter(base: Any, directory: Path, targets: list[str], seed: int, **op
         model = peft.get_peft_model(base, config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "lora_" in name:
+            if "lora_magnitude" in name:
+                parameter.mul_(1 + 0.3 * torch.randn_like(parameter))
+            elif "lora_" in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(directory)
     return model.eval()
@@ -62,14 +65,14 @@ def ours(model: headrace.Model) -> tuple[list[int], list[float]]:
     return [token.id for token in found.tokens], [token.logprob for token in found.tokens]
 
 
+@pytest.mark.parametrize("use_dora", [False, True])
 @pytest.mark.parametrize("family", TARGETS)
-def test_an_adapter_gives_what_peft_gives(family: str, tmp_path: Path) -> None:
+def test_an_adapter_gives_what_peft_gives(family: str, use_dora: bool, tmp_path: Path) -> None:
     base = language_models.make(family, tmp_path / "base")
     _with_tokenizer(tmp_path / "base")
     plain = greedy(base)
-    expected = greedy(
-        make_adapter(base, tmp_path / "adapter", TARGETS[family], 2, use_rslora=family == "qwen2")
-    )
+    options = {"use_rslora": family == "qwen2", "fan_in_fan_out": family == "gpt2", "use_dora": use_dora}
+    expected = greedy(make_adapter(base, tmp_path / "adapter", TARGETS[family], 2, **options))
     assert expected[0] != plain[0]
     with headrace.Engine() as engine:
         model = engine.add("base", tmp_path / "base", precision="f32")
@@ -139,10 +142,16 @@ def test_adapters_move_to_the_model_that_takes_their_place(folder: Path, tmp_pat
         assert engine.models() == []
 
 
-async def test_many_adapters_run_in_the_same_steps_with_the_same_bits(folder: Path) -> None:
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+async def test_many_adapters_run_in_the_same_steps_with_the_same_bits(family: str, tmp_path: Path) -> None:
+    base = language_models.make(family, tmp_path / "base")
+    _with_tokenizer(tmp_path / "base")
+    for number in range(3):
+        options = {"fan_in_fan_out": family == "gpt2", "use_dora": number == 1}
+        base = make_adapter(base, tmp_path / f"adapter{number}", TARGETS[family], number, **options).unload()
     with headrace.Engine() as engine:
-        models = [engine.add("base", folder / "base", precision="f32")]
-        models += [engine.add_adapter(f"a{n}", folder / f"adapter{n}", model="base") for n in range(3)]
+        models = [engine.add("base", tmp_path / "base", precision="f32")]
+        models += [engine.add_adapter(f"a{n}", tmp_path / f"adapter{n}", model="base") for n in range(3)]
         alone = [ours(model) for model in models]
         assert len({tuple(tokens) for tokens, _ in alone}) == 4
         settings: Any = {"max_tokens": TOKENS, "temperature": 0, "logprobs": 0, "ignore_eos": True}
@@ -173,7 +182,8 @@ def test_adapters_come_and_go(folder: Path) -> None:
     ("change", "error", "message"),
     [
         ({"peft_type": "IA3"}, headrace.UnsupportedError, "IA3"),
-        ({"use_dora": True}, headrace.UnsupportedError, "use_dora"),
+        ({"use_dora": True}, headrace.CorruptFileError, "lora_magnitude_vector"),
+        ({"lora_bias": True}, headrace.UnsupportedError, "lora_bias"),
         ({"bias": "all"}, headrace.UnsupportedError, "trained biases"),
         ({"modules_to_save": ["lm_head"]}, headrace.UnsupportedError, "modules_to_save"),
         ({"rank_pattern": {"q_proj": 4}}, headrace.UnsupportedError, "rank_pattern"),

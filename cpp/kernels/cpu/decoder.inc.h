@@ -49,6 +49,13 @@ void gate(const float* x, int64_t rows, int64_t n, Activation activation, float*
     }
 }
 
+void activate_row(const float* x, int64_t n, Activation activation, float* y) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int64_t count = least(kLanes, n - i);
+    store_first(y + i, activate(load_first(x + i, count), activation), count);
+  }
+}
+
 // Scratch: queries [kQueryTile][D], out [kQueryTile][D], scores [kQueryTile][kKeyBlock], and numbers: a panel
 // of keys [D][kPanelColumns], or values [kCacheBlock][kPanelColumns].
 int64_t paged_attention_scratch(int64_t, int64_t head_dim) {

@@ -4,7 +4,7 @@
 //
 //   panel:  per group   steps of 4 k: bytes [kPanelColumns][4], two steps to a byte in 4 bits (low, high)
 //                       scales, f16 [kPanelColumns]; in 4 bits also offsets, f16 [kPanelColumns]
-//   row:    K bytes; then per group its scale and the sum of its bytes
+//   row:    K bytes; then a GroupScale per group
 #pragma once
 
 #include "kernels/cpu/narrow.inc.h"
@@ -16,8 +16,9 @@ constexpr int64_t kGroup = kWeightGroup, kStep = 4, kStepsPerGroup = kGroup / kS
 constexpr int64_t kAhead = 2048;  // bytes of weights asked for before they are needed
 
 struct GroupScale {
-  float scale;
-  int32_t sum;
+  float scale;     // a byte times this is the activation
+  float total;     // the sum of the activations, which weights' offsets are multiplied by
+  int32_t excess;  // what kByteOffset adds to a sum of products
 };
 
 inline int64_t grouped_row_bytes(int64_t k) {
@@ -42,29 +43,36 @@ inline IntVec high_nibbles(IntVec a) {
 }
 #endif
 
-// sum + four bytes of w times four of x, each lane; w is 4 bits wide, or a byte plus kByteOffset.
+// sum + four bytes of w times four of x, each lane; w is 4 bits wide, or a byte plus kByteOffset. A whole
+// group of 4-bit weights is added up with dot_nibbles from zero, and nibble_sum makes 32-bit lanes of that.
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 constexpr int32_t kByteOffset = 128;
 inline IntVec dot_nibbles(IntVec sum, IntVec w, IntVec x) { return dot_bytes(sum, w, x); }
+inline IntVec nibble_sum(IntVec sum) { return sum; }
 inline IntVec dot_weights(IntVec sum, IntVec w, IntVec x) { return dot_bytes(sum, w, x); }
-#elif defined(__AVX512F__)
+#else
 constexpr int32_t kByteOffset = 0;
+// Two products a lane of 16 bits: 8 steps of 2 * 15 * 128 are 30720, which fits.
+static_assert(kStepsPerGroup * 2 * 15 * 128 < 32768);
+#if defined(__AVX512F__)
+inline IntVec nibble_sum(IntVec sum) { return madd_16(sum, _mm512_set1_epi16(1)); }
 inline IntVec dot_nibbles(IntVec sum, IntVec w, IntVec x) {
-  return add_int(sum, madd_16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
+  return _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x));
 }
 // Products in pairs of 16 bits, which |w| <= 128 and |x| <= 127 fill but do not overflow.
 inline IntVec dot_weights(IntVec sum, IntVec w, IntVec x) {
   const IntVec turned = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
-  return dot_nibbles(sum, _mm512_abs_epi8(w), turned);
+  return add_int(sum, nibble_sum(_mm512_maddubs_epi16(_mm512_abs_epi8(w), turned)));
 }
 #else
-constexpr int32_t kByteOffset = 0;
+inline IntVec nibble_sum(IntVec sum) { return madd_16(sum, _mm256_set1_epi16(1)); }
 inline IntVec dot_nibbles(IntVec sum, IntVec w, IntVec x) {
-  return add_int(sum, madd_16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+  return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
 }
 inline IntVec dot_weights(IntVec sum, IntVec w, IntVec x) {
-  return dot_nibbles(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+  return add_int(sum, nibble_sum(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))));
 }
+#endif
 #endif
 
 // f32 to f16, to the nearest; scales are numbers that f16 holds, so this loses nothing.
@@ -81,12 +89,28 @@ struct Nibbles {
     char& byte = group[(step / 2 * kPanelColumns + c) * kStep + i % kStep];
     byte = static_cast<char>(step % 2 ? (byte & 15) | q << 4 : q);
   }
+  // Vector v of steps s and s + 1, s even.
+  static void load_steps(const char* group, int64_t s, int64_t v, IntVec& first, IntVec& second) {
+    const IntVec both = load_int(group + (s / 2 * kPanelColumns + v * kLanes) * kStep);
+    first = low_nibbles(both), second = high_nibbles(both);
+  }
+  static IntVec dot(IntVec sum, IntVec w, IntVec x) { return dot_nibbles(sum, w, x); }
+  // The numbers that the sums of one group stand for.
+  static Vec value(IntVec sum, const GroupScale&) { return to_float(nibble_sum(sum)); }
 };
 
 struct Bytes {
   static constexpr int64_t kGroupBytes = kGroup * kPanelColumns, kHalves = 1;
   static void put(char* group, int64_t c, int64_t i, uint8_t q) {
     group[(i / kStep * kPanelColumns + c) * kStep + i % kStep] = static_cast<char>(q - 128 + kByteOffset);
+  }
+  static void load_steps(const char* group, int64_t s, int64_t v, IntVec& first, IntVec& second) {
+    first = load_int(group + (s * kPanelColumns + v * kLanes) * kStep);
+    second = load_int(group + ((s + 1) * kPanelColumns + v * kLanes) * kStep);
+  }
+  static IntVec dot(IntVec sum, IntVec w, IntVec x) { return dot_weights(sum, w, x); }
+  static Vec value(IntVec sum, const GroupScale& scale) {
+    return to_float(kByteOffset ? sub_int(sum, splat_int(scale.excess)) : sum);
   }
 };
 
@@ -121,7 +145,7 @@ void encode_groups(const float* x, int64_t rows, int64_t k, const float*, void* 
   for (int64_t row = 0; row < rows; ++row, x += k, out += grouped_row_bytes(k))
     for (int64_t g = 0; g < k / kGroup; ++g) {
       const float* const from = x + g * kGroup;
-      GroupScale scale{int8_scale(from, kGroup, nullptr), 0};
+      GroupScale scale{int8_scale(from, kGroup, nullptr), 0.0f, 0};
       const Vec inverse = splat(scale.scale > 0.0f ? 1.0f / scale.scale : 0.0f);
       IntVec sum = splat_int(0);
       for (int64_t i = 0; i < kGroup; i += kLanes) {
@@ -129,7 +153,11 @@ void encode_groups(const float* x, int64_t rows, int64_t k, const float*, void* 
         store_bytes(out + g * kGroup + i, q, kLanes);
         sum = add_int(sum, q);
       }
-      scale.sum = sum_int(sum);
+      const int32_t total = sum_int(sum);
+      scale.total = scale.scale * static_cast<float>(total);
+      // Unsigned: of a row that is not finite, whose scale makes its results what they are, sums are of any
+      // size.
+      scale.excess = static_cast<int32_t>(static_cast<uint32_t>(kByteOffset) * static_cast<uint32_t>(total));
       __builtin_memcpy(out + k + g * static_cast<int64_t>(sizeof scale), &scale, sizeof scale);
     }
 }
@@ -138,31 +166,25 @@ void encode_groups(const float* x, int64_t rows, int64_t k, const float*, void* 
 template <typename Format, int kRows>
 inline __attribute__((always_inline)) void group_sums(const char* x, int64_t stride, const char* w,
                                                       Int8Dot::Acc (&acc)[kRows][kPanelVectors]) {
-  constexpr int64_t kVectorBytes = kLanes * kStep, kStepBytes = kPanelColumns * kStep;
 #pragma GCC unroll 8
-  for (int64_t s = 0; s < kStepsPerGroup; s += 2)
+  for (int64_t s = 0; s < kStepsPerGroup; s += 2) {
+    IntVec steps[2][kPanelVectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < kPanelVectors; ++v) {
-      IntVec first, second;
-      if constexpr (Format::kHalves == 2) {
-        const IntVec both = load_int(w + s / 2 * kStepBytes + v * kVectorBytes);
-        first = low_nibbles(both), second = high_nibbles(both);
-      } else {
-        first = load_int(w + s * kStepBytes + v * kVectorBytes);
-        second = load_int(w + (s + 1) * kStepBytes + v * kVectorBytes);
-      }
+    for (int v = 0; v < kPanelVectors; ++v) Format::load_steps(w, s, v, steps[0][v], steps[1][v]);
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < 2; ++i)
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const IntVec a = splat_int(four_bytes(x + r * stride + s * kStep));
-        const IntVec b = splat_int(four_bytes(x + r * stride + (s + 1) * kStep));
-        auto sum = reinterpret_cast<IntVec>(acc[r][v]);
-        if constexpr (Format::kHalves == 2)
-          sum = dot_nibbles(dot_nibbles(sum, first, a), second, b);
-        else
-          sum = dot_weights(dot_weights(sum, first, a), second, b);
-        acc[r][v] = reinterpret_cast<Int8Dot::Acc>(sum);
+        const IntVec four = splat_int(four_bytes(x + r * stride + (s + i) * kStep));
+#pragma GCC unroll 2
+        for (int v = 0; v < kPanelVectors; ++v) {
+          acc[r][v] = reinterpret_cast<Int8Dot::Acc>(
+              Format::dot(reinterpret_cast<IntVec>(acc[r][v]), steps[i][v], four));
+          // GCC would add in another order, all products first, for which there are too few registers.
+          asm("" : "+v"(acc[r][v]));
+        }
       }
-    }
+  }
 }
 
 template <typename Format, int kRows>
@@ -186,25 +208,15 @@ void grouped_rows(const NarrowGemm& g, int64_t row, int64_t col_begin, int64_t c
       const char* const halves = w + Format::kGroupBytes;
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        GroupScale scale;
-        __builtin_memcpy(&scale, x + r * stride + g.k + group * static_cast<int64_t>(sizeof scale),
-                         sizeof scale);
-        const float offset = scale.scale * static_cast<float>(scale.sum);
+        const GroupScale& scale = reinterpret_cast<const GroupScale*>(x + r * stride + g.k)[group];
 #pragma GCC unroll 2
         for (int v = 0; v < kPanelVectors; ++v) {
           const Vec weight = mul(load_halves(halves + v * kLanes * 2), splat(scale.scale));
-          if constexpr (Format::kHalves == 2) {
-            total[r][v] = mul_add(to_float(reinterpret_cast<IntVec>(acc[r][v])), weight, total[r][v]);
-            total[r][v] =
-                mul_add(load_halves(halves + (kPanelColumns + v * kLanes) * 2), splat(offset), total[r][v]);
-          } else {
-            // Unsigned: of a row that is not finite, whose scale makes its results what they are, sums are of
-            // any size.
-            const auto offset_sum =
-                static_cast<int32_t>(static_cast<uint32_t>(kByteOffset) * static_cast<uint32_t>(scale.sum));
-            const IntVec exact = sub_int(reinterpret_cast<IntVec>(acc[r][v]), splat_int(offset_sum));
-            total[r][v] = mul_add(to_float(exact), weight, total[r][v]);
-          }
+          const Vec sum = Format::value(reinterpret_cast<IntVec>(acc[r][v]), scale);
+          total[r][v] = mul_add(sum, weight, total[r][v]);
+          if constexpr (Format::kHalves == 2)
+            total[r][v] = mul_add(load_halves(halves + (kPanelColumns + v * kLanes) * 2), splat(scale.total),
+                                  total[r][v]);
         }
       }
     }
@@ -225,7 +237,9 @@ void grouped_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64
   constexpr Rows kRows[] = {grouped_rows<Format, 1>, grouped_rows<Format, 2>, grouped_rows<Format, 3>,
                             grouped_rows<Format, 4>, grouped_rows<Format, 5>, grouped_rows<Format, 6>};
 #else
-  constexpr Rows kRows[] = {grouped_rows<Format, 1>, grouped_rows<Format, 2>};
+  // Totals are in L1: with them in registers, two rows would have to do.
+  constexpr Rows kRows[] = {grouped_rows<Format, 1>, grouped_rows<Format, 2>, grouped_rows<Format, 3>,
+                            grouped_rows<Format, 4>};
 #endif
   constexpr int64_t kTile = sizeof kRows / sizeof kRows[0];
   each_tile(

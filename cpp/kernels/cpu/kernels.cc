@@ -68,7 +68,8 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
            grouped_gemm<Bytes>, peak_ops<Int8>},
     .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
            grouped_gemm<Nibbles>, peak_ops<Int8>},
-    .decoder = {rms_norm, rotate, gate, kv_bytes, store_key_value, paged_attention_scratch, paged_attention},
+    .decoder = {rms_norm, rotate, gate, activate_row, kv_bytes, store_key_value, paged_attention_scratch,
+                paged_attention},
     .pixels = {resample_row, resample_column, overlaps_any},
 #if defined(__AVX512BF16__)
     .has_bf16 = true,

@@ -70,6 +70,31 @@ TEST_P(EachDecoderTable, gate) {
     }
 }
 
+TEST_P(EachDecoderTable, an_activation_alone_has_the_bits_of_one_behind_a_gemm) {
+  for (const Activation activation : {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu,
+                                      Activation::kQuickGelu, Activation::kNone})
+    for (const int64_t n : kSizes) {
+      // One input, weights that are the numbers.
+      Guarded one(1), x(n), y(n), expected(n);
+      one.randomize(1, 1.0f, 1.0f);
+      x.randomize(2, -12.0f, 12.0f);
+      const int64_t columns = (n + table().panel_columns - 1) / table().panel_columns;
+      Guarded packed(columns * table().panel_columns);
+      table().pack_weights(x.data(), n, 1, packed.data());
+      table().gemm({.x = one.data(),
+                    .ldx = 1,
+                    .packed_w = packed.data(),
+                    .y = expected.data(),
+                    .ldy = n,
+                    .n = n,
+                    .k = 1,
+                    .activation = activation},
+                   0, 1, 0, n);
+      kernels().activate(x.data(), n, activation, y.data());
+      for (int64_t i = 0; i < n; ++i) ASSERT_EQ(y[i], expected[i]) << n << " at " << i;
+    }
+}
+
 TEST_P(EachDecoderTable, gate_of_the_largest_numbers) {
   const float nan = std::nanf(""), inf = HUGE_VALF;
   std::vector<float> x{-1000.0f, 1000.0f, -0.0f, nan, inf, 1, 2, 3, 4, 5}, y(5);
