@@ -14,7 +14,8 @@ import pytest
 
 import headrace
 
-QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+# It has one likely answer: of the capital of France the model begins in two ways almost alike.
+QUESTION = [{"role": "user", "content": "What is 2 plus 3?"}]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def model() -> Iterator[headrace.Model]:
 
 def test_a_chat_is_answered(model: headrace.Model) -> None:
     answer = model.generate(QUESTION, temperature=0)
-    assert "Paris" in answer.text
+    assert "5" in answer.text
     assert answer.finish_reason == "stop"
     assert answer.prompt_tokens == len(model.prompt_ids(QUESTION))
     assert answer.generated_tokens == len(answer.tokens) > 4
