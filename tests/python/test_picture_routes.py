@@ -201,13 +201,14 @@ def test_pictures_over_grpc(server: Server, vectors: Any, labels: Any) -> None:
         planes = np.zeros((2, 3, 32, 32), np.float32)
         values = triton.InferInput("pixel_values", planes.shape, "FP32").set_data_from_numpy(planes)
         assert client.infer("vectors", [values]).as_numpy(output.name).shape == (2, vectors.shape[1])
-        for model, files, message in (
-            ("vectors", [FILES[0], b"no picture"], r"1\]"),
-            ("reads", FILES, "image"),
+        for model, files, message, status in (
+            ("vectors", [FILES[0], b"no picture"], "JPEG, PNG", "UNIMPLEMENTED"),
+            ("vectors", [FILES[0][:40]], "PNG", "INVALID_ARGUMENT"),
+            ("reads", FILES, "image", "INVALID_ARGUMENT"),
         ):
             with pytest.raises(InferenceServerException, match=message) as told:
                 client.infer(model, [image(files)])
-            assert told.value.status() == "StatusCode.INVALID_ARGUMENT"
+            assert told.value.status() == f"StatusCode.{status}"
 
 
 @pytest.mark.parametrize(
