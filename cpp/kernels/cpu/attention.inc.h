@@ -4,13 +4,14 @@
 //     for each tile of kQueryTile queries:              with a window, over the keys that one of them sees
 //       scores = scale q k^T                           [tile, block], in L1
 //       p = 2^(scores log2 e - running maximum)        the old output is scaled down when the maximum grows
-//       out += p v                                     values are read in place: a row of v is the panel's
-//       row
+//       out += p v                                     a row of v is the panel's row
 //   out /= sum p
 //
 // Blocks start at key 0 and tiles at query 0 of the sequence itself, so its company in a batch changes
 // nothing.
 #pragma once
+
+#include <cstring>
 
 #include "kernels/cpu/gemm.inc.h"
 
@@ -18,16 +19,19 @@ namespace headrace {
 namespace {
 
 constexpr int64_t kKeyBlock = 512;
+// From so many tiles on, a block's values are copied together first: rows of all heads are kilobytes apart,
+// and so fall on few sets of the caches, where they push each other out between one tile and the next.
+constexpr int64_t kPackTiles = 8;
 // Fewer rows than a GEMM's tile: they leave enough multiply-adds a load, and each height is compiled anew.
 constexpr int kQueryTile = kRowTile < 8 ? kRowTile : 8;
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-// Scratch: transposed keys [block / panel][D][panel], scores [kQueryTile][block] and a vector, since a row's
-// last one may stand over, maximum [L], sum [L].
+// Scratch: transposed keys [block / panel][D][panel], values [block][D], scores [kQueryTile][block] and a
+// vector, since a row's last one may stand over, maximum [L], sum [L].
 int64_t attention_scratch(int64_t length, int64_t head_dim) {
   const int64_t block = round_up(least(length, kKeyBlock), kPanelColumns);
-  return block * head_dim + kQueryTile * block + kLanes + 2 * length;
+  return 2 * block * head_dim + kQueryTile * block + kLanes + 2 * length;
 }
 
 // keys [count, D] with row stride ld -> panels [ceil(count / panel)][D][panel], zeros past the last key.
@@ -67,8 +71,10 @@ struct QueryTile {
   int64_t row;         // the first query, counted from first_query
   int64_t begin, end;  // keys
   bool is_first, is_last;
-  const float* keys;  // panels from `begin` on
-  float* scores;      // [kRows][stride]
+  const float* keys;    // panels from `begin` on
+  const float* values;  // of key `begin`, row stride ldv
+  int64_t ldv;
+  float* scores;  // [kRows][stride]
   int64_t stride;
 
   int64_t count() const { return end - begin; }
@@ -92,7 +98,7 @@ template <int kRows, int kVectors>
 void value_columns(const QueryTile& t, int64_t d, const float* old, const float* final) {
   const Attention& a = *t.a;
   Vec acc[kRows][kVectors];
-  multiply_tile(t.scores, t.stride, a.v + t.begin * a.ld + d, a.ld, t.count(), acc);
+  multiply_tile(t.scores, t.stride, t.values + d, t.ldv, t.count(), acc);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     float* out = a.out + (t.row + r) * a.ldo + d;
@@ -108,12 +114,11 @@ void value_columns(const QueryTile& t, int64_t d, const float* old, const float*
 // Columns that do not fill a vector, one at a time: head sizes that are no multiple of kLanes are rare.
 inline void value_rest(const QueryTile& t, int rows, int64_t d, const float* old, const float* final) {
   const Attention& a = *t.a;
-  const float* values = a.v + t.begin * a.ld;
   for (; d < a.head_dim; ++d)
     for (int r = 0; r < rows; ++r) {
       float sum = 0.0f;
       for (int64_t j = 0; j < t.count(); ++j)
-        sum = __builtin_fmaf(t.scores[r * t.stride + j], values[j * a.ld + d], sum);
+        sum = __builtin_fmaf(t.scores[r * t.stride + j], t.values[j * t.ldv + d], sum);
       float* out = a.out + (t.row + r) * a.ldo + d;
       *out = (t.is_first ? sum : __builtin_fmaf(*out, old[r], sum)) * final[r];
     }
@@ -180,7 +185,8 @@ constexpr AttendTile kAttendTile[] = {attend_tile<1>, attend_tile<2>, attend_til
 void attention(const Attention& a) {
   const int64_t block = round_up(least(a.length, kKeyBlock), kPanelColumns);
   float* keys = a.scratch;
-  float* scores = keys + block * a.head_dim;
+  float* packed = keys + block * a.head_dim;
+  float* scores = packed + block * a.head_dim;
   float* maximum = scores + kQueryTile * block + kLanes;
   float* sum = maximum + a.length;
   const int64_t tiles = (a.queries + kQueryTile - 1) / kQueryTile;
@@ -190,6 +196,15 @@ void attention(const Attention& a) {
   for (int64_t block_begin = first / kKeyBlock * kKeyBlock; block_begin < last; block_begin += kKeyBlock) {
     const int64_t block_end = least(block_begin + kKeyBlock, a.length);
     transpose_keys(a.k + block_begin * a.ld, a.ld, block_end - block_begin, a.head_dim, keys);
+    const float* values = a.v + block_begin * a.ld;
+    int64_t ldv = a.ld;
+    if (tiles >= kPackTiles) {
+      for (int64_t j = 0; j < block_end - block_begin; ++j)
+        std::memcpy(packed + j * a.head_dim, values + j * a.ld,
+                    static_cast<size_t>(a.head_dim) * sizeof(float));
+      values = packed;
+      ldv = a.head_dim;
+    }
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = a.queries * tile / tiles, rows = a.queries * (tile + 1) / tiles - row;
       int64_t key_begin = 0, key_end = a.length;  // of the whole tile
@@ -206,10 +221,13 @@ void attention(const Attention& a) {
                   .is_first = key_begin >= block_begin,
                   .is_last = key_end <= block_end,
                   .keys = keys,
+                  .values = values,
+                  .ldv = ldv,
                   .scores = scores,
                   .stride = 0};
       if (key_begin > block_begin) t.begin += (key_begin - block_begin) / kPanelColumns * kPanelColumns;
       t.keys += (t.begin - block_begin) * a.head_dim;
+      t.values += (t.begin - block_begin) * ldv;
       t.stride = round_up(t.count(), kPanelColumns);
       kAttendTile[rows - 1](t, maximum, sum);
     }
