@@ -230,6 +230,9 @@ def test_long_texts(tmp_path: Path, family: str) -> None:
     path = task_models.make(
         tmp_path, family, "SequenceClassification", num_labels=3, max_position_embeddings=8192
     )
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    settings["model_max_length"] = 8192
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
     texts = ["a", "the water turns the wheel of the mill " * 480, "The mill stands still."]
     with headrace.load(path, task="embed", precision="f32") as model:
         assert model.info.max_tokens == 8192
