@@ -51,7 +51,7 @@ class GenerateMethods(Runner):
 
         >>> import headrace
         >>> with headrace.load("demo:smollm2") as model:
-        ...     model.generate([{"role": "user", "content": "What is the capital of France?"}], temperature=0).text
+        ...     model.generate([{"role": "user", "content": "Name the capital of France."}], temperature=0).text
         'The capital of France is Paris.'
         """
         sampling, terms = split_settings(settings)

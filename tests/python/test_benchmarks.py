@@ -53,6 +53,7 @@ def embed_line(engine: str, date: str, median: float, threads: int = 1) -> dict[
     origin = {"cpu": "Test CPU", "cpus": 2, "commit": "abc", "date": date}
     return {
         "engine": engine,
+        "isa": "avx2" if engine == "headrace" else "MLAS",
         "workload": "short",
         "texts": 10,
         "threads": threads,
@@ -73,7 +74,7 @@ def test_the_table_shows_the_newest_whole_run(modules: Any, tmp_path: Path) -> N
     (tmp_path / "embed.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for language in ("en", "zh"):
         page = modules["table"].figures(language)
-        assert "| 300 | - | 200 | - / 1.50 |" in page
+        assert "| avx2 | short (10) | f32 | 300 | 200 (onnxruntime) | 1.5 | - |" in page
         assert "111" not in page
         assert "999" not in page
         assert "2026-01-02" in page

@@ -231,10 +231,10 @@ class TestBench:
 
 class TestChat:
     def test_one_answer(self) -> None:
-        # A question with one likely answer: of France's capital the model begins in two ways almost alike.
-        done = headrace("chat", "demo:smollm2", "What is 2 plus 3?", "--temperature", "0")
+        # It has one likely answer; "What is the capital of France?" has two, almost alike.
+        done = headrace("chat", "demo:smollm2", "Name the capital of France.", "--temperature", "0")
         assert done.returncode == 0, done.stderr
-        assert "5" in done.stdout
+        assert "Paris" in done.stdout
 
     def test_as_json(self) -> None:
         done = headrace("chat", "demo:smollm2", "--raw", "--max-tokens", "3", "--json", "Water flows")

@@ -67,7 +67,7 @@ class TestThePage:
             f"[...document.querySelectorAll('{row('minilm')} td')].map((cell) => cell.innerText)"
         )
         assert cells[:4] == ["minilm", "embed", "ready", "1"]
-        assert cells[5:8] == ["22.6M", "384", "512"]
+        assert cells[5:8] == ["22.6M", "384", "256"]
         assert page.run(f"document.querySelector('{row('smollm2')}').innerText").split()[:3] == [
             "smollm2",
             "chat",

@@ -18,8 +18,8 @@ import pytest
 from conftest import Server
 from langchain_openai import ChatOpenAI
 
-# It has one likely answer: of the capital of France the model begins in two ways almost alike.
-QUESTION = [{"role": "user", "content": "What is 2 plus 3?"}]
+# It has one likely answer; "What is the capital of France?" has two, almost alike.
+QUESTION = [{"role": "user", "content": "Name the capital of France."}]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_a_chat(client: openai.OpenAI) -> None:
     choice = answer.choices[0]
     assert answer.object == "chat.completion"
     assert choice.message.role == "assistant"
-    assert "5" in (choice.message.content or "")
+    assert "Paris" in (choice.message.content or "")
     assert choice.finish_reason == "stop"
     assert answer.usage is not None
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
@@ -120,8 +120,8 @@ def test_langchain(server: Server) -> None:
     chat = ChatOpenAI(
         model="smollm2", base_url=f"{server.url}/v1", api_key="none", temperature=0, max_retries=0
     )  # type: ignore[arg-type]
-    assert "5" in str(chat.invoke("What is 2 plus 3?").content)
-    assert "5" in "".join(str(chunk.content) for chunk in chat.stream("What is 2 plus 3?"))
+    assert "Paris" in str(chat.invoke("Name the capital of France.").content)
+    assert "Paris" in "".join(str(chunk.content) for chunk in chat.stream("Name the capital of France."))
 
 
 def test_many_at_once(server: Server) -> None:
