@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HELP = """\
 examples:
   headrace chat demo:smollm2                                  a conversation; /reset begins anew, Ctrl-D ends it
-  headrace chat demo:smollm2 "What is the capital of France?" one answer
+  headrace chat demo:smollm2 "Name the capital of France."    one answer
   headrace chat models/llama.gguf --system "Be terse." --temperature 0 --json "Hello"
   headrace chat demo:smollm2 --raw "Water flows"              goes on with a text, without the chat template
 """

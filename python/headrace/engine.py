@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-MOST_THREADS = 4096
-
-
 class Engine(Pipelines, EnginePredictMethods):
     """Any number of models on one set of threads, with a bounded queue for each.
 
@@ -60,10 +57,7 @@ class Engine(Pipelines, EnginePredictMethods):
         device: str = "auto",
     ) -> None:
         options: dict[str, int] = {} if max_batch_tokens is None else {"max_batch_tokens": max_batch_tokens}
-        if threads is not None and not 1 <= threads <= MOST_THREADS:
-            raise InvalidArgumentError(
-                f"threads={threads}: must be between 1 and {MOST_THREADS}, or None for every processor"
-            )
+        inputs.check_threads(threads)
         if not 0.001 <= queue_budget <= 3600:
             raise InvalidArgumentError(f"queue_budget={queue_budget}: must be between 0.001 and 3600 seconds")
         self.device = devices.ready(device)

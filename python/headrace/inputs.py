@@ -76,6 +76,17 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
+MOST_THREADS = 4096
+
+
+def check_threads(threads: int | None) -> None:
+    """InvalidArgumentError for numbers of threads that no machine has."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InvalidArgumentError(
+            f"threads={threads}: must be between 1 and {MOST_THREADS}, or None for every processor"
+        )
+
+
 MOST_PROPOSED = 32
 
 

@@ -37,6 +37,6 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "fill_mask": ("/v1/fill-mask", {"input": "The [MASK] turns the wheel."}),
     "generate": (
         "/v1/chat/completions",
-        {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 50},
+        {"messages": [{"role": "user", "content": "Name the capital of France."}], "max_tokens": 50},
     ),
 }

@@ -11,8 +11,6 @@
 // nothing.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/cpu/gemm.inc.h"
 
 namespace headrace {
@@ -200,8 +198,8 @@ void attention(const Attention& a) {
     int64_t ldv = a.ld;
     if (tiles >= kPackTiles) {
       for (int64_t j = 0; j < block_end - block_begin; ++j)
-        std::memcpy(packed + j * a.head_dim, values + j * a.ld,
-                    static_cast<size_t>(a.head_dim) * sizeof(float));
+        __builtin_memcpy(packed + j * a.head_dim, values + j * a.ld,
+                         static_cast<size_t>(a.head_dim) * sizeof(float));
       values = packed;
       ldv = a.head_dim;
     }

@@ -151,7 +151,7 @@ ROUTES: dict[str, dict[str, Any]] = {
         },
         {
             "model": "smollm2",
-            "messages": [{"role": "user", "content": "What is the capital of France?"}],
+            "messages": [{"role": "user", "content": "Name the capital of France."}],
             "max_tokens": 20,
             "temperature": 0,
         },
