@@ -15,9 +15,10 @@ from .errors import InvalidArgumentError, OverloadedError, UnsupportedError
 if TYPE_CHECKING:
     from . import _core
 
-# Bytes of a number in a matrix, by precision; "auto" is bf16 wherever the processor has it.
-_WIDTHS = {"auto": 2.0, "bf16": 2.0, "int8": 1.0, "q8": 1.07, "q4": 0.57}
+# Bytes of a number in a matrix, by precision, where the processor has what each needs.
+_WIDTHS = {"bf16": 2.0, "int8": 1.0, "q8": 1.07, "q4": 0.57}
 _FLOAT = 4
+_HAVE_BF16 = ("amx", "avx512_bf16")
 _CACHE_BYTES = 2 << 30  # of keys and values, unless a number of tokens is asked for
 _CACHE_SEQUENCES = 64
 _MAX_HEADER = 100 << 20
@@ -197,12 +198,26 @@ def _weights(path: Path, files: Mapping[str, _core.MemoryFile] | None, precision
         return 0
 
 
+def _width(precision: str) -> float:
+    """Bytes of a number in a matrix with the kernels in use, some of which keep wider ones than they are asked for."""
+    from ._core import isa
+
+    table = isa()
+    if precision == "auto":
+        precision = "bf16" if table in _HAVE_BF16 else "f32"
+    if table == "reference" and precision in ("bf16", "int8"):
+        return _FLOAT
+    if precision == "int8" and table in ("avx2", "avx512"):  # no VNNI: numbers of 16 bits
+        return 2.0
+    return _WIDTHS.get(precision, _FLOAT)
+
+
 def _tensor(name: str, shape: list[int], precision: str) -> float:
     count = 1
     for length in shape:
         count *= int(length)
     is_packed = len(shape) == 2 and "embed" not in name
-    return count * (_WIDTHS.get(precision, _FLOAT) if is_packed else _FLOAT)
+    return count * (_width(precision) if is_packed else _FLOAT)
 
 
 def _cache(model: Path, files: Mapping[str, _core.MemoryFile] | None, cache_tokens: int | None) -> int:
