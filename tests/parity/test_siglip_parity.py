@@ -38,16 +38,6 @@ def pixel_values(path: Path) -> torch.Tensor:
     return processor(images, return_tensors="pt")["pixel_values"].float()
 
 
-def reference(path: Path, kind: str, call: Any) -> np.ndarray:
-    model = getattr(transformers, kind).from_pretrained(path).eval()
-    with torch.no_grad():
-        return call(model).numpy()
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
-
-
 def check(path: Path, expected: np.ndarray, **inputs: Any) -> None:
     """All inputs at once and each alone, in each precision."""
     [(argument, values)] = inputs.items()
@@ -55,7 +45,7 @@ def check(path: Path, expected: np.ndarray, **inputs: Any) -> None:
     for precision, least in (("f32", 1 - 1e-6), ("bf16", 0.9995), ("int8", 0.997)):
         with headrace.load(path, precision=precision) as model:
             whole = model.embed(**inputs, **options)
-            assert cosine(whole, expected) >= least
+            assert vision_models.cosine(whole, expected) >= least
             if precision == "f32":
                 np.testing.assert_allclose(whole, expected, rtol=0, atol=TOLERANCE)
             for value, row in zip(values[:4], whole, strict=False):
@@ -67,7 +57,7 @@ def check(path: Path, expected: np.ndarray, **inputs: Any) -> None:
 def test_siglip_sees(tmp_path: Path, part: str, shape: dict[str, Any]) -> None:
     path = vision_models.siglip(tmp_path, part, **shape)
     pixels = pixel_values(path)
-    expected = reference(path, "SiglipVisionModel", lambda model: model(pixels).pooler_output)
+    expected = vision_models.reference(path, "SiglipVisionModel", lambda model: model(pixels).pooler_output)
     check(path, expected, images=PHOTOGRAPHS)
 
 
@@ -77,7 +67,9 @@ def test_siglip_reads(tmp_path: Path, part: str, shape: dict[str, Any]) -> None:
     path = vision_models.siglip(tmp_path, part, **shape)
     tokenizer = transformers.SiglipTokenizer.from_pretrained(path)
     ids = tokenizer(TEXTS, return_tensors="pt", padding="max_length", truncation=True)["input_ids"]
-    expected = reference(path, "SiglipTextModel", lambda model: model(input_ids=ids).pooler_output)
+    expected = vision_models.reference(
+        path, "SiglipTextModel", lambda model: model(input_ids=ids).pooler_output
+    )
     check(path, expected, texts=TEXTS)
     with headrace.load(path, precision="f32") as model:
         found = [list(model.tokenizer.encode(text).ids) for text in TEXTS]
@@ -99,7 +91,7 @@ def test_siglip_files_may_be_sparse(tmp_path: Path) -> None:
     (path / "preprocessor_config.json").unlink()
     ids = tokenizer(TEXTS[:2], return_tensors="pt", padding="max_length")["input_ids"]
     with headrace.load(path, precision="f32") as model:
-        expected = reference(path, "SiglipTextModel", lambda m: m(input_ids=ids).pooler_output)
+        expected = vision_models.reference(path, "SiglipTextModel", lambda m: m(input_ids=ids).pooler_output)
         np.testing.assert_allclose(model.embed(TEXTS[:2]), expected, rtol=0, atol=TOLERANCE)
     config["vision_config"]["vision_use_head"] = False
     (path / "config.json").write_text(json.dumps(config))
@@ -110,7 +102,9 @@ def test_siglip_files_may_be_sparse(tmp_path: Path) -> None:
 def test_siglip_classifies(tmp_path: Path) -> None:
     path = vision_models.siglip(tmp_path, labels=5)
     pixels = pixel_values(path)
-    expected = reference(path, "SiglipForImageClassification", lambda m: m(pixels).logits.softmax(1))
+    expected = vision_models.reference(
+        path, "SiglipForImageClassification", lambda m: m(pixels).logits.softmax(1)
+    )
     with headrace.load(path, precision="f32") as model:
         assert (model.info.task, model.info.modalities) == ("classify", ("image",))
         for labels, row in zip(model.classify(images=PHOTOGRAPHS), expected, strict=True):
@@ -119,7 +113,7 @@ def test_siglip_classifies(tmp_path: Path) -> None:
                 [scores[name] for name in model.info.labels], row, rtol=0, atol=TOLERANCE
             )
     with headrace.load(path, task="embed", precision="f32") as model:
-        vectors = reference(
+        vectors = vision_models.reference(
             path, "SiglipForImageClassification", lambda m: m.vision_model(pixels).pooler_output
         )
         np.testing.assert_allclose(model.embed(images=PHOTOGRAPHS), vectors, rtol=0, atol=TOLERANCE)

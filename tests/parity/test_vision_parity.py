@@ -28,16 +28,6 @@ def pixel_values(path: Path) -> torch.Tensor:
     return processor(images, return_tensors="pt")["pixel_values"].float()
 
 
-def expected(path: Path, kind: str, call: Any) -> np.ndarray:
-    model = getattr(transformers, kind).from_pretrained(path).eval()
-    with torch.no_grad():
-        return call(model).numpy()
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
-
-
 def check(path: Path, reference: np.ndarray, **options: Any) -> None:
     with headrace.load(path, precision="f32") as model:
         assert "image" in model.info.modalities
@@ -50,21 +40,25 @@ def check(path: Path, reference: np.ndarray, **options: Any) -> None:
     for precision, least in (("bf16", 0.9995), ("int8", 0.997)):
         with headrace.load(path, precision=precision) as model:
             narrow = model.embed(images=PHOTOGRAPHS)
-            assert cosine(narrow, reference) >= least
+            assert vision_models.cosine(narrow, reference) >= least
             np.testing.assert_array_equal(model.embed(images=PHOTOGRAPHS[:1])[0], narrow[0])
 
 
 def test_vit(tmp_path: Path) -> None:
     path = vision_models.vit(tmp_path, labels=0)
     pixels = pixel_values(path)
-    check(path, expected(path, "ViTModel", lambda model: model(pixels).last_hidden_state[:, 0]))
+    check(
+        path, vision_models.reference(path, "ViTModel", lambda model: model(pixels).last_hidden_state[:, 0])
+    )
 
 
 @pytest.mark.parametrize("settings", [{}, {"hidden_act": "gelu_new", "qkv_bias": False, "patch": 16}])
 def test_vit_classifies(tmp_path: Path, settings: dict[str, Any]) -> None:
     path = vision_models.vit(tmp_path, **settings)
     pixels = pixel_values(path)
-    reference = expected(path, "ViTForImageClassification", lambda model: model(pixels).logits.softmax(1))
+    reference = vision_models.reference(
+        path, "ViTForImageClassification", lambda model: model(pixels).logits.softmax(1)
+    )
     with headrace.load(path, precision="f32") as model:
         assert (model.info.task, model.info.image_size, model.info.modalities) == (
             "classify",
@@ -81,7 +75,9 @@ def test_vit_classifies(tmp_path: Path, settings: dict[str, Any]) -> None:
             PHOTOGRAPHS
         )
     with headrace.load(path, task="embed", precision="f32") as model:
-        states = expected(path, "ViTForImageClassification", lambda m: m.vit(pixels).last_hidden_state[:, 0])
+        states = vision_models.reference(
+            path, "ViTForImageClassification", lambda m: m.vit(pixels).last_hidden_state[:, 0]
+        )
         np.testing.assert_allclose(model.embed(images=PHOTOGRAPHS), states, rtol=0, atol=TOLERANCE)
 
 
@@ -89,7 +85,12 @@ def test_vit_classifies(tmp_path: Path, settings: dict[str, Any]) -> None:
 def test_clip_sees(tmp_path: Path, part: str) -> None:
     path = vision_models.clip(tmp_path, part)
     pixels = pixel_values(path)
-    check(path, expected(path, "CLIPVisionModelWithProjection", lambda model: model(pixels).image_embeds))
+    check(
+        path,
+        vision_models.reference(
+            path, "CLIPVisionModelWithProjection", lambda model: model(pixels).image_embeds
+        ),
+    )
 
 
 @pytest.mark.parametrize("eos", [None, 2], ids=["end", "largest"])
@@ -102,7 +103,11 @@ def test_clip_reads(tmp_path: Path, part: str, eos: int | None) -> None:
     for text in [*TEXTS, longest]:
         encoded = tokenizer(text, return_tensors="pt", truncation=True, max_length=20)
         ids = {name: encoded[name] for name in ("input_ids", "attention_mask")}
-        rows.append(expected(path, "CLIPTextModelWithProjection", lambda m, ids=ids: m(**ids).text_embeds[0]))
+        rows.append(
+            vision_models.reference(
+                path, "CLIPTextModelWithProjection", lambda m, ids=ids: m(**ids).text_embeds[0]
+            )
+        )
     reference = np.stack(rows)
     with headrace.load(path, precision="f32") as model:
         whole = model.embed([*TEXTS, longest], truncate=True)
@@ -110,7 +115,7 @@ def test_clip_reads(tmp_path: Path, part: str, eos: int | None) -> None:
         np.testing.assert_array_equal(model.embed(TEXTS[1])[0], whole[1])
     for precision, least in (("bf16", 0.9995), ("int8", 0.997)):
         with headrace.load(path, precision=precision) as model:
-            assert cosine(model.embed(TEXTS), reference[:-1]) >= least
+            assert vision_models.cosine(model.embed(TEXTS), reference[:-1]) >= least
 
 
 async def test_texts_and_pictures_share_batches(tmp_path: Path) -> None:
@@ -137,7 +142,9 @@ def test_other_preprocessing(tmp_path: Path) -> None:
     }
     file.write_text(json.dumps(settings | changed))
     pixels = pixel_values(path)
-    check(path, expected(path, "ViTModel", lambda model: model(pixels).last_hidden_state[:, 0]))
+    check(
+        path, vision_models.reference(path, "ViTModel", lambda model: model(pixels).last_hidden_state[:, 0])
+    )
     for wrong, message in (
         ({"size": {"height": 32, "width": 32}}, "image_size"),
         ({"resample": 0}, "bicubic"),

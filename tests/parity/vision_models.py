@@ -156,3 +156,15 @@ def photographs(count: int = 6) -> list[np.ndarray]:
         planes = [x * 200 // width, y * 200 // height, (x * (i + 1) + y) % 200]
         made.append((np.stack(planes, 2) + random.integers(0, 50, (height, width, 3))).astype(np.uint8))
     return made
+
+
+def reference(path: Path, kind: str, call: Any) -> np.ndarray:
+    """What `call` makes of transformers' model of that kind."""
+    model = getattr(transformers, kind).from_pretrained(path).eval()
+    with torch.no_grad():
+        return call(model).numpy()
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """The least of the rows'."""
+    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
