@@ -177,11 +177,6 @@ void Bpe::find_bytes(std::string_view piece, BpeWork& work) const {
   merge_by(all_merges(), work);
 }
 
-void Bpe::prefetch(const PieceCache::Key& key) const {
-  if (forward_.ready() && key.size() <= TokenPrefixes::kShort)
-    forward_.prefetch_whole({key.low, key.high_bytes(), key.size()});
-}
-
 size_t Bpe::encode_short(const PieceCache::Key& key, std::string_view piece, int32_t* ids) const {
   if (!forward_.ready()) return 0;
   const int32_t whole = piece.size() <= TokenPrefixes::kShort

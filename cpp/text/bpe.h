@@ -56,7 +56,6 @@ class Bpe : public CachedModel {
   }
 
   const MergeTable& all_merges() const;
-  void prefetch(const PieceCache::Key& key) const override;
   size_t encode_short(const PieceCache::Key& key, std::string_view piece, int32_t* ids) const override;
   // The symbols of a piece of a byte-level vocabulary that has all bytes.
   void find_bytes(std::string_view piece, BpeWork& work) const;

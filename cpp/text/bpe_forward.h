@@ -56,7 +56,6 @@ class BpeForward {
   int32_t whole(const TokenPrefixes::ShortText& piece, bool any) const {
     return whole(prefixes_.whole(piece), any);
   }
-  void prefetch_whole(const TokenPrefixes::ShortText& piece) const { prefixes_.prefetch_whole(piece); }
 
  private:
   enum class Fit : uint8_t { kYes, kNo, kUnclear };

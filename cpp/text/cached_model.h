@@ -36,8 +36,6 @@ class CachedModel : public SubwordModel {
     (void)key, (void)piece, (void)ids;
     return 0;
   }
-  // Asks for memory that encoding a piece will read.
-  virtual void prefetch(const PieceCache::Key& key) const { (void)key; }
 
   // Appends to parts the parts of a piece that may be encoded one by one with the same result.
   virtual void cut(std::string_view text, Piece piece, std::vector<Piece>& parts) const {

@@ -32,8 +32,7 @@ class PieceCache {
     uint64_t high;  // topmost byte: how many bytes, or kLong
     uint64_t hash;
 
-    // Of up to kInlineBytes: how many, and bytes 8 to 14. More otherwise.
-    size_t size() const { return high >> 56; }
+    // Of up to kInlineBytes: bytes 8 to 14.
     uint64_t high_bytes() const { return high & ((uint64_t{1} << 56) - 1); }
   };
 

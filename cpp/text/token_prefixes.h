@@ -84,10 +84,6 @@ class TokenPrefixes {
     const Key key = key_of(text);
     return is_filtered(key) ? -1 : find(key, true);
   }
-  // Asks for the memory that whole() will read.
-  void prefetch_whole(const ShortText& text) const {
-    __builtin_prefetch(slots_.data() + (key_of(text).hash >> shift_));
-  }
   // The longest one left and its length; -1 when there are no more.
   int32_t next(Candidates& candidates, size_t* size) const {
     while (candidates.lengths_ != 0) {
