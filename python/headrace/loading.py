@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import Error, InvalidArgumentError, ModelNotFoundError
+from .errors import InvalidArgumentError, ModelNotFoundError
 from .manifest import read_manifest
 from .pipeline import in_order, names_in
 from .repository import MODEL_NAME, check_is_data, default_name, is_pipeline, models_in, resolve
@@ -166,7 +166,7 @@ class ModelLoader(threading.Thread):
                 self._engine.register(name, model.path, precision=self.precision)
             else:
                 self._engine.add(name, model.path, precision=self.precision)
-        except (Error, OSError, MemoryError) as error:
+        except Exception as error:  # whatever it is: the others are served
             if model.required:
                 raise
             self.failed.add(name)
