@@ -26,6 +26,12 @@ bool cpu_has_leaf_7_1(unsigned bit) {
 }
 constexpr unsigned kAvxVnni = 4, kAvx512Bf16 = 5;
 
+bool cpu_is_intel() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(0, &eax, &ebx, &ecx, &edx) != 0 && ebx == signature_INTEL_ebx &&
+         edx == signature_INTEL_edx && ecx == signature_INTEL_ecx;
+}
+
 // Tiles, bf16 and int8 (leaf 7: EDX 24, 22, 25), saved by the system (XCR0 17, 18), which gives their 8 KB of
 // registers only to a process that asks (Linux 5.16, arch_prctl(2)). Threads started later may use them too.
 bool cpu_gives_amx() {
@@ -56,6 +62,7 @@ const CpuFeatures& cpu_features() {
     found.avx2_vnni = found.avx2 && cpu_has_leaf_7_1(kAvxVnni);
     found.avx512_vnni = found.avx512 && __builtin_cpu_supports("avx512vnni");
     found.avx512_bf16 = found.avx512_vnni && cpu_has_leaf_7_1(kAvx512Bf16);
+    found.slow_bf16 = found.avx512_bf16 && cpu_is_intel();
     found.amx = found.avx512_bf16 && cpu_gives_amx();
 #endif
     return found;

@@ -1,6 +1,7 @@
 #include "kernels/dispatch.h"
 
 #include <cstdlib>
+#include <utility>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -32,6 +33,10 @@ std::vector<Entry> all_entries() {
 #endif
 #if defined(HEADRACE_HAS_avx512_vnni)
   entries.push_back({&kernels_avx512_vnni, cpu_features().avx512_vnni});
+#endif
+#if defined(HEADRACE_HAS_avx512_bf16) && defined(HEADRACE_HAS_avx512_vnni)
+  // The same but for bf16, which it widens to f32.
+  if (cpu_features().slow_bf16) std::swap(entries.back(), entries[entries.size() - 2]);
 #endif
 #if defined(HEADRACE_HAS_avx512)
   entries.push_back({&kernels_avx512, cpu_features().avx512});

@@ -89,7 +89,7 @@ class Engine(Pipelines, EnginePredictMethods):
         Its task is what its files say; `task="embed"` takes any model's encoder without its head.
 
         Its matrices are multiplied in `precision`: "f32", "bf16", "int8" (each row of activations and of weights
-        with a scale of its own), or "auto": bf16 where the processor has instructions for it, else f32.
+        with a scale of its own), or "auto": bf16 where the processor is faster in it, else f32.
 
         It runs on `device`: "cpu", "cuda" or "cuda:1" (an NVIDIA GPU, see docs/cuda.md), or "auto": the engine's.
 

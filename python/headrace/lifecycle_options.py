@@ -32,7 +32,7 @@ _SETTINGS = {
     "weight_decay": "of AdamW",
     "clip": "the longest gradient",
     "seed": "of split, order, new weights and dropout",
-    "precision": "auto: bf16 where the processor has instructions for it",
+    "precision": "auto: bf16 where the processor is faster in it, else f32",
     "max_tokens": "cut longer texts (default 256, or what the model takes)",
     "patience": "end after so many epochs without a better validation",
     "class_weights": "balanced: rare classes weigh more",

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -18,6 +19,24 @@ TEST(Dispatch, the_reference_is_last_and_always_there) {
 TEST(Dispatch, the_best_is_the_default) {
   EXPECT_EQ(&kernels_by_name(""), runnable_kernels().front());
   EXPECT_EQ(&kernels_by_name("auto"), runnable_kernels().front());
+}
+
+// Operations a second in registers, at best of many short runs: what else the machine does takes turns with
+// them.
+double rate_of(int64_t (*peak)(int64_t)) {
+  double best = 0;
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto operations = static_cast<double>(peak(2'000));
+    best = std::max(
+        best, operations / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+TEST(Dispatch, the_best_is_not_slowed_down_by_bf16) {
+  const Kernels& best = *runnable_kernels().front();
+  EXPECT_GT(rate_of(best.bf16.peak_ops), 0.75 * rate_of(best.peak_flops)) << best.name;
 }
 
 TEST(Dispatch, every_runnable_table_can_be_forced) {
