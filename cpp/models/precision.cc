@@ -5,8 +5,8 @@
 namespace headrace {
 namespace {
 
-Precision by_name(const std::string& name, const Kernels& kernels, const char* allowed) {
-  if (name == "auto") return kernels.has_bf16 ? Precision::kBf16 : Precision::kF32;
+Precision by_name(const std::string& name, bool auto_is_bf16, const char* allowed) {
+  if (name == "auto") return auto_is_bf16 ? Precision::kBf16 : Precision::kF32;
   if (name == "f32") return Precision::kF32;
   if (name == "bf16") return Precision::kBf16;
   if (name == "int8") return Precision::kInt8;
@@ -16,13 +16,16 @@ Precision by_name(const std::string& name, const Kernels& kernels, const char* a
 }  // namespace
 
 Precision precision_by_name(const std::string& name, const Kernels& kernels) {
-  return by_name(name, kernels, "'auto', 'f32', 'bf16' or 'int8'");
+  return by_name(name, kernels.has_bf16, "'auto', 'f32', 'bf16' or 'int8'");
 }
 
 Precision language_precision_by_name(const std::string& name, const Kernels& kernels) {
   if (name == "q8") return Precision::kQ8;
   if (name == "q4") return Precision::kQ4;
-  return by_name(name, kernels, "'auto', 'f32', 'bf16', 'int8', 'q8' or 'q4'");
+  constexpr int64_t kSide = 64;
+  const bool reads_less =
+      kernels.bf16.packed_bytes(kSide, kSide) < kSide * kSide * static_cast<int64_t>(sizeof(float));
+  return by_name(name, reads_less, "'auto', 'f32', 'bf16', 'int8', 'q8' or 'q4'");
 }
 
 std::optional<KvType> kv_type_by_name(const std::string& name) {

