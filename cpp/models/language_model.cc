@@ -13,16 +13,19 @@
 namespace headrace {
 namespace {
 
-// A step's work by rows: enough of them in one task that handing it out costs little.
-constexpr int64_t kRowsPerTask = 16;
+// A step's work by rows: enough of them in one task that handing it out costs little, few enough that every
+// thread has some when many texts go on by a token each.
+constexpr int64_t kLeastRowsPerTask = 4, kMostRowsPerTask = 16, kTasksPerThread = 4;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <typename Body>
 void each_rows(ThreadPool& pool, int64_t rows, const Body& body) {
-  pool.parallel_for(divide_up(rows, kRowsPerTask), [&](int64_t task, int) {
-    const int64_t begin = task * kRowsPerTask;
-    body(begin, std::min(rows, begin + kRowsPerTask));
+  const int64_t height =
+      std::clamp(rows / (kTasksPerThread * pool.threads()), kLeastRowsPerTask, kMostRowsPerTask);
+  pool.parallel_for(divide_up(rows, height), [&](int64_t task, int) {
+    const int64_t begin = task * height;
+    body(begin, std::min(rows, begin + height));
   });
 }
 
@@ -257,28 +260,27 @@ void LanguageModel::place(const Layer& layer, size_t index, const StepBatch& bat
   const int64_t d = c.head_dim, width = (c.heads + 2 * c.kv_heads) * d;
   const RotaryTable& rotary = layer.window > 0 ? local_rotary_ : rotary_;
   char* const cache = layer_cache(index);
-  int64_t row = 0;
-  for (const StepSpan& span : batch.spans) {
-    each_rows(pool, span.tokens, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        float* const queries = qkv_.data() + (row + t) * width;
-        float* const keys = queries + c.heads * d;
-        if (c.has_head_norms) {
-          kernels.rms_norm(queries, layer.query_norm.data(), c.norm_eps, c.heads, d, queries);
-          kernels.rms_norm(keys, layer.key_norm.data(), c.norm_eps, c.kv_heads, d, keys);
-        }
-        const int64_t position = span.position + t;
-        if (c.rotated > 0)
-          kernels.rotate(queries, c.heads + c.kv_heads, d, rotary.half(), rotary.cosine(position),
-                         rotary.sine(position));
-        char* const block = cache + span.blocks[position / kCacheBlock] * block_bytes();
-        for (int64_t head = 0; head < c.kv_heads; ++head)
-          kernels.store_key_value(limits_.kv, keys + head * d, keys + (c.kv_heads + head) * d, d,
-                                  position % kCacheBlock, block + head * head_bytes());
+  each_rows(pool, static_cast<int64_t>(batch.ids.size()), [&](int64_t begin, int64_t end) {
+    const StepSpan* span = batch.spans.data();
+    int64_t first = 0;  // the span's first row
+    for (int64_t row = begin; row < end; ++row) {
+      while (row >= first + span->tokens) first += span++->tokens;
+      float* const queries = qkv_.data() + row * width;
+      float* const keys = queries + c.heads * d;
+      if (c.has_head_norms) {
+        kernels.rms_norm(queries, layer.query_norm.data(), c.norm_eps, c.heads, d, queries);
+        kernels.rms_norm(keys, layer.key_norm.data(), c.norm_eps, c.kv_heads, d, keys);
       }
-    });
-    row += span.tokens;
-  }
+      const int64_t position = span->position + row - first;
+      if (c.rotated > 0)
+        kernels.rotate(queries, c.heads + c.kv_heads, d, rotary.half(), rotary.cosine(position),
+                       rotary.sine(position));
+      char* const block = cache + span->blocks[position / kCacheBlock] * block_bytes();
+      for (int64_t head = 0; head < c.kv_heads; ++head)
+        kernels.store_key_value(limits_.kv, keys + head * d, keys + (c.kv_heads + head) * d, d,
+                                position % kCacheBlock, block + head * head_bytes());
+    }
+  });
 }
 
 void LanguageModel::attend(const Layer& layer, size_t index, const StepBatch& batch, ThreadPool& pool) {

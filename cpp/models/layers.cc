@@ -14,6 +14,8 @@ constexpr int64_t kColumnBlockBytes = 768 << 10;
 constexpr int64_t kTilesPerTask = 8;
 // Tasks per thread below which columns are cut finer, so that a thread that lost its core is soon helped out.
 constexpr int64_t kTasksPerThread = 4;
+// Numbers that one task encodes at least: a few microseconds' work.
+constexpr int64_t kEncodedPerTask = 4096;
 
 }  // namespace
 
@@ -25,6 +27,17 @@ int64_t Linear::encoded_bytes(const Kernels& kernels, int64_t rows) const {
 void Linear::encode(const Kernels& kernels, int64_t rows, const float* x, void* encoded) const {
   if (const NarrowKernels* narrow = narrow_kernels(kernels, precision))
     narrow->encode(x, rows, k, factor.size() > 0 ? factor.data() : nullptr, encoded);
+}
+
+void Linear::encode(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x,
+                    void* encoded) const {
+  const NarrowKernels* narrow = narrow_kernels(kernels, precision);
+  if (!narrow) return;
+  const int64_t height = divide_up(kEncodedPerTask, k), row_bytes = narrow->row_bytes(k);
+  pool.parallel_for(divide_up(rows, height), [&](int64_t task, int) {
+    const int64_t row = task * height;
+    encode(kernels, std::min(height, rows - row), x + row * k, static_cast<char*>(encoded) + row * row_bytes);
+  });
 }
 
 void Linear::run_part(const Kernels& kernels, const float* x, const void* encoded, const LinearOut& out,
@@ -55,7 +68,7 @@ void Linear::run(const Kernels& kernels, int64_t rows, const float* x, const voi
 
 void Linear::forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x, float* y,
                      Activation activation, const float* residual, void* encoded) const {
-  encode(kernels, rows, x, encoded);
+  encode(kernels, pool, rows, x, encoded);
   const LinearOut out{.f32 = y, .activation = activation, .residual = residual};
   const int64_t panel = kernels.panel_columns;
   const int64_t panels = divide_up(n, panel);

@@ -33,6 +33,8 @@ struct Linear {
   // Bytes that encode() fills for so many rows; 0 in f32.
   int64_t encoded_bytes(const Kernels& kernels, int64_t rows) const;
   void encode(const Kernels& kernels, int64_t rows, const float* x, void* encoded) const;
+  // The same, shared out to the pool.
+  void encode(const Kernels& kernels, ThreadPool& pool, int64_t rows, const float* x, void* encoded) const;
 
   // A few rows, on the calling thread. x [rows, K] is read in f32, encoded otherwise.
   void run(const Kernels& kernels, int64_t rows, const float* x, const void* encoded,

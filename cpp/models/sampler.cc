@@ -27,14 +27,36 @@ double uniform(uint64_t seed, int64_t counter) {
   return static_cast<double>(mix(mix(seed) ^ static_cast<uint64_t>(counter)) >> 11) * 0x1p-53;
 }
 
-// Numbers, or -infinity, and at least one number.
-bool is_sound(std::span<const float> logits) {
-  float sum = 0, top = -HUGE_VALF;
-  for (const float logit : logits) {
-    sum += logit == -HUGE_VALF ? 0.0f : logit * 0.0f;
-    top = std::max(top, logit);
+struct Top {
+  float logit = -HUGE_VALF;
+  size_t at = 0;          // the first of it
+  bool is_sound = false;  // all are numbers or -infinity, and one at least is a number
+};
+
+// Of sixteen places side by side, since one comparison would wait for the one before.
+Top top_of(std::span<const float> logits) {
+  constexpr size_t kSide = 16, kBlock = 512;
+  Top top;
+  uint32_t strange[kSide] = {};  // neither numbers nor -infinity
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const std::span block = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
+    float tops[kSide];
+    std::fill_n(tops, kSide, -HUGE_VALF);
+    const auto look = [&](float logit, size_t side) {
+      strange[side] += logit < HUGE_VALF ? 0u : 1u;
+      tops[side] = tops[side] < logit ? logit : tops[side];
+    };
+    size_t i = 0;
+    for (; i + kSide <= block.size(); i += kSide)
+      for (size_t side = 0; side < kSide; ++side) look(block[i + side], side);
+    for (; i < block.size(); ++i) look(block[i], i % kSide);
+    const float highest = *std::max_element(tops, tops + kSide);
+    if (highest > top.logit) top = {highest, begin, false};
   }
-  return sum == 0.0f && std::isfinite(top);
+  const bool has_strange = std::any_of(strange, strange + kSide, [](uint32_t count) { return count > 0; });
+  top.is_sound = !has_strange && std::isfinite(top.logit);
+  while (top.is_sound && logits[top.at] != top.logit) ++top.at;
+  return top;
 }
 
 void penalize(std::span<float> logits, const SamplingOptions& options, const TokenCounts& counts) {
@@ -109,11 +131,12 @@ Sampled Sampler::sample(std::span<float> logits, const SamplingOptions& options,
                         int64_t generated, std::span<const int32_t> forbidden,
                         std::span<const uint32_t> allowed) {
   Sampled result;
-  if (!is_sound(logits)) return result;
+  Top top = top_of(logits);
+  if (!top.is_sound) return result;
   float log_sum = 0;
   if (options.top_logprobs >= 0) {
     own_.assign(logits.begin(), logits.end());
-    log_sum = log_of_sum(logits, *std::max_element(logits.begin(), logits.end()));
+    log_sum = log_of_sum(logits, top.logit);
     keep_likeliest(logits, options.top_logprobs);
     for (const Candidate& c : candidates_) result.top.emplace_back(c.token, c.logit - log_sum);
   }
@@ -125,10 +148,11 @@ Sampled Sampler::sample(std::span<float> logits, const SamplingOptions& options,
   if (!allowed.empty())
     for (size_t i = 0; i < logits.size(); ++i)
       if ((allowed[i / 32] >> i % 32 & 1) == 0) logits[i] = -HUGE_VALF;
-  const auto top = std::max_element(logits.begin(), logits.end());
-  if (!std::isfinite(*top)) return result;
-  result.token = options.temperature == 0 ? static_cast<int32_t>(top - logits.begin())
-                                          : draw(logits, options, *top, generated);
+  if (!options.logit_bias.empty() || penalties || !forbidden.empty() || !allowed.empty())
+    top = top_of(logits);
+  if (!top.is_sound) return result;
+  result.token =
+      options.temperature == 0 ? static_cast<int32_t>(top.at) : draw(logits, options, top.logit, generated);
   if (options.top_logprobs >= 0) result.logprob = own_[static_cast<size_t>(result.token)] - log_sum;
   return result;
 }

@@ -138,6 +138,20 @@ TEST(Sampler, logits_that_are_no_numbers_give_no_token) {
   EXPECT_EQ(sampler.sample(none, {}, nullptr, 0, std::vector<int32_t>{0, 1}).token, -1);
 }
 
+TEST(Sampler, the_first_of_the_likeliest_is_found_wherever_it_is) {
+  Sampler sampler;
+  for (const size_t size : {size_t{1}, size_t{15}, size_t{16}, size_t{511}, size_t{513}, size_t{1600}})
+    for (size_t place = 0; place < size; place += size > 16 ? 7 : 1) {
+      std::vector<float> logits = random_logits(size, static_cast<uint32_t>(place));
+      logits[place] = 20;
+      logits[place + (size - place) / 2] = 20;  // perhaps another one, perhaps the same
+      logits.back() = std::max(logits.back(), 20.0f);
+      EXPECT_EQ(sampler.sample(logits, {.temperature = 0}, nullptr, 0).token, static_cast<int32_t>(place));
+      logits.back() = std::nanf("");
+      EXPECT_EQ(sampler.sample(logits, {.temperature = 0}, nullptr, 0).token, -1);
+    }
+}
+
 TEST(Sampler, every_option_has_a_range) {
   const auto refused = [](const SamplingOptions& o) { EXPECT_THROW(check(o, 10), Error); };
   refused({.temperature = -0.1f});

@@ -224,8 +224,8 @@ TEST(PersonalData, IllFormedTextIsData) {
   }
 }
 
-// Seconds of processor time that a search takes, at best of two: how long a machine is busy with other things, or how
-// much slower a sanitizer makes the search, says nothing about how time grows.
+// Seconds of processor time that a search takes, at best of two: how long a machine is busy with other
+// things, or how much slower a sanitizer makes the search, says nothing about how time grows.
 double seconds_to_search(const std::string& unit, size_t size) {
   std::string text;
   while (text.size() < size) text += unit;
