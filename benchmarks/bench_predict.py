@@ -8,7 +8,7 @@ its processes).
     python benchmarks/bench_predict.py --network cnn --python pytriton=/path/of/its/bin/python
 
 The network is small and dense (1,000 -> 128 -> 1, where the server is what costs) or convolutional (28 x 28 -> 10,
-some 20 ms, where the arithmetic is). Rivals have --workers processes with the model, which share the processors of the
+some 10 ms, where the arithmetic is). Rivals have --workers processes with the model, which share the processors of the
 convolutional one; the dense one has a thread in each. Those that are not installed are an error: pip install litserve
 bentoml mlserver 'ray[serve]', in an environment of their own. PyTriton needs an older numpy, so it has another (pip
 install nvidia-pytriton 'numpy<2'), which --python names. With all of them it takes about six minutes; --limit ends it,
@@ -27,6 +27,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,13 @@ class Running:
 
 def ask(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
     head = {"content-type": "application/json", **(headers or {})}
-    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=head), timeout=30) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, data=body, headers=head), timeout=30
+        ) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{url} answered {error.code}: {error.read().decode()[:1000]}") from None
 
 
 def row() -> list[float]:

@@ -38,12 +38,12 @@ def network() -> Any:
         return nn.Sequential(nn.Linear(inputs(), 128), nn.ReLU(), nn.Linear(128, 1), nn.Sigmoid()).eval()
     layers: list[Any] = [nn.Unflatten(1, (1, 28, 28))]
     channels = 1
-    for wide in (64, 128, 256):
+    for wide in (128, 256, 512):
         for _ in range(2):
             layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
             channels = wide
         layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(256 * 3 * 3, 10)).eval()
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512 * 3 * 3, 10)).eval()
 
 
 def describe(text: str) -> dict[str, int]:
