@@ -242,7 +242,7 @@ def mlserver(folder: Path) -> Entry:
     if not Path(sys.executable).with_name("mlserver").exists():
         raise SystemExit("mlserver is not installed")
     command = [str(Path(sys.executable).with_name("mlserver")), "start", str(made)]
-    server = Running("mlserver", command, port, "/v2/health/ready")
+    server = Running("mlserver", command, port, "/v2/models/dense/ready")
     return Entry(server, {f"{chosen()} v2": ("/v2/models/dense/infer", numbers(), first_output)})
 
 
@@ -359,8 +359,8 @@ def main() -> None:
                 entry.server.stop()
     lines = [
         {
-            "server": entry.server.name, "task": task, "workers": workers(), "threads": threads(), "connections": 32,
-            "unit": "requests/s",
+            "server": entry.server.name, "task": task, "rival_workers": workers(), "rival_threads": threads(),
+            "connections": 32, "unit": "requests/s",
             **harness.spread(rates[place], 1), "p50_ms": round(statistics.median(latencies[place]), 2),
             "cpu_us_per_request": round(statistics.median(costs[place]), 1),
             "versions": {**harness.versions("headrace", "torch"), **version(entry.server.name)},
