@@ -1,13 +1,18 @@
-"""The same small dense torch model (1,000 -> 128 -> 1) and the same Python function over HTTP, beside other servers.
+"""The same torch network and the same Python function over HTTP, beside other servers.
 
 Each server's answer is compared with torch's first. Then they take turns: while one is measured the others are stopped.
 A line has requests a second at 32 connections, the median latency and the server's processor time for each (of all of
 its processes).
 
     python benchmarks/bench_predict.py --rivals fastapi,litserve,bentoml,mlserver,ray
+    python benchmarks/bench_predict.py --network cnn --python pytriton=/path/of/its/bin/python
 
-Rivals that are not installed are an error: pip install litserve bentoml mlserver 'ray[serve]', in an environment of
-their own. With all of them it takes about five minutes; --limit ends it, and every server, after that many seconds.
+The network is small and dense (1,000 -> 128 -> 1, where the server is what costs) or convolutional (28 x 28 -> 10,
+some 10 ms, where the arithmetic is). Rivals have --workers processes with the model, which share the processors of the
+convolutional one; the dense one has a thread in each. Those that are not installed are an error: pip install litserve
+bentoml mlserver 'ray[serve]', in an environment of their own. PyTriton needs an older numpy, so it has another (pip
+install nvidia-pytriton 'numpy<2'), which --python names. With all of them it takes about six minutes; --limit ends it,
+and every server, after that many seconds.
 """
 
 from __future__ import annotations
@@ -19,15 +24,17 @@ import signal
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import harness
 from headrace.loadtest import closed_loop, run_fast
-from rivals.dense import INPUTS, describe, network
+from rivals.dense import chosen, describe, inputs, network, threads, workers
 from servers import free_port
 
 HERE = Path(__file__).parent
@@ -43,7 +50,7 @@ class Running:
         path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             command, cwd=HERE, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads()), **environment},
         )  # fmt: skip
         end = time.monotonic() + 120
         while True:
@@ -97,14 +104,33 @@ class Running:
 
 def ask(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
     head = {"content-type": "application/json", **(headers or {})}
-    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=head), timeout=30) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, data=body, headers=head), timeout=30
+        ) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{url} answered {error.code}: {error.read().decode()[:1000]}") from None
 
 
 def row() -> list[float]:
     import torch
 
-    return torch.randn(INPUTS, generator=torch.Generator().manual_seed(1)).tolist()
+    return torch.randn(inputs(), generator=torch.Generator().manual_seed(1)).tolist()
+
+
+def numbers() -> dict[str, Any]:
+    """A request of the Open Inference Protocol."""
+    return {"inputs": [{"name": "x", "shape": [1, inputs()], "datatype": "FP32", "data": row()}]}
+
+
+def first_output(answer: Any) -> list[float]:
+    """What it answers."""
+    return answer["outputs"][0]["data"]
+
+
+def near(found: float, wanted: float) -> bool:
+    return abs(found - wanted) < 1e-5 * max(1.0, abs(wanted))
 
 
 class Entry:
@@ -118,7 +144,9 @@ class Entry:
         for task, (path, body, read) in self.tasks.items():
             found = read(ask(f"http://127.0.0.1:{self.server.port}{path}", json.dumps(body).encode()))
             wanted = expected[task.split()[0]]
-            same = found == wanted if task == "function" else abs(found - wanted) < 1e-5
+            same = found == wanted
+            if task != "function":
+                same = len(found) == len(wanted) and all(map(near, found, wanted))
             if not same:
                 raise SystemExit(f"{self.server.name}: {task}: answered {found!r}, torch {wanted!r}")
 
@@ -148,20 +176,12 @@ def headrace(folder: Path) -> Entry:
     function = f"describe={HERE / 'rivals' / 'dense_headrace.py'}:describe_all"
     command = [sys.executable, "-c", start, "serve", str(made.directory), function, "--port", str(port)]
     server = Running("headrace", [*command, "--queue-budget", "60"], port, "/readyz")
-    numbers = {"name": "x", "shape": [1, INPUTS], "datatype": "FP32", "data": row()}
+    body = {"model": "dense", "input": {"x": row()}}
     return Entry(
         server,
         {
-            "dense": (
-                "/v1/predict",
-                {"model": "dense", "input": {"x": row()}},
-                lambda a: a["output"]["score"][0],
-            ),
-            "dense v2": (
-                "/v2/models/dense/infer",
-                {"inputs": [numbers]},
-                lambda a: a["outputs"][0]["data"][0],
-            ),
+            chosen(): ("/v1/predict", body, lambda a: a["output"]["score"]),
+            f"{chosen()} v2": ("/v2/models/dense/infer", numbers(), first_output),
             "function": ("/v1/predict", {"model": "describe", "input": TEXT}, lambda a: a["output"]),
         },
     )
@@ -169,13 +189,13 @@ def headrace(folder: Path) -> Entry:
 
 def fastapi(_: Path) -> Entry:
     port = free_port()
-    options = ["--port", str(port), "--log-level", "warning", "--no-access-log"]
+    options = ["--port", str(port), "--log-level", "warning", "--no-access-log", "--workers", str(workers())]
     command = [sys.executable, "-m", "uvicorn", "rivals.dense_fastapi:app", *options]
     server = Running("fastapi", command, port, "/openapi.json")
     return Entry(
         server,
         {
-            "dense": ("/predict", {"x": row()}, lambda a: a["score"][0]),
+            chosen(): ("/predict", {"x": row()}, lambda a: a["score"]),
             "function": ("/describe", {"text": TEXT}, lambda a: a),
         },
     )
@@ -186,7 +206,7 @@ def litserve(kind: str) -> Any:
         port = free_port()
         command = [sys.executable, str(HERE / "rivals" / "dense_litserve.py"), str(port), kind]
         server = Running("litserve", command, port, "/health")
-        tasks = {"dense": ("/predict", {"x": row()}, lambda a: a["score"][0])}
+        tasks = {chosen(): ("/predict", {"x": row()}, lambda a: a["score"])}
         if kind != "dense":
             tasks = {"function": ("/predict", {"text": TEXT}, lambda a: a)}
         return Entry(server, tasks)
@@ -201,7 +221,7 @@ def bentoml(_: Path) -> Entry:
     return Entry(
         server,
         {
-            "dense": ("/predict", {"x": [row()]}, lambda a: a[0][0]),
+            chosen(): ("/predict", {"x": [row()]}, lambda a: a[0]),
             "function": ("/describe", {"text": TEXT}, lambda a: a),
         },
     )
@@ -222,12 +242,20 @@ def mlserver(folder: Path) -> Entry:
     if not Path(sys.executable).with_name("mlserver").exists():
         raise SystemExit("mlserver is not installed")
     command = [str(Path(sys.executable).with_name("mlserver")), "start", str(made)]
-    server = Running("mlserver", command, port, "/v2/health/ready")
-    numbers = {"name": "x", "shape": [1, INPUTS], "datatype": "FP32", "data": row()}
-    return Entry(
-        server,
-        {"dense v2": ("/v2/models/dense/infer", {"inputs": [numbers]}, lambda a: a["outputs"][0]["data"][0])},
+    # One process in any case: with workers it answers that the model is not ready, after saying that it is.
+    server = Running("mlserver", command, port, "/v2/health/ready", BENCH_WORKERS="1")
+    return Entry(server, {f"{chosen()} v2": ("/v2/models/dense/infer", numbers(), first_output)})
+
+
+def pytriton(_: Path) -> Entry:
+    port = free_port()
+    script = str(HERE / "rivals" / "dense_pytriton.py")
+    command = [python("pytriton"), script, str(port), str(free_port()), str(free_port())]
+    # Its server has to find the library of the interpreter that started it, not the system's.
+    server = Running(
+        "pytriton", command, port, "/v2/models/dense", LD_LIBRARY_PATH=sysconfig.get_config_var("LIBDIR")
     )
+    return Entry(server, {f"{chosen()} v2": ("/v2/models/dense/infer", numbers(), first_output)})
 
 
 def ray(_: Path) -> Entry:
@@ -240,7 +268,7 @@ def ray(_: Path) -> Entry:
     return Entry(
         server,
         {
-            "dense": ("/predict", {"x": row()}, lambda a: a["score"][0]),
+            chosen(): ("/predict", {"x": row()}, lambda a: a["score"]),
             "function": ("/describe", {"text": TEXT}, lambda a: a),
         },
     )
@@ -252,13 +280,36 @@ STARTS: dict[str, list[Any]] = {
     "litserve": [litserve("dense"), litserve("describe")],
     "bentoml": [bentoml],
     "mlserver": [mlserver],
+    "pytriton": [pytriton],
 }
+PACKAGES = {"pytriton": "nvidia-pytriton"}
+PYTHONS: dict[str, str] = {}
+
+
+def python(rival: str) -> str:
+    """The interpreter that has it: --python, or this one."""
+    return PYTHONS.get(rival, sys.executable)
+
+
+def version(rival: str) -> dict[str, str]:
+    """Which one it is, as its own interpreter says."""
+    package = PACKAGES.get(rival, rival)
+    if python(rival) == sys.executable:
+        return harness.versions(package)
+    ask_it = f"import importlib.metadata as m; print(m.version({package!r}))"
+    found = subprocess.run([python(rival), "-c", ask_it], capture_output=True, text=True, check=True)
+    return {package: found.stdout.strip()}
 
 
 def main() -> None:
     parser = harness.parser("predict", __doc__)
+    parser.add_argument("--rivals", default=",".join(STARTS), help="(default %(default)s)")
+    parser.add_argument("--network", default="dense", choices=["dense", "cnn"], help="(default %(default)s)")
     parser.add_argument(
-        "--rivals", default="fastapi,litserve,bentoml,mlserver,ray", help="(default %(default)s)"
+        "--workers", type=int, default=1, help="processes of each rival (default %(default)s)"
+    )
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="RIVAL=FILE", help="the interpreter that has it"
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="of one turn")
     parser.add_argument("--rounds", type=int, default=5)
@@ -269,17 +320,25 @@ def main() -> None:
         signal.SIGALRM, lambda *_: sys.exit(f"bench_predict: not done within {arguments.limit} seconds")
     )
     signal.alarm(arguments.limit)
+    # The servers' processes read these too.
+    os.environ.update(BENCH_NETWORK=arguments.network, BENCH_WORKERS=str(arguments.workers))
+    PYTHONS.update(item.split("=", 1) for item in arguments.python)
     import torch
 
     with torch.inference_mode():
-        score = network()(torch.tensor([row()])).item()
-    expected = {"dense": score, "function": describe(TEXT)}
-    chosen = [name for name in arguments.rivals.split(",") if name]
+        score = network()(torch.tensor([row()]))[0].tolist()
+    expected = {arguments.network: score, "function": describe(TEXT)}
+    rivals = [name for name in arguments.rivals.split(",") if name]
     with tempfile.TemporaryDirectory() as folder:
         entries: list[Entry] = []
         try:
-            for start in [headrace, *(start for name in chosen for start in STARTS[name])]:
+            for start in [headrace, *(start for name in rivals for start in STARTS[name])]:
                 entries.append(start(Path(folder)))
+                if arguments.network != "dense":
+                    entries[-1].tasks.pop("function", None)  # that is measured beside the dense one
+                    if not entries[-1].tasks:
+                        entries.pop().server.stop()
+                        continue
                 entries[-1].check(expected)
                 for task in entries[-1].tasks:
                     entries[-1].measure(task, 1.0)  # warm
@@ -301,10 +360,11 @@ def main() -> None:
                 entry.server.stop()
     lines = [
         {
-            "server": entry.server.name, "task": task, "connections": 32, "unit": "requests/s",
+            "server": entry.server.name, "task": task, "rival_workers": workers(), "rival_threads": threads(),
+            "connections": 32, "unit": "requests/s",
             **harness.spread(rates[place], 1), "p50_ms": round(statistics.median(latencies[place]), 2),
             "cpu_us_per_request": round(statistics.median(costs[place]), 1),
-            "versions": harness.versions("headrace", "torch", entry.server.name),
+            "versions": {**harness.versions("headrace", "torch"), **version(entry.server.name)},
         }
         for place, (entry, task) in enumerate(places)
     ]  # fmt: skip

@@ -6,10 +6,12 @@ import bentoml
 import numpy as np
 import torch
 
-from rivals.dense import describe, network
+from rivals.dense import describe, network, workers
 
 
-@bentoml.service(workers=1, traffic={"timeout": 30, "max_concurrency": 1024}, metrics={"enabled": False})
+@bentoml.service(
+    workers=workers(), traffic={"timeout": 30, "max_concurrency": 1024}, metrics={"enabled": False}
+)
 class Dense:
     def __init__(self) -> None:
         self.net = network()

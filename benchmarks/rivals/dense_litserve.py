@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import litserve
 import torch
 
-from rivals.dense import describe, network
+from rivals.dense import describe, network, workers
 
 
 class Dense(litserve.LitAPI):
@@ -58,6 +58,6 @@ class Describe(litserve.LitAPI):
 if __name__ == "__main__":
     port, kind = int(sys.argv[1]), sys.argv[2]
     api = (Dense if kind == "dense" else Describe)(max_batch_size=32, batch_timeout=0.001)
-    litserve.LitServer(api, accelerator="cpu", workers_per_device=1).run(
+    litserve.LitServer(api, accelerator="cpu", workers_per_device=workers()).run(
         port=port, host="127.0.0.1", log_level="warning", generate_client_file=False, num_api_servers=1
     )

@@ -1,6 +1,7 @@
 """Ray Serve with its own batching, on this machine alone: python rivals/dense_ray.py PORT.
 
-One replica of each, whose health is not asked for while the benchmark has stopped all of its processes.
+As many replicas of each as BENCH_WORKERS says, whose health is not asked for while the benchmark has stopped all of
+its processes.
 """
 
 import signal
@@ -14,11 +15,11 @@ import torch
 from ray import serve
 from starlette.requests import Request
 
-from rivals.dense import describe, network
+from rivals.dense import describe, network, workers
 
 HOUR = 3600.0
 options = {
-    "num_replicas": 1,
+    "num_replicas": workers(),
     "max_ongoing_requests": 1024,
     "health_check_period_s": HOUR,
     "health_check_timeout_s": HOUR,

@@ -74,3 +74,10 @@ def slow(batch: list[Any]) -> list[float]:
 @headrace.model(inputs={"data": "bytes"}, outputs={"length": "int64", "data": "bytes"})
 def measure(data: Any) -> dict[str, Any]:
     return {"length": np.array([len(each) for each in data]), "data": data}
+
+
+@headrace.model
+def gossip(batch: list[str]) -> Iterator[list[str]]:
+    for i in range(200 if any(batch) else 1):
+        time.sleep(0.01)
+        yield [f"{i}: {text}" for text in batch]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -45,6 +46,33 @@ class TestWithTheRules:
         places = [(each.begin, each.end) for each in masked.findings]
         assert places == sorted(places)
         assert all(one[1] <= two[0] for one, two in itertools.pairwise(places))
+
+    @pytest.mark.parametrize(
+        ("places", "masked"),
+        [
+            ([(0, 29)], "[PERSON] [EMAIL] rang Ann."),  # over the address and what stands before it
+            ([(12, 34)], "Maria Smith [EMAIL] [PERSON] Ann."),
+            ([(0, 38)], "[PERSON] [EMAIL] [PERSON]."),
+            ([(12, 29)], "Maria Smith [EMAIL] rang Ann."),
+            ([(0, 8), (6, 11)], "[PERSON][PERSON] [EMAIL] rang Ann."),
+            ([(11, 12), (29, 30)], "Maria Smith[PERSON][EMAIL][PERSON]rang Ann."),  # its own word is taken
+        ],
+    )
+    def test_what_is_partly_known_does_not_stay(self, places: list[tuple[int, int]], masked: str) -> None:
+        text = "Maria Smith maria@example.com rang Ann."
+        masker = Masker(second=lambda _: [Finding("person", *place) for place in places])
+        assert masker.mask(text).text == masked
+
+    def test_many_findings_take_their_number_s_time(self) -> None:
+        def seconds(count: int) -> float:
+            text = "Maria a@b.de, " * count
+            found = [Finding("person", 14 * i, 14 * i + 5) for i in range(count)]
+            masker = Masker(second=lambda _: found)
+            start = time.process_time()
+            assert masker.mask(text).text == "[PERSON] [EMAIL], " * count
+            return time.process_time() - start
+
+        assert min(seconds(8000) for _ in range(3)) < 6 * min(seconds(4000) for _ in range(3))
 
     def test_every_mode(self) -> None:
         masker = Masker(mode="reversible", second=names)
@@ -141,6 +169,10 @@ class TestPresidio:
         expected = {each.kind for each in tagged(model, min_score=0)(text)}
         assert expected
         assert expected <= {each.kind for each in by_model} | {"iban", "us_ssn"}
+
+    def test_a_text_longer_than_spacy_s_limit(self) -> None:
+        text = "the mill " * 120_000 + "has 16Yeky6GMjeNkAiNcBY7ZhrLoMSgg1BoyZ"
+        assert Masker(second=presidio(entities=["CRYPTO"])).mask(text).text.endswith("has [CRYPTO]")
 
     def test_what_it_does_not_have(self) -> None:
         with pytest.raises(InvalidArgumentError, match="NO_SUCH"):

@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
@@ -198,7 +199,7 @@ class Masker:
         writer = _Writer(self.mode, self._key)
         found = _of_utf8(self._finder.find, text)
         if self.second is not None:
-            found = merged(found, self.second(text))
+            found = merged(text, found, self.second(text))
         return Masked(writer(text, found), _findings(found, 0), writer.mapping)
 
     def mask_many(self, texts: Iterable[str]) -> list[Masked]:
@@ -292,14 +293,35 @@ class MaskStream:
         return self._writer(text, found)
 
 
-def merged(found: list[Found], second: Iterable[Finding]) -> list[Found]:
-    """What the rules found and, where they found nothing, what the second tier did; in the order of the text."""
+def merged(text: str, found: list[Found], second: Iterable[Finding]) -> list[Found]:
+    """What the rules found and, where they found nothing, what the second tier did; in the order of the text.
+
+    Of what lies partly under another finding, the rest is one of its own: a name does not stay because an address
+    follows it.
+    """
+    ends = [end for _, _, end in found]
     both = list(found)
+    at = 0  # where the second tier's findings end so far
     for each in sorted(second, key=lambda one: (one.begin, -one.end)):
-        is_apart = all(each.end <= begin or end <= each.begin for _, begin, end in both)
-        if each.begin < each.end and is_apart:
-            both.append((each.kind, each.begin, each.end))
+        begin = max(each.begin, at)
+        place = bisect_right(ends, begin)
+        while begin < each.end:
+            stop, after = found[place][1:] if place < len(found) else (each.end, each.end)
+            part = Finding(each.kind, begin, min(stop, each.end))
+            if part != each:
+                part = _rest(text, part)
+            if part.begin < part.end:
+                both.append((part.kind, part.begin, part.end))
+            begin, place = after, place + 1
+        at = max(at, each.end)
     return sorted(both, key=lambda one: one[1])
+
+
+def _rest(text: str, part: Finding) -> Finding:
+    """Without the blanks around it; empty where it has no letter and no digit."""
+    rest = text[part.begin : part.end]
+    begin = part.begin + len(rest) - len(rest.lstrip())
+    return Finding(part.kind, begin, begin + len(rest.strip()) if any(map(str.isalnum, rest)) else begin)
 
 
 def _findings(found: Sequence[tuple[str, int, int]], offset: int) -> list[Finding]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -117,9 +118,11 @@ def presidio(
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     nlp = SpacyNlpEngine(models=[{"lang_code": language, "model_name": "blank"}])
     try:
-        nlp.nlp = {language: spacy.blank(language)}
+        blank = spacy.blank(language)
     except ImportError:
         raise InvalidArgumentError(f"language={language!r}: spaCy does not know it") from None
+    blank.max_length = sys.maxsize  # its limit is for parsers, which a blank one has none of
+    nlp.nlp = {language: blank}
     registry = RecognizerRegistry(supported_languages=[language])
     registry.load_predefined_recognizers(languages=[language])
     if model is not None:
@@ -185,7 +188,7 @@ class SentenceStream(MaskStream):
 
     def write(self, text: str, found: list[Found]) -> str:
         if text and self._second is not None:
-            found = merged(found, self._second(text))
+            found = merged(text, found, self._second(text))
         return super().write(text, found)
 
     def _border(self) -> int:

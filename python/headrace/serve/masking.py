@@ -160,7 +160,7 @@ class OutputStream:
         ready, found = self._stream.take(text, is_last=is_last)
         if self._second is not None and ready:
             [more] = await self._second.findings([ready])
-            found = merged(found, more)
+            found = merged(ready, found, more)
         return self._stream.write(ready, found)
 
 
