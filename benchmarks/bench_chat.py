@@ -1,0 +1,175 @@
+"""Sixteen conversations at once over HTTP: tokens a second and seconds to the first one, beside llama.cpp's server.
+
+    python benchmarks/bench_chat.py --llama-server path/to/llama-server
+    python benchmarks/bench_chat.py --models smollm2-q4_0 --streams 1 16
+
+Both serve the same GGUF on this machine, as a client of OpenAI's interface sees it: questions of about 145 tokens,
+each its own, answers of 64 tokens, greedy, ends of text ignored, streamed, a new connection for each. Each of the
+streams asks again as soon as it is answered, three times a round; servers have their rounds in turn, and the one
+whose turn it is not stands still. first_token_s and gap_s are of all requests of all rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import gguf_models
+import harness
+from bench_generate import ARTICLE
+from servers import free_port
+
+ANSWER, ASKED = 64, 3
+WORDS = ARTICLE.split()
+
+
+class Served:
+    """A server as a child process, which stands still except during its turn."""
+
+    def __init__(self, name: str, command: list[str], port: int) -> None:
+        self.name, self.port = name, port
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5) as answer:
+                    self.model = json.load(answer)["data"][0]["id"]
+                break
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    raise SystemExit(f"{name} does not serve: status {self._process.poll()}") from None
+                time.sleep(0.1)
+        self._process.send_signal(signal.SIGSTOP)
+
+    def turn(self, streams: int, seed: int) -> dict[str, Any]:
+        self._process.send_signal(signal.SIGCONT)
+        found = asyncio.run(_round(self, streams, seed))
+        self._process.send_signal(signal.SIGSTOP)
+        return found
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+async def _round(server: Served, streams: int, seed: int) -> dict[str, Any]:
+    """Every stream asks three times."""
+    firsts: list[float] = []
+    gaps: list[float] = []
+
+    async def stream(number: int) -> None:
+        for turn in range(ASKED):
+            rng = random.Random(f"{seed} {number} {turn}")
+            question = (
+                " ".join(rng.choice(WORDS) for _ in range(100))
+                + "\nWhich of these words go together, and why?"
+            )
+            times = await _ask(server, question)
+            firsts.append(times[1] - times[0])
+            gaps.extend(b - a for a, b in itertools.pairwise(times[1:]))
+
+    begin = time.perf_counter()
+    await asyncio.gather(*map(stream, range(streams)))
+    seconds = time.perf_counter() - begin
+    return {"rate": streams * ASKED * ANSWER / seconds, "firsts": firsts, "gaps": gaps}
+
+
+async def _ask(server: Served, question: str) -> list[float]:
+    """When it was asked, and when each piece of text came."""
+    body = json.dumps(
+        {
+            "model": server.model,
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": ANSWER,
+            "temperature": 0,
+            "stream": True,
+            "ignore_eos": True,
+        }
+    ).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    times, reason = [time.perf_counter()], None
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(head.encode() + body)
+    status = await reader.readline()
+    if b" 200 " not in status:
+        raise SystemExit(f"{server.name}: {status!r} {(await reader.read())[-500:]!r}")
+    async for line in reader:
+        if not line.startswith(b"data: {"):
+            continue
+        for choice in json.loads(line[6:]).get("choices", []):
+            if choice.get("delta", {}).get("content"):
+                times.append(time.perf_counter())
+            reason = choice.get("finish_reason") or reason
+    writer.close()
+    if reason != "length" or len(times) < ANSWER // 2:
+        raise SystemExit(f"{server.name}: {len(times) - 1} pieces, ended by {reason}")
+    return times
+
+
+def main() -> None:
+    parser = harness.parser("chat", __doc__)
+    parser.add_argument(
+        "--models", nargs="+", default=["smollm2", "smollm2-q4_0"], help="of gguf_models.py, or paths"
+    )
+    parser.add_argument("--streams", nargs="+", type=int, default=[16])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--llama-server", metavar="FILE", help="measured beside ours")
+    arguments = parser.parse_args()
+    for name in [arguments.model] * bool(arguments.model) or arguments.models:
+        path = gguf_models.file(name)
+        for streams in arguments.streams:
+            harness.write("chat", _compare(path, streams, arguments), arguments.out)
+
+
+def _compare(path: Path, streams: int, arguments: Any) -> list[dict[str, Any]]:
+    threads = str(arguments.threads)
+    ports = free_port(), free_port()
+    ours = ["-m", "headrace.cli", "serve", f"chat={path}", "--threads", threads, "--port", str(ports[0])]
+    servers = [Served("headrace", [sys.executable, *ours], ports[0])]
+    if arguments.llama_server:
+        options = ["-np", str(streams), "-c", str(512 * streams), "-t", threads, "-tb", threads]
+        command = [arguments.llama_server, "-m", str(path), "--port", str(ports[1]), *options]
+        servers.append(Served("llama-server", command, ports[1]))
+    found: dict[str, list[dict[str, Any]]] = {server.name: [] for server in servers}
+    try:
+        for turn in range(-1, arguments.rounds):  # the first is not counted
+            for server in servers:
+                one = server.turn(streams, turn)
+                if turn >= 0:
+                    found[server.name].append(one)
+    finally:
+        for server in servers:
+            server.close()
+    lines = []
+    for name, rounds in found.items():
+        line = {"server": name, "model": path.stem, "streams": streams, "threads": arguments.threads}
+        line |= {"unit": "tokens/s, s", "rate": harness.spread([one["rate"] for one in rounds], 1)}
+        for key, label in (("firsts", "first_token_s"), ("gaps", "gap_s")):
+            values = [value for one in rounds for value in one[key]]
+            shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+            line[label] = {at: round(harness.percentile(values, share), 4) for at, share in shares.items()}
+        lines.append(line)
+    lines[0]["versions"] = harness.versions("headrace")
+    if arguments.llama_server:
+        about = subprocess.run(
+            [arguments.llama_server, "--version"], capture_output=True, text=True, check=False
+        )
+        lines[1]["versions"] = {"llama.cpp": (about.stderr or about.stdout).split("\n")[0]}
+    return lines
+
+
+if __name__ == "__main__":
+    main()
