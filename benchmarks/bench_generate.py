@@ -213,7 +213,7 @@ def _perplexity(path: str, arguments: Any) -> list[dict[str, Any]]:
         }
     if arguments.llama:
         rival = Rival("llama", arguments.llama, path, threads)
-        losses["llama"] = sum(rival.ask({"score": ids.tolist()})["loss"] for ids in texts)
+        losses["llama"] = sum(rival.turn(score=ids.tolist())["loss"] for ids in texts)
         about["llama"] = rival.about
         rival.close()
     shared = {

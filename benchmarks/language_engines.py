@@ -7,14 +7,13 @@ rivals/ which answers JSON lines, run by an interpreter that has its package, an
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from turns import Child
 
 
 class Headrace:
@@ -73,34 +72,12 @@ class Headrace:
         self.generator.close()
 
 
-class Rival:
+class Rival(Child):
     """An engine of rivals/NAME_worker.py."""
 
     def __init__(self, name: str, python: str, path: str, threads: int) -> None:
         script = Path(__file__).with_name("rivals") / f"{name}_worker.py"
-        command = [python, str(script), path, str(threads)]
-        self.name = name
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.about: dict[str, Any] = self._answer()
-        self._process.send_signal(signal.SIGSTOP)
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """One question and its answer; the process runs only in between."""
-        assert self._process.stdin is not None
-        self._process.send_signal(signal.SIGCONT)
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        answer = self._answer()
-        self._process.send_signal(signal.SIGSTOP)
-        return answer
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):  # some print notices
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        raise SystemExit(f"{self.name} ended with code {self._process.wait()}")
+        super().__init__(name, [python, str(script), path, str(threads)])
 
     @property
     def ids(self) -> Any:
@@ -109,13 +86,9 @@ class Rival:
     @ids.setter
     def ids(self, ids: Any) -> None:
         self._ids = ids
-        self.ask({"ids": [int(i) for i in ids]})
+        self.turn(ids=[int(i) for i in ids])
 
     def run(self, prompt: int, count: int, sequences: int = 1) -> tuple[float, list[list[int]]]:
         """As Headrace.run."""
-        answer = self.ask({"prompt": prompt, "count": count, "sequences": sequences})
+        answer = self.turn(prompt=prompt, count=count, sequences=sequences)
         return answer["seconds"], answer["texts"]
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()

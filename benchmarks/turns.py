@@ -11,29 +11,23 @@ from pathlib import Path
 from typing import Any
 
 
-class Worker:
-    """benchmarks/worker.py in a child process; stopped (SIGSTOP) except during its turn."""
+class Child:
+    """A process that first says what it is, and then answers each command, in JSON lines; stopped (SIGSTOP) except
+    during its turn."""
 
-    def __init__(self, engine: str, model: Path, cpus: Sequence[int]) -> None:
-        self.engine = engine
-        self.threads = len(cpus)
-        script = Path(__file__).with_name("worker.py")
-        listed = ",".join(map(str, cpus))
-        self._process = subprocess.Popen(
-            [sys.executable, str(script), engine, "--model", str(model), "--cpus", listed],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.about = self._answer()["about"]
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self.name = name
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.about = self._answer()
         self._process.send_signal(signal.SIGSTOP)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.engine}: its process ended with status {self._process.wait()}")
-        return json.loads(line)
+        for line in self._process.stdout:
+            if line.startswith("{"):  # some libraries print notices
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        raise SystemExit(f"{self.name}: its process ended with status {self._process.wait()}")
 
     def turn(self, **command: Any) -> dict[str, Any]:
         """One command and its answer; the process runs only in between."""
@@ -55,3 +49,17 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class Worker(Child):
+    """benchmarks/worker.py in a child process."""
+
+    def __init__(self, engine: str, model: Path, cpus: Sequence[int]) -> None:
+        self.engine = engine
+        self.threads = len(cpus)
+        script = Path(__file__).with_name("worker.py")
+        listed = ",".join(map(str, cpus))
+        super().__init__(
+            engine, [sys.executable, str(script), engine, "--model", str(model), "--cpus", listed]
+        )
+        self.about = self.about["about"]

@@ -68,7 +68,7 @@ def main() -> None:
     size = pictures.shape[-1]
     net = network(size)
     inputs, targets = torch.from_numpy(pictures[:split]), torch.from_numpy(digits[:split])
-    epochs, rows_each = (2, 32) if size > 8 else (30, 32)
+    epochs, rows_each = 2 if size > 8 else 30, 32
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 2.5e-3, total_steps=epochs * -(-split // rows_each)
