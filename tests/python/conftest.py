@@ -17,6 +17,11 @@ import httpx2
 import pytest
 from browser import Browser
 
+import headrace
+import headrace.toy
+from headrace.security.masking import Masker
+from headrace.security.second_tier import tagged
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -104,6 +109,19 @@ def server() -> Iterator[Server]:
 def http(server: Server) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=server.url, timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model for tag that finds what no rule does: the second tier of masking."""
+    return headrace.toy.model("tag", tmp_path_factory.mktemp("names") / "names")
+
+
+@pytest.fixture(scope="module")
+def masker(names: Path) -> Iterator[Masker]:
+    """What a server with that second tier does, in this process."""
+    with headrace.load(names) as model:
+        yield Masker(second=tagged(model))
 
 
 TOY_TASKS = ("classify", "rerank", "tag", "answer", "fill_mask")

@@ -29,8 +29,9 @@ class Guarded:
             "metrics": self.key("metrics"),
         }
         more = () if database is None else ("--database", database)
+        # What is given may say another budget: the last one counts.
         self.server = Server(
-            *arguments, "--require-keys", "--state", str(folder), *more, "--queue-budget", "60"
+            "--queue-budget", "60", *arguments, "--require-keys", "--state", str(folder), *more
         )
 
     def key(self, *scopes: str, **options: Any) -> str:

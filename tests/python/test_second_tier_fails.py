@@ -4,8 +4,6 @@ is told so, and what it has until then is masked."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,12 +16,10 @@ import httpx2
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from conftest import Server
+from guarded import Guarded
 
 import headrace
-import headrace.toy
 from headrace.security.masking import Masker
-from headrace.security.second_tier import tagged
 
 FUNCTIONS = Path(__file__).parent / "served_functions.py"
 SECRET = "Maria Smith (maria.lopez@example.com) runs the mill in Paris."
@@ -32,48 +28,20 @@ OPTIONS = {"temperature": 0, "max_tokens": 400}
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return headrace.toy.model("tag", tmp_path_factory.mktemp("names") / "names")
-
-
-@pytest.fixture(scope="module")
-def masker(names: Path) -> Iterator[Masker]:
-    """What the server does, in this process."""
-    with headrace.load(names) as model:
-        yield Masker(second=tagged(model))
-
-
-@pytest.fixture(scope="module")
-def server(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    state = str(tmp_path_factory.mktemp("state"))
-    create = [sys.executable, "-m", "headrace.cli", "keys", "create", "--state", state, "--name", "all"]
-    scopes = ["--scope", "infer", "--scope", "manage", "--scope", "metrics", "--json"]
-    made = subprocess.run([*create, *scopes], capture_output=True, text=True, timeout=60, check=True)
-    with Server(
+def guarded(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    with Guarded(
+        tmp_path_factory.mktemp("state"),
         *("demo:smollm2", str(names), f"gossip={FUNCTIONS}:gossip", f"secretive={FUNCTIONS}:secretive"),
-        *(
-            "--state",
-            state,
-            "--require-keys",
-            "--mask",
-            "--mask-model",
-            "names",
-            "--grpc-port",
-            "0",
-            "--queue-budget",
-            "0.05",
-        ),
+        *("--mask", "--mask-model", "names", "--grpc-port", "0", "--queue-budget", "0.05"),
     ) as running:
-        running.key = json.loads(made.stdout)["key"]  # type: ignore[attr-defined]
         yield running
-        assert running.stop() == 0
-        assert "Maria" not in running.errors()
+        assert running.server.stop() == 0
+        assert "Maria" not in running.server.errors()
 
 
 @pytest.fixture
-def http(server: Server) -> Iterator[httpx2.Client]:
-    headers = {"authorization": f"Bearer {server.key}"}  # type: ignore[attr-defined]
-    with httpx2.Client(base_url=server.url, headers=headers, timeout=60) as client:
+def http(guarded: Guarded) -> Iterator[httpx2.Client]:
+    with guarded.client("all") as client:
         client.post("/v2/repository/models/names/load", json={})
         while client.post("/v1/predict", json={"model": "gossip", "input": ""}).status_code == 503:
             time.sleep(0.05)
@@ -105,19 +73,19 @@ def check_told(event: str) -> None:
     assert "Maria" not in event
 
 
-def nothing_runs(server: Server) -> None:
+def nothing_runs(guarded: Guarded) -> None:
     """No text is written on for those who were told."""
     end = time.monotonic() + 5
-    while server.metric("headrace_generation_running", server.key):  # type: ignore[attr-defined]
+    while guarded.server.metric("headrace_generation_running", guarded.keys["all"]):
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def test_a_chat_ends_with_an_error(server: Server, http: httpx2.Client, masker: Masker) -> None:
+def test_a_chat_ends_with_an_error(guarded: Guarded, http: httpx2.Client, masker: Masker) -> None:
     body = {"model": "smollm2", "messages": [{"role": "user", "content": STORY}], **OPTIONS}
     *chunks, last = streamed(http, "/v1/chat/completions", body)
     check_told(last)
-    nothing_runs(server)
+    nothing_runs(guarded)
     got = "".join(json.loads(each)["choices"][0]["delta"].get("content", "") for each in chunks)
     with headrace.load("demo:smollm2") as writer:
         stream = masker.stream()
@@ -136,7 +104,7 @@ def test_a_function_that_yields_ends_with_an_error(http: httpx2.Client, masker: 
         assert json.loads(chunk)["output"] == masker.mask(f"{i}: {given}").text
 
 
-def test_a_stream_over_grpc_ends_with_an_error(server: Server, http: httpx2.Client, masker: Masker) -> None:
+def test_a_stream_over_grpc_ends_with_an_error(guarded: Guarded, http: httpx2.Client, masker: Masker) -> None:
     answers: list[Any] = []
     told = threading.Event()
 
@@ -149,8 +117,8 @@ def test_a_stream_over_grpc_ends_with_an_error(server: Server, http: httpx2.Clie
 
     text = triton.InferInput("text_input", [1], "BYTES")
     text.set_data_from_numpy(np.array([STORY.encode()], dtype=np.object_))
-    with triton.InferenceServerClient(f"127.0.0.1:{server.started['grpc_port']}") as client:
-        headers = {"authorization": f"Bearer {server.key}"}  # type: ignore[attr-defined]
+    with triton.InferenceServerClient(f"127.0.0.1:{guarded.server.started['grpc_port']}") as client:
+        headers = {"authorization": f"Bearer {guarded.keys['all']}"}
         client.start_stream(note, headers=headers)
         client.async_stream_infer("smollm2", [text], parameters=OPTIONS)
         assert told.wait(30)
@@ -163,7 +131,7 @@ def test_a_stream_over_grpc_ends_with_an_error(server: Server, http: httpx2.Clie
         whole = "".join(stream.feed(piece.text) for piece in writer.stream(prompt, **OPTIONS))
     assert whole.startswith(got)
     assert len(got) < len(whole)
-    nothing_runs(server)
+    nothing_runs(guarded)
 
 
 def test_what_is_too_much_for_it_is_refused(http: httpx2.Client, masker: Masker) -> None:

@@ -15,29 +15,17 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from conftest import Server
+from guarded import Guarded
 
 import headrace
-import headrace.toy
 from headrace.security.masking import Masker
-from headrace.security.second_tier import presidio, tagged
+from headrace.security.second_tier import presidio
 
 FUNCTIONS = Path(__file__).parent / "served_functions.py"
 WALLET = "16Yeky6GMjeNkAiNcBY7ZhrLoMSgg1BoyZ"
 SECRET = f"Maria Smith (maria.lopez@example.com) runs the mill in Paris. Her wallet is {WALLET}."
 CARD = "4111111111111111"  # a card's number, and the base64 of twelve bytes
 STORY = "Write about Maria Smith, who runs the mill in Paris."
-
-
-@pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return headrace.toy.model("tag", tmp_path_factory.mktemp("names") / "names")
-
-
-@pytest.fixture(scope="module")
-def masker(names: Path) -> Iterator[Masker]:
-    """What the server does, in this process."""
-    with headrace.load(names) as model:
-        yield Masker(second=tagged(model))
 
 
 @pytest.fixture(scope="module")
@@ -178,25 +166,21 @@ def test_presidio_alone(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def failing_server(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def failing_server(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """Its model for names can be taken away, as an operator may."""
-    state = str(tmp_path_factory.mktemp("state"))
-    environment = [sys.executable, "-m", "headrace.cli", "keys", "create", "--state", state, "--name", "all"]
-    scopes = ["--scope", "infer", "--scope", "manage", "--json"]
-    made = subprocess.run([*environment, *scopes], capture_output=True, text=True, timeout=60, check=True)
-    with Server(
-        *("demo:smollm2", str(names), f"secretive={FUNCTIONS}:secretive", "--state", state),
-        *("--require-keys", "--mask", "--mask-model", "names", "--grpc-port", "0"),
+    with Guarded(
+        tmp_path_factory.mktemp("state"),
+        *("demo:smollm2", str(names), f"secretive={FUNCTIONS}:secretive"),
+        *("--mask", "--mask-model", "names", "--grpc-port", "0"),
     ) as running:
-        running.key = json.loads(made.stdout)["key"]  # type: ignore[attr-defined]
         yield running
-        assert running.stop() == 0
+        assert running.server.stop() == 0
 
 
-def test_without_it_nothing_is_answered(failing_server: Server) -> None:
-    headers = {"authorization": f"Bearer {failing_server.key}"}  # type: ignore[attr-defined]
-    port = failing_server.started["grpc_port"]
-    with httpx2.Client(base_url=failing_server.url, headers=headers, timeout=60) as http:
+def test_without_it_nothing_is_answered(failing_server: Guarded) -> None:
+    headers = {"authorization": f"Bearer {failing_server.keys['all']}"}
+    port = failing_server.server.started["grpc_port"]
+    with failing_server.client("all") as http:
         assert http.post("/v1/predict", json={"model": "secretive", "input": "a"}).status_code == 200
         assert http.post("/v2/repository/models/names/unload", json={}).status_code == 200
         for route, body in (
@@ -213,7 +197,7 @@ def test_without_it_nothing_is_answered(failing_server: Server) -> None:
             pytest.raises(triton.InferenceServerException, match="UNAVAILABLE"),
         ):
             client.infer("secretive", [text_tensor("input", '"a"')], headers=headers)
-    assert "Maria" not in failing_server.errors()
+    assert "Maria" not in failing_server.server.errors()
 
 
 @pytest.mark.parametrize(
