@@ -259,6 +259,7 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("prune-layers", {"recover_epochs": 1}, "f32"),
         ("prune-neurons", {"precision": "int8"}, "int8"),
         ("prune-weights", {"share": 0.2}, "f32"),
+        ("distill", {"recover_epochs": 2, "precision": "bf16"}, "bf16"),
     ],
 )
 def test_language_models(
@@ -273,6 +274,26 @@ def test_language_models(
     if method in ("q8", "q4"):
         assert after == pytest.approx(before, rel=0.002 if method == "q8" else 0.05)
         assert found.sizes[1].disk < found.sizes[0].disk / (3 if method == "q8" else 5)
+
+
+@pytest.mark.parametrize("has_prompts", [False, True])
+def test_a_language_student_learns_with_all_its_weights(
+    writer: Path, texts: Path, tmp_path: Path, has_prompts: bool
+) -> None:
+    rows = texts
+    if has_prompts:
+        rows = tmp_path / "answers.csv"
+        rows.write_text(
+            "prompt,text\n" + "".join(f"where is paris {i},maria in paris {i}\n" for i in range(40))
+        )
+    student = language_model(tmp_path / "student", layers=1)
+    found = squeeze(writer, rows, tmp_path / "small", "distill", student=student, recover_epochs=4)
+    assert found.history is not None
+    assert found.history.losses[-1] < found.history.losses[0]
+    before, after = (load_file(folder / "model.safetensors") for folder in (student, found.out))
+    assert before.keys() == after.keys()
+    assert all((before[name] != after[name]).any() for name in before)
+    assert config_of(found.out)["num_hidden_layers"] == 1
 
 
 @pytest.mark.parametrize(
@@ -302,7 +323,6 @@ def test_what_a_model_cannot_have_is_refused(
     for model, rows, method, options, told in (
         (base, data, "q4", {}, "int8 is of classify"),
         (writer, texts, "prune-heads", {}, "heads share keys"),
-        (writer, texts, "distill", {}, "a language model is pruned"),
         (writer, texts, "prune-weights", {"recover_epochs": 1}, "fill the zeros"),
         (headrace.toy.model("answer"), data, "int8", {}, "models are compressed for classify"),
     ):

@@ -151,7 +151,7 @@ def test_answers_are_told_from_other_documents(base: Path, tmp_path: Path) -> No
         train("rerank", strange, base, tmp_path / "other", numbers())
 
 
-def language_model(folder: Path) -> Path:
+def language_model(folder: Path, layers: int = 2) -> Path:
     """A tiny llama whose tokens are words."""
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -163,8 +163,9 @@ def language_model(folder: Path) -> Path:
         tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"
     ).save_pretrained(str(folder))
     config = transformers.LlamaConfig(
-        vocab_size=len(words), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=128, eos_token_id=1, pad_token_id=0, bos_token_id=None,
+        vocab_size=len(words), hidden_size=64, intermediate_size=128, num_hidden_layers=layers,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+        eos_token_id=1, pad_token_id=0, bos_token_id=None,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(str(folder))
     return folder

@@ -62,7 +62,11 @@ class Distillation:
         mask = inputs["attention_mask"]
         distance = found[0].new_zeros(())
         if "logits" in found:
-            distance = distance + _logits_distance(found.logits, told.logits, mask, self.settings.temperature)
+            # A language model leaves out the logits of prompts, and has the others in both models.
+            has_logits = mask[:, -found.logits.shape[1] :] if found.logits.ndim == 3 else mask
+            distance = distance + _logits_distance(
+                found.logits, told.logits, has_logits, self.settings.temperature
+            )
         if self.compares_hidden:
             distance = distance + self.settings.hidden_weight * _hidden_distance(
                 found.hidden_states, told.hidden_states, mask
@@ -73,7 +77,7 @@ class Distillation:
 def _logits_distance(
     student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Of classes [B, n], of tags [B, T, n], or of one number [B, 1], which a sigmoid makes a share."""
+    """Of classes [B, n], of tags or tokens [B, T, n], or of one number [B, 1], which a sigmoid makes a share."""
     import torch
 
     if student.ndim == 3:
@@ -108,6 +112,12 @@ def _width(model: Any) -> int:
     return int(getattr(model.config, "hidden_size", 0) or model.config.dim)
 
 
+def _train_all_weights(recipe: Any) -> None:
+    """A language model's recipe trains an adapter, which is too little for a model of fewer layers to learn by."""
+    if hasattr(recipe.model, "unload"):
+        recipe.model = recipe.model.unload().requires_grad_(True)
+
+
 def with_own_layers(recipe: Any, settings: CompressSettings) -> tuple[Distillation, dict[str, Any]]:
     """The distillation of a student that has some of the layers of the recipe's model, evenly taken, from all of it.
 
@@ -115,6 +125,7 @@ def with_own_layers(recipe: Any, settings: CompressSettings) -> tuple[Distillati
     """
     import copy
 
+    _train_all_weights(recipe)
     teacher = copy.deepcopy(recipe.model)
     structure = structure_of(recipe.model, settings.method)
     whole = len(layers_of(recipe.model, structure))
@@ -140,6 +151,7 @@ def with_teacher(
             f"student {recipe.folder.name}: reads texts as other tokens than {teacher_folder.name}, so that their "
             "answers cannot be compared token by token: take a student with the same tokenizer, or student_layers"
         )
+    _train_all_weights(recipe)
     options = (
         {"num_labels": recipe.model.config.num_labels} if recipe.names or recipe.task == "rerank" else {}
     )

@@ -146,10 +146,6 @@ def _check(settings: CompressSettings, model: Model) -> None:
         )
     if method in ("q8", "q4") and task != "generate":
         raise UnsupportedError(f"{method}: groups of few bits are of language models; int8 is of {task}")
-    if method == "distill" and task == "generate":
-        raise UnsupportedError(
-            "distill: of classify, tag, embed and rerank; a language model is pruned, or takes q4"
-        )
     if method == "prune-weights" and task == "generate" and settings.epochs:
         raise UnsupportedError(
             "prune-weights: a language model recovers by an adapter, which would fill the zeros again: recover_epochs=0"
@@ -254,7 +250,8 @@ def _make(
         name = settings.method.removeprefix("prune-")
         done = import_module(f".{name}", __package__).prune(recipe, settings)
     config = done.pop("config")
-    if task == "generate":
+    has_adapter = task == "generate" and settings.method != "distill"
+    if has_adapter:
         weights.finish(recipe.model)
         bases.save_model(recipe.model, out)
         bases.save_tokenizer(folder, out, recipe.tokenizer)
@@ -279,6 +276,9 @@ def _make(
     weights.finish(recipe.model)
     if task != "generate":
         recipe.save(out)
+    elif not has_adapter:
+        bases.save_model(recipe.model, out)
+        bases.save_tokenizer(start, out, recipe.tokenizer)
     elif settings.epochs:
         bases.save_model(recipe.model.merge_and_unload(), out)
     bases.set_config(out, **config)

@@ -44,6 +44,7 @@ class GenerateRecipe:
     """Texts, or prompts with the answers to them; of a prompt's tokens nothing is learned."""
 
     task = "generate"
+    kind = "AutoModelForCausalLM"
     metric = "loss"
 
     def __init__(self, base: str | Path, names: list[str], settings: TrainSettings) -> None:
@@ -51,10 +52,10 @@ class GenerateRecipe:
         import torch
 
         self.folder, self.base = bases.base_folder(base), str(base)
-        self.settings = settings
+        self.names, self.settings = names, settings
         self.tokenizer = bases.load_tokenizer(self.folder)
         torch.manual_seed(settings.seed)
-        model = bases.load_model("AutoModelForCausalLM", self.folder)
+        model = bases.load_model(self.kind, self.folder)
         present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
         config = peft.LoraConfig(
             r=settings.lora_rank,
