@@ -19,49 +19,34 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import gguf_models
 import harness
 from bench_generate import ARTICLE
-from servers import free_port
+from servers import Running, free_port
 
 ANSWER, ASKED = 64, 3
 WORDS = ARTICLE.split()
 
 
-class Served:
-    """A server as a child process, which stands still except during its turn."""
+class Chat:
+    """A server that stands still except during its turn."""
 
-    def __init__(self, name: str, command: list[str], port: int) -> None:
-        self.name, self.port = name, port
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5) as answer:
-                    self.model = json.load(answer)["data"][0]["id"]
-                break
-            except (OSError, IndexError):  # nobody listens yet, or the model is not there yet
-                if self._process.poll() is not None or time.monotonic() > end:
-                    raise SystemExit(f"{name} does not serve: status {self._process.poll()}") from None
-                time.sleep(0.1)
-        self._process.send_signal(signal.SIGSTOP)
+    def __init__(self, server: Running) -> None:
+        self.name, self.port, self._server = server.name, server.port, server
+        self.model = server.get("/v1/models")["data"][0]["id"]
+        server.send(signal.SIGSTOP)
 
     def turn(self, streams: int, seed: int) -> dict[str, Any]:
-        self._process.send_signal(signal.SIGCONT)
+        self._server.send(signal.SIGCONT)
         found = asyncio.run(_round(self, streams, seed))
-        self._process.send_signal(signal.SIGSTOP)
+        self._server.send(signal.SIGSTOP)
         return found
 
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
-
-async def _round(server: Served, streams: int, seed: int) -> dict[str, Any]:
+async def _round(server: Chat, streams: int, seed: int) -> dict[str, Any]:
     """Every stream asks three times."""
     firsts: list[float] = []
     gaps: list[float] = []
@@ -83,7 +68,7 @@ async def _round(server: Served, streams: int, seed: int) -> dict[str, Any]:
     return {"rate": streams * ASKED * ANSWER / seconds, "firsts": firsts, "gaps": gaps}
 
 
-async def _ask(server: Served, question: str) -> list[float]:
+async def _ask(server: Chat, question: str) -> list[float]:
     """When it was asked, and when each piece of text came."""
     body = json.dumps(
         {
@@ -138,21 +123,22 @@ def _compare(path: Path, streams: int, arguments: Any) -> list[dict[str, Any]]:
     threads = str(arguments.threads)
     ports = free_port(), free_port()
     ours = ["-m", "headrace.cli", "serve", f"chat={path}", "--threads", threads, "--port", str(ports[0])]
-    servers = [Served("headrace", [sys.executable, *ours], ports[0])]
+    servers = [Running("headrace", [sys.executable, *ours], ports[0], "/readyz")]
     if arguments.llama_server:
         options = ["-np", str(streams), "-c", str(512 * streams), "-t", threads, "-tb", threads]
         command = [arguments.llama_server, "-m", str(path), "--port", str(ports[1]), *options]
-        servers.append(Served("llama-server", command, ports[1]))
+        servers.append(Running("llama-server", command, ports[1], "/health"))
     found: dict[str, list[dict[str, Any]]] = {server.name: [] for server in servers}
     try:
+        chats = [Chat(server) for server in servers]
         for turn in range(-1, arguments.rounds):  # the first is not counted
-            for server in servers:
-                one = server.turn(streams, turn)
+            for chat in chats:
+                one = chat.turn(streams, turn)
                 if turn >= 0:
-                    found[server.name].append(one)
+                    found[chat.name].append(one)
     finally:
         for server in servers:
-            server.close()
+            server.stop()
     lines = []
     for name, rounds in found.items():
         line = {"server": name, "model": path.stem, "streams": streams, "threads": arguments.threads}

@@ -17,7 +17,6 @@ and every server, after that many seconds.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -26,7 +25,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -35,71 +33,15 @@ from typing import Any
 import harness
 from headrace.loadtest import closed_loop, run_fast
 from rivals.dense import chosen, describe, inputs, network, threads, workers
-from servers import free_port
+from servers import Running, free_port
 
 HERE = Path(__file__).parent
 TEXT = "the water leaves the pond through the headrace and turns the wheel of the mill"
 
 
-class Running:
-    """A server and all of its processes."""
-
-    def __init__(self, name: str, command: list[str], port: int, ready: str, **environment: str) -> None:
-        self.name, self.port = name, port
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
-        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            command, cwd=HERE, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads()), **environment},
-        )  # fmt: skip
-        end = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{ready}", timeout=5).close()
-                return
-            except OSError as error:
-                code = getattr(error, "code", 500)
-                if code < 500 and code != 404:  # Ray listens before its applications are there
-                    return
-                if time.monotonic() > end or self._process.poll() is not None:
-                    self._log.seek(0)
-                    raise SystemExit(f"{name} did not start: {self._log.read().decode()[-3000:]}") from None
-                time.sleep(0.2)
-
-    def _pids(self) -> list[int]:
-        parents = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                    parents[int(entry.name)] = int(fields[1])
-        found, rest = [], [self._process.pid]
-        while rest:  # some start sessions of their own, so it is the family that counts
-            found.append(rest.pop())
-            rest += [pid for pid, parent in parents.items() if parent == found[-1]]
-        return [pid for pid in found if pid in parents]
-
-    def cpu_seconds(self) -> float:
-        total = 0
-        for pid in self._pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / os.sysconf("SC_CLK_TCK")
-
-    def send(self, number: int) -> None:
-        for pid in self._pids():
-            os.kill(pid, number)
-
-    def stop(self) -> None:
-        self.send(signal.SIGCONT)
-        family = self._pids()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=5)
-        self._log.close()
+def running(name: str, command: list[str], port: int, ready: str, **environment: str) -> Running:
+    """A server whose libraries share the processors as --threads says."""
+    return Running(name, command, port, ready, OMP_NUM_THREADS=str(threads()), **environment)
 
 
 def ask(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
@@ -175,7 +117,7 @@ def headrace(folder: Path) -> Entry:
     start = "import sys; from headrace.cli import main; sys.exit(main())"
     function = f"describe={HERE / 'rivals' / 'dense_headrace.py'}:describe_all"
     command = [sys.executable, "-c", start, "serve", str(made.directory), function, "--port", str(port)]
-    server = Running("headrace", [*command, "--queue-budget", "60"], port, "/readyz")
+    server = running("headrace", [*command, "--queue-budget", "60"], port, "/readyz")
     body = {"model": "dense", "input": {"x": row()}}
     return Entry(
         server,
@@ -191,7 +133,7 @@ def fastapi(_: Path) -> Entry:
     port = free_port()
     options = ["--port", str(port), "--log-level", "warning", "--no-access-log", "--workers", str(workers())]
     command = [sys.executable, "-m", "uvicorn", "rivals.dense_fastapi:app", *options]
-    server = Running("fastapi", command, port, "/openapi.json")
+    server = running("fastapi", command, port, "/openapi.json")
     return Entry(
         server,
         {
@@ -205,7 +147,7 @@ def litserve(kind: str) -> Any:
     def start(_: Path) -> Entry:
         port = free_port()
         command = [sys.executable, str(HERE / "rivals" / "dense_litserve.py"), str(port), kind]
-        server = Running("litserve", command, port, "/health")
+        server = running("litserve", command, port, "/health")
         tasks = {chosen(): ("/predict", {"x": row()}, lambda a: a["score"])}
         if kind != "dense":
             tasks = {"function": ("/predict", {"text": TEXT}, lambda a: a)}
@@ -217,7 +159,7 @@ def litserve(kind: str) -> Any:
 def bentoml(_: Path) -> Entry:
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "rivals.dense_bentoml:Dense", "--port", str(port)]
-    server = Running("bentoml", command, port, "/readyz", BENTOML_DO_NOT_TRACK="1")
+    server = running("bentoml", command, port, "/readyz", BENTOML_DO_NOT_TRACK="1")
     return Entry(
         server,
         {
@@ -243,7 +185,7 @@ def mlserver(folder: Path) -> Entry:
         raise SystemExit("mlserver is not installed")
     command = [str(Path(sys.executable).with_name("mlserver")), "start", str(made)]
     # One process in any case: with workers it answers that the model is not ready, after saying that it is.
-    server = Running("mlserver", command, port, "/v2/health/ready", BENCH_WORKERS="1")
+    server = running("mlserver", command, port, "/v2/health/ready", BENCH_WORKERS="1")
     return Entry(server, {f"{chosen()} v2": ("/v2/models/dense/infer", numbers(), first_output)})
 
 
@@ -252,7 +194,7 @@ def pytriton(_: Path) -> Entry:
     script = str(HERE / "rivals" / "dense_pytriton.py")
     command = [python("pytriton"), script, str(port), str(free_port()), str(free_port())]
     # Its server has to find the library of the interpreter that started it, not the system's.
-    server = Running(
+    server = running(
         "pytriton", command, port, "/v2/models/dense", LD_LIBRARY_PATH=sysconfig.get_config_var("LIBDIR")
     )
     return Entry(server, {f"{chosen()} v2": ("/v2/models/dense/infer", numbers(), first_output)})
@@ -264,7 +206,7 @@ def ray(_: Path) -> Entry:
     # Its workers find the model by the path, and its own watch over processes must not mind that they are stopped.
     patience = {"RAY_health_check_failure_threshold": "1000", "RAY_health_check_timeout_ms": "600000"}
     best = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    server = Running("ray", command, port, "/predict", **best, **patience)
+    server = running("ray", command, port, "/predict", **best, **patience)
     return Entry(
         server,
         {

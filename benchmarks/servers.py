@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -116,6 +118,73 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class Running:
+    """Any server by its command line, and all of its processes."""
+
+    def __init__(self, name: str, command: list[str], port: int, ready: str, **environment: str) -> None:
+        self.name, self.port = name, port
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
+        here = Path(__file__).parent
+        path = os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            command, cwd=here, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path, **environment},
+        )  # fmt: skip
+        end = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{ready}", timeout=5).close()
+                return
+            except OSError as error:
+                code = getattr(error, "code", 500)
+                if code < 500 and code != 404:  # Ray listens before its applications are there
+                    return
+                if time.monotonic() > end or self._process.poll() is not None:
+                    self._log.seek(0)
+                    raise SystemExit(f"{name} did not start: {self._log.read().decode()[-3000:]}") from None
+                time.sleep(0.2)
+
+    def _pids(self) -> list[int]:
+        parents = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                    parents[int(entry.name)] = int(fields[1])
+        found, rest = [], [self._process.pid]
+        while rest:  # some start sessions of their own, so it is the family that counts
+            found.append(rest.pop())
+            rest += [pid for pid, parent in parents.items() if parent == found[-1]]
+        return [pid for pid in found if pid in parents]
+
+    def cpu_seconds(self) -> float:
+        total = 0
+        for pid in self._pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def get(self, path: str) -> Any:
+        """What it answers as JSON."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def send(self, number: int) -> None:
+        for pid in self._pids():
+            os.kill(pid, number)
+
+    def stop(self) -> None:
+        self.send(signal.SIGCONT)
+        family = self._pids()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
+        self._log.close()
 
 
 class HeadraceServer(Server):
