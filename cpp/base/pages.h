@@ -19,6 +19,12 @@ inline constexpr size_t kHugePageBytes = size_t{1} << 21;
 void* map_pages(size_t bytes, bool huge);
 void unmap_pages(void* memory, size_t bytes);
 
+// The same for blocks that live long, such as a model's matrices: they lie beside each other, so that those
+// of less than a huge page are on huge pages too. (Streaming the weights of BERT-base in a virtual
+// machine: 1.3 to 1.8 times as fast.) For any number of threads.
+void* take_pages(size_t bytes);
+void return_pages(void* memory, size_t bytes);
+
 template <typename T, bool kHuge>
 struct PageAllocator {
   using value_type = T;

@@ -42,7 +42,8 @@ struct Gemm {
 };
 
 // The same with x and w in fewer bits, by the functions of one NarrowKernels: f32 sums of bf16 products,
-// exact integer sums of int8 ones.
+// exact integer sums of int8 ones; GELU to 2e-5, which is less than what rounding its result to so few bits
+// takes.
 //   x: rows as encode() left them; packed_w: as pack() left it; y [M, N] f32 with row stride ldy, or null;
 //   bf16_y: M rows of N as the bf16 encode() leaves them, row_bytes(N) each, or null. N is even where it is
 //   wanted.
@@ -87,7 +88,8 @@ struct NarrowKernels {
   int64_t (*row_bytes)(int64_t k);
   void (*encode)(const float* x, int64_t rows, int64_t k, const float* factor, void* encoded);
 
-  // As Kernels::gemm.
+  // As Kernels::row_tile and Kernels::gemm.
+  int64_t row_tile;
   void (*gemm)(const NarrowGemm& gemm, int64_t row_begin, int64_t row_end, int64_t col_begin,
                int64_t col_end);
 
@@ -224,6 +226,9 @@ struct Kernels {
 
   int64_t (*attention_scratch)(int64_t length, int64_t head_dim);
   void (*attention)(const Attention& attention);
+  // For encoders whose matrices are narrow: the same of q, k and v rounded to bf16, |error| <= 2^-8 max|v|;
+  // or attention() itself, where the processor would gain nothing.
+  void (*narrow_attention)(const Attention& attention);
 
   // y[c] = sum_t x[t,c] / rows, t ascending. x [rows, C], rows >= 1.
   void (*mean_pool)(const float* x, int64_t rows, int64_t c, float* y);

@@ -39,6 +39,7 @@ void EncoderAttention::load(const EncoderConfig& config, const EncoderNames& nam
   kernels_ = &kernels;
   config_ = config;
   head_dim_ = config.head_dim;
+  attend_ = kernels.attention;
   switch (config.attention_positions) {
     case AttentionPositions::kNone:
       break;
@@ -61,6 +62,10 @@ void EncoderAttention::load(const EncoderConfig& config, const EncoderNames& nam
       disentangled_.load(config, names, reader, kernels);
       break;
   }
+}
+
+void EncoderAttention::use(Precision precision) {
+  attend_ = precision == Precision::kF32 ? kernels_->attention : kernels_->narrow_attention;
 }
 
 void EncoderAttention::load_buckets(WeightReader& reader) {
@@ -142,7 +147,7 @@ void EncoderAttention::run(int64_t layer, const TokenBatch& batch, ThreadPool& p
     if (config_.attention_positions == AttentionPositions::kDisentangled)
       attend_disentangled(layer, head, attention, attention.scratch + attention_floats_);
     else
-      kernels_->attention(attention);
+      attend_(attention);
   });
 }
 
@@ -156,7 +161,7 @@ void EncoderAttention::attend_disentangled(int64_t layer, int64_t head, Attentio
     attention.queries = std::min(Disentangled::kRows, of.length - begin);
     attention.first_query = begin;
     attention.bias = disentangled_.rows(of, begin, attention.queries);
-    kernels_->attention(attention);
+    attend_(attention);
     attention.q += attention.queries * attention.ld;
     attention.out += attention.queries * attention.ldo;
   }

@@ -21,6 +21,9 @@ class EncoderAttention {
   void load(const EncoderConfig& config, const EncoderNames& names, WeightReader& reader,
             const Kernels& kernels);
 
+  // To go with matrices of this precision; f32 at first.
+  void use(Precision precision);
+
   // Room for batches of that many tokens; the only call that allocates.
   void reserve(int64_t max_batch_tokens, int threads);
 
@@ -37,6 +40,7 @@ class EncoderAttention {
   const float* bias_of(int64_t head) const;
 
   const Kernels* kernels_ = nullptr;
+  void (*attend_)(const Attention& attention) = nullptr;
   EncoderConfig config_;
   int64_t head_dim_ = 0;
   RotaryTable rotary_, local_rotary_;

@@ -65,6 +65,7 @@ void EncoderStack::load_attention(const EncoderConfig& config, const EncoderName
 void EncoderStack::load_layers(const EncoderNames& names, WeightReader& reader,
                                const std::vector<LayerInputs>& inputs) {
   layers_ = read_layers(reader, config_, names, inputs);
+  attention_.use(reader.precision());
   if (config_.norms_first)
     first_norm_ = reader.layer_norm(concat(names.layer, "0.", names.down_norm), config_.hidden,
                                     config_.norm_eps, config_.norm_has_bias);

@@ -24,6 +24,11 @@ int64_t Linear::encoded_bytes(const Kernels& kernels, int64_t rows) const {
   return narrow ? rows * narrow->row_bytes(k) : 0;
 }
 
+int64_t Linear::row_tile(const Kernels& kernels) const {
+  const NarrowKernels* narrow = narrow_kernels(kernels, precision);
+  return narrow ? narrow->row_tile : kernels.row_tile;
+}
+
 void Linear::encode(const Kernels& kernels, int64_t rows, const float* x, void* encoded) const {
   if (const NarrowKernels* narrow = narrow_kernels(kernels, precision))
     narrow->encode(x, rows, k, factor.size() > 0 ? factor.data() : nullptr, encoded);
@@ -72,7 +77,7 @@ void Linear::forward(const Kernels& kernels, ThreadPool& pool, int64_t rows, con
   const LinearOut out{.f32 = y, .activation = activation, .residual = residual};
   const int64_t panel = kernels.panel_columns;
   const int64_t panels = divide_up(n, panel);
-  const int64_t row_blocks = divide_up(rows, kernels.row_tile * kTilesPerTask);
+  const int64_t row_blocks = divide_up(rows, row_tile(kernels) * kTilesPerTask);
   int64_t column_blocks = divide_up(packed.size() * static_cast<int64_t>(sizeof(float)), kColumnBlockBytes);
   if (pool.threads() > 1)
     column_blocks = std::max(column_blocks, divide_up(kTasksPerThread * pool.threads(), row_blocks));

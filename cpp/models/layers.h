@@ -30,6 +30,9 @@ struct Linear {
   int64_t n = 0;
   int64_t k = 0;
 
+  // As Kernels::row_tile, of this precision.
+  int64_t row_tile(const Kernels& kernels) const;
+
   // Bytes that encode() fills for so many rows; 0 in f32.
   int64_t encoded_bytes(const Kernels& kernels, int64_t rows) const;
   void encode(const Kernels& kernels, int64_t rows, const float* x, void* encoded) const;

@@ -56,6 +56,7 @@ class WeightReader {
 
   // Of the linear layers read from here on.
   void use(Precision precision) { precision_ = precision; }
+  Precision precision() const { return precision_; }
   // From here on every projection is what the file has: kQ4 for groups of 4 bits, kQ8 for those of 8 and for
   // what is stored otherwise, such as the 6-bit output of a file whose layers have 4.
   void use_stored_groups() { uses_stored_groups_ = true; }

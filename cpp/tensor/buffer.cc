@@ -5,7 +5,7 @@
 
 namespace headrace {
 
-void Buffer::Unmap::operator()(float* p) const { unmap_pages(p, bytes); }
+void Buffer::Return::operator()(float* p) const { return_pages(p, bytes); }
 
 Buffer::Buffer(int64_t count) : size_(count) {
   if (count < 0 || count > int64_t{1} << 40)
@@ -14,8 +14,7 @@ Buffer::Buffer(int64_t count) : size_(count) {
   if (count == 0) return;
   // Fresh pages from the kernel: zeroed, aligned, and given back at once when the model goes.
   const size_t bytes = static_cast<size_t>(count) * sizeof(float);
-  void* const pages = map_pages(bytes, bytes >= kHugePageBytes);
-  data_ = std::unique_ptr<float, Unmap>(static_cast<float*>(pages), Unmap(bytes));
+  data_ = std::unique_ptr<float, Return>(static_cast<float*>(take_pages(bytes)), Return(bytes));
 }
 
 }  // namespace headrace

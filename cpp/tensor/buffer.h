@@ -1,4 +1,4 @@
-// A block of floats that starts on a cache line and, when large, lies on huge pages: weights and activations.
+// A block of floats that starts on a cache line and lies on huge pages with others: weights and activations.
 #pragma once
 
 #include <cstddef>
@@ -19,13 +19,13 @@ class Buffer {
   int64_t size() const { return size_; }
 
  private:
-  struct Unmap {
+  struct Return {
     size_t bytes;
-    Unmap() : bytes(0) {}
-    explicit Unmap(size_t size_bytes) : bytes(size_bytes) {}
+    Return() : bytes(0) {}
+    explicit Return(size_t size_bytes) : bytes(size_bytes) {}
     void operator()(float* p) const;
   };
-  std::unique_ptr<float, Unmap> data_;
+  std::unique_ptr<float, Return> data_;
   int64_t size_ = 0;
 };
 

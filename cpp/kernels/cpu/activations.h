@@ -26,6 +26,23 @@ inline Vec gelu(Vec x) {
   return sub(larger(splat(0.0f), x), mul(a, exp2_nonpositive(q)));
 }
 
+// The same to 2e-5, in two thirds of the operations: Q of degree 4 and a fit of 2^f of degree 3. For what is
+// rounded to bf16 or 8 bits next.
+inline Vec gelu_coarse(Vec x) {
+  const Vec a = smaller(absolute(x), splat(6.0f));
+  Vec q = splat(0.003865651087835431f);
+  q = mul_add(q, a, splat(-0.04407656192779541f));
+  q = mul_add(q, a, splat(-0.46801871061325073f));
+  q = mul_add(q, a, splat(-1.1473702192306519f));
+  q = mul_add(q, a, splat(-1.0004799365997314f));
+  const Vec n = nearest(q), f = sub(q, n);
+  Vec p = splat(0.0551716573536396f);
+  p = mul_add(p, f, splat(0.24261116981506348f));
+  p = mul_add(p, f, splat(0.6932609677314758f));
+  p = mul_add(p, f, splat(0.9999280571937561f));
+  return sub(larger(splat(0.0f), x), mul(a, times_power_of_two(p, n)));
+}
+
 // 1 / (1 + e^-x): 2^min(x', 0) / (1 + 2^-|x'|), x' = x log2 e, which loses nothing on either side.
 inline Vec sigmoid(Vec x) {
   const Vec floor = splat(-126.0f), scaled = mul(x, splat(kLog2E));
@@ -58,6 +75,10 @@ __attribute__((noinline)) Vec activate_rarely(Vec x, Activation activation) {
 inline Vec activate(Vec x, Activation activation) {
   if (activation == Activation::kNone) return x;
   return activation == Activation::kGelu ? gelu(x) : activate_rarely(x, activation);
+}
+
+inline Vec activate_coarsely(Vec x, Activation activation) {
+  return activation == Activation::kGelu ? gelu_coarse(x) : activate(x, activation);
 }
 
 }  // namespace

@@ -69,11 +69,11 @@ struct QueryTile {
   int64_t row;         // the first query, counted from first_query
   int64_t begin, end;  // keys
   bool is_first, is_last;
-  const float* keys;    // panels from `begin` on
-  const float* values;  // of key `begin`, row stride ldv
-  int64_t ldv;
-  float* scores;  // [kRows][stride]
-  int64_t stride;
+  const float* keys = nullptr;    // panels from `begin` on
+  const float* values = nullptr;  // of key `begin`, row stride ldv
+  int64_t ldv = 0;
+  float* scores = nullptr;  // [kRows][stride]
+  int64_t stride = 0;
 
   int64_t count() const { return end - begin; }
 };
@@ -149,20 +149,27 @@ inline float weigh(const QueryTile& t, int r, float* maximum) {
   return sum;
 }
 
+// The same, a block further: updates maximum and sum of the row, and returns what its output so far is to be
+// times.
+inline float weigh_row(const QueryTile& t, int r, float* maximum, float* sum) {
+  const float before = t.is_first ? -__builtin_inff() : *maximum;
+  float now = before;
+  const float block_sum = weigh(t, r, &now);
+  *maximum = now;
+  // A window may begin in a later block than that of the tile: nothing is there to be scaled down then.
+  const bool is_empty = before == -__builtin_inff();
+  const float old = is_empty ? 0.0f : __builtin_exp2f(before - now);
+  *sum = is_empty ? block_sum : __builtin_fmaf(*sum, old, block_sum);
+  return old;
+}
+
 template <int kRows>
 void attend_tile(const QueryTile& t, float* maximum, float* sum) {
   const Attention& a = *t.a;
   score_tile<kRows>(t);
   float old[kRows], final[kRows];
   for (int r = 0; r < kRows; ++r) {
-    const float before = t.is_first ? -__builtin_inff() : maximum[t.row + r];
-    float now = before;
-    const float block_sum = weigh(t, r, &now);
-    // A window may begin in a later block than that of the tile: nothing is there to be scaled down then.
-    const bool is_empty = before == -__builtin_inff();
-    old[r] = is_empty ? 0.0f : __builtin_exp2f(before - now);
-    maximum[t.row + r] = now;
-    sum[t.row + r] = is_empty ? block_sum : __builtin_fmaf(sum[t.row + r], old[r], block_sum);
+    old[r] = weigh_row(t, r, &maximum[t.row + r], &sum[t.row + r]);
     final[r] = t.is_last ? 1.0f / sum[t.row + r] : 1.0f;
   }
   int64_t d = 0;
@@ -180,29 +187,17 @@ constexpr AttendTile kAttendTile[] = {attend_tile<1>, attend_tile<2>, attend_til
 #endif
 };
 
-void attention(const Attention& a) {
-  const int64_t block = round_up(least(a.length, kKeyBlock), kPanelColumns);
-  float* keys = a.scratch;
-  float* packed = keys + block * a.head_dim;
-  float* scores = packed + block * a.head_dim;
-  float* maximum = scores + kQueryTile * block + kLanes;
-  float* sum = maximum + a.length;
-  const int64_t tiles = (a.queries + kQueryTile - 1) / kQueryTile;
-  // The keys that some query sees.
+// pack(begin, end) for each block of keys that some query sees, and then attend(tile, rows, skipped) for the
+// tiles of up to kTile queries that see one of them: from `skipped` keys behind the block's first on.
+template <int64_t kBlock, int64_t kTile, typename Pack, typename Attend>
+inline __attribute__((always_inline)) void each_key_block(const Attention& a, const Pack& pack,
+                                                          const Attend& attend) {
+  const int64_t tiles = (a.queries + kTile - 1) / kTile;
   const int64_t first = a.window > 0 && a.first_query > a.window ? a.first_query - a.window : 0;
   const int64_t last = a.window > 0 ? least(a.length, a.first_query + a.queries + a.window) : a.length;
-  for (int64_t block_begin = first / kKeyBlock * kKeyBlock; block_begin < last; block_begin += kKeyBlock) {
-    const int64_t block_end = least(block_begin + kKeyBlock, a.length);
-    transpose_keys(a.k + block_begin * a.ld, a.ld, block_end - block_begin, a.head_dim, keys);
-    const float* values = a.v + block_begin * a.ld;
-    int64_t ldv = a.ld;
-    if (tiles >= kPackTiles) {
-      for (int64_t j = 0; j < block_end - block_begin; ++j)
-        __builtin_memcpy(packed + j * a.head_dim, values + j * a.ld,
-                         static_cast<size_t>(a.head_dim) * sizeof(float));
-      values = packed;
-      ldv = a.head_dim;
-    }
+  for (int64_t block_begin = first / kBlock * kBlock; block_begin < last; block_begin += kBlock) {
+    const int64_t block_end = least(block_begin + kBlock, a.length);
+    pack(block_begin, block_end);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = a.queries * tile / tiles, rows = a.queries * (tile + 1) / tiles - row;
       int64_t key_begin = 0, key_end = a.length;  // of the whole tile
@@ -212,24 +207,49 @@ void attention(const Attention& a) {
         key_end = least(query + rows + a.window, a.length);
       }
       if (key_begin >= block_end || key_end <= block_begin) continue;
-      QueryTile t{.a = &a,
-                  .row = row,
-                  .begin = block_begin,
-                  .end = least(key_end, block_end),
-                  .is_first = key_begin >= block_begin,
-                  .is_last = key_end <= block_end,
-                  .keys = keys,
-                  .values = values,
-                  .ldv = ldv,
-                  .scores = scores,
-                  .stride = 0};
-      if (key_begin > block_begin) t.begin += (key_begin - block_begin) / kPanelColumns * kPanelColumns;
-      t.keys += (t.begin - block_begin) * a.head_dim;
-      t.values += (t.begin - block_begin) * ldv;
-      t.stride = round_up(t.count(), kPanelColumns);
-      kAttendTile[rows - 1](t, maximum, sum);
+      const int64_t skipped =
+          key_begin > block_begin ? (key_begin - block_begin) / kPanelColumns * kPanelColumns : 0;
+      const QueryTile t{.a = &a,
+                        .row = row,
+                        .begin = block_begin + skipped,
+                        .end = least(key_end, block_end),
+                        .is_first = key_begin >= block_begin,
+                        .is_last = key_end <= block_end};
+      attend(t, rows, skipped);
     }
   }
+}
+
+void attention(const Attention& a) {
+  const int64_t block = round_up(least(a.length, kKeyBlock), kPanelColumns);
+  float* const keys = a.scratch;
+  float* const packed = keys + block * a.head_dim;
+  float* const scores = packed + block * a.head_dim;
+  float* const maximum = scores + kQueryTile * block + kLanes;
+  float* const sum = maximum + a.length;
+  const float* values = nullptr;
+  int64_t ldv = 0;
+  each_key_block<kKeyBlock, kQueryTile>(
+      a,
+      [&](int64_t begin, int64_t end) {
+        transpose_keys(a.k + begin * a.ld, a.ld, end - begin, a.head_dim, keys);
+        values = a.v + begin * a.ld;
+        ldv = a.ld;
+        if (a.queries <= kQueryTile * (kPackTiles - 1)) return;
+        for (int64_t j = 0; j < end - begin; ++j)
+          __builtin_memcpy(packed + j * a.head_dim, values + j * a.ld,
+                           static_cast<size_t>(a.head_dim) * sizeof(float));
+        values = packed;
+        ldv = a.head_dim;
+      },
+      [&](QueryTile t, int64_t rows, int64_t skipped) {
+        t.keys = keys + skipped * a.head_dim;
+        t.values = values + skipped * ldv;
+        t.ldv = ldv;
+        t.scores = scores;
+        t.stride = round_up(t.count(), kPanelColumns);
+        kAttendTile[rows - 1](t, maximum, sum);
+      });
 }
 
 }  // namespace

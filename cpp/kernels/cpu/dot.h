@@ -22,14 +22,20 @@ inline IntVec shift_left_16(IntVec a) { return _mm512_slli_epi32(a, 16); }
 inline IntVec high_half(IntVec a) { return _mm512_and_si512(a, _mm512_set1_epi32(-65536)); }
 inline IntVec madd_16(IntVec a, IntVec b) { return _mm512_madd_epi16(a, b); }
 inline IntVec add_int(IntVec a, IntVec b) { return _mm512_add_epi32(a, b); }
+inline IntVec larger_int(IntVec a, IntVec b) { return _mm512_max_epi32(a, b); }
 inline int32_t sum_int(IntVec a) { return _mm512_reduce_add_epi32(a); }
+inline int32_t largest_int(IntVec a) { return _mm512_reduce_max_epi32(a); }
 
 // The lowest 16 or 8 bits of the first count lanes.
 inline void store_words(void* p, IntVec a, int64_t count) {
   _mm256_mask_storeu_epi16(p, first(count), _mm512_cvtepi32_epi16(a));
 }
 inline void store_bytes(void* p, IntVec a, int64_t count) {
-  _mm_mask_storeu_epi8(p, first(count), _mm512_cvtepi32_epi8(a));
+  const __m128i bytes = _mm512_cvtepi32_epi8(a);
+  if (count == kLanes)
+    _mm_storeu_si128(static_cast<__m128i*>(p), bytes);
+  else
+    _mm_mask_storeu_epi8(p, first(count), bytes);
 }
 
 #else
@@ -46,6 +52,12 @@ inline IntVec shift_left_16(IntVec a) { return _mm256_slli_epi32(a, 16); }
 inline IntVec high_half(IntVec a) { return _mm256_and_si256(a, _mm256_set1_epi32(-65536)); }
 inline IntVec madd_16(IntVec a, IntVec b) { return _mm256_madd_epi16(a, b); }
 inline IntVec add_int(IntVec a, IntVec b) { return _mm256_add_epi32(a, b); }
+inline IntVec larger_int(IntVec a, IntVec b) { return _mm256_max_epi32(a, b); }
+inline int32_t largest_int(IntVec a) {
+  __m128i half = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+  return _mm_cvtsi128_si32(_mm_max_epi32(half, _mm_shuffle_epi32(half, 0xB1)));
+}
 inline int32_t sum_int(IntVec a) {
   uint32_t lanes[kLanes], sum = 0;
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), a);

@@ -11,6 +11,7 @@
 #include "kernels/cpu/rows.inc.h"
 #if defined(__AMX_TILE__) || defined(HEADRACE_TILES_EMULATED)
 #define HEADRACE_HAS_TILES
+#include "kernels/cpu/tile_attention.inc.h"
 #include "kernels/cpu/tile_gemm.inc.h"
 #endif
 
@@ -47,27 +48,34 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .layer_norm = layer_norm,
     .softmax = softmax,
     .gelu = gelu_row,
+#if defined(HEADRACE_HAS_TILES)
+    .attention_scratch = tile_attention_scratch,
+    .attention = attention,
+    .narrow_attention = tile_attention,
+#else
     .attention_scratch = attention_scratch,
     .attention = attention,
+    .narrow_attention = attention,
+#endif
     .mean_pool = mean_pool,
     .l2_normalize = l2_normalize,
     .add3 = add3,
     .peak_flops = peak_flops,
 #if defined(HEADRACE_HAS_TILES)
-    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, tile_gemm<Bf16>,
-             tile_peak<Bf16>},
-    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, tile_gemm<Int8>,
-             tile_peak<Int8>},
+    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, 2 * kTileRows,
+             tile_gemm<Bf16>, tile_peak<Bf16>},
+    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, 2 * kTileRows,
+             tile_gemm<Int8>, tile_peak<Int8>},
 #else
-    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, narrow_gemm<Bf16>,
-             peak_ops<Bf16>},
-    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, narrow_gemm<Int8>,
-             peak_ops<Int8>},
+    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, kRowTile,
+             narrow_gemm<Bf16>, peak_ops<Bf16>},
+    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, kRowTile,
+             narrow_gemm<Int8>, peak_ops<Int8>},
 #endif
     .q8 = {grouped_packed_bytes<Bytes>, nullptr, pack_groups<Bytes>, grouped_row_bytes, encode_groups,
-           grouped_gemm<Bytes>, peak_ops<Int8>},
+           kRowTile, grouped_gemm<Bytes>, peak_ops<Int8>},
     .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
-           grouped_gemm<Nibbles>, peak_ops<Int8>},
+           kRowTile, grouped_gemm<Nibbles>, peak_ops<Int8>},
     .decoder = {rms_norm, rotate, gate, activate_row, kv_bytes, store_key_value, paged_attention_scratch,
                 paged_attention},
     .pixels = {resample_row, resample_column, overlaps_any},

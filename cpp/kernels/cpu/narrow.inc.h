@@ -102,7 +102,7 @@ inline void store_bf16(uint16_t* p, Vec a) {
 inline __attribute__((always_inline)) void finish_lanes(const NarrowGemm& g, int64_t row, int64_t col,
                                                         int64_t count, Vec value) {
   if (g.bias) value = add(value, load_first(g.bias + col, count));
-  value = activate(value, g.activation);
+  value = activate_coarsely(value, g.activation);
   if (g.residual) value = add(value, load_first(g.residual + row * g.ldr + col, count));
   if (g.y) store_first(g.y + row * g.ldy + col, value, count);
   if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + row * g.n + col, value, count);
@@ -111,7 +111,7 @@ inline __attribute__((always_inline)) void finish_lanes(const NarrowGemm& g, int
 inline __attribute__((always_inline)) void finish_vector(const NarrowGemm& g, int64_t row, int64_t col,
                                                          Vec value) {
   if (g.bias) value = add(value, load(g.bias + col));
-  value = activate(value, g.activation);
+  value = activate_coarsely(value, g.activation);
   if (g.residual) value = add(value, load(g.residual + row * g.ldr + col));
   if (g.y) store(g.y + row * g.ldy + col, value);
   if (g.bf16_y) store_bf16(static_cast<uint16_t*>(g.bf16_y) + row * g.n + col, value);
@@ -186,21 +186,33 @@ void pack_bf16(const float* w, int64_t n, int64_t k, void* packed) {
             panel + c < n && i < k ? to_bf16(w[(panel + c) * k + i]) : 0;
 }
 
+// body(i, lanes) for every vector of k numbers; all of them but the last are whole, which the compiler sees.
+template <typename Body>
+inline __attribute__((always_inline)) void each_vector(int64_t k, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= k; i += kLanes) body(i, kLanes);
+  if (i < k) body(i, k - i);
+}
+
 // The first count numbers from x[i] on, times their factors; the others are zeros.
-inline Vec scaled(const float* x, int64_t i, int64_t count, const float* factor) {
-  const Vec value = load_first(x + i, count);
+inline __attribute__((always_inline)) Vec scaled(const float* x, int64_t i, int64_t count,
+                                                 const float* factor) {
+  const Vec value = count == kLanes ? load(x + i) : load_first(x + i, count);
   return factor ? mul(value, load_first(factor + i, count)) : value;
 }
 
 // The scale that takes the largest of a row to 127; not a number when the row has one that is not finite.
+// Numbers without their signs are in order as integers too, those that are not finite last.
 inline float int8_scale(const float* x, int64_t k, const float* factor) {
-  Vec top = splat(0.0f), finite = splat(0.0f);
-  for (int64_t i = 0; i < k; i += kLanes) {
-    const Vec value = scaled(x, i, least(kLanes, k - i), factor);
-    top = larger(absolute(value), top);
-    finite = mul_add(value, splat(0.0f), finite);
-  }
-  return largest_lane(top) * (1.0f / 127.0f) + sum_lanes(finite);
+  IntVec top = splat_int(0);
+  each_vector(k, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+    top = larger_int(top, bits_of(absolute(scaled(x, i, count, factor))));
+  });
+  constexpr int32_t kInfinity = 0x7F800000;
+  const int32_t bits = largest_int(top);
+  float largest;
+  __builtin_memcpy(&largest, &bits, sizeof largest);
+  return bits < kInfinity ? largest * (1.0f / 127.0f) : __builtin_nanf("");
 }
 
 void pack_int8(const float* w, int64_t n, int64_t k, void* packed) {
@@ -229,10 +241,12 @@ void encode_bf16(const float* x, int64_t rows, int64_t k, const float*, void* en
   auto* out = static_cast<uint16_t*>(encoded);
   const int64_t padded = steps_of<Bf16>(k) * 2;
   for (int64_t row = 0; row < rows; ++row, x += k, out += padded) {
-    for (int64_t i = 0; i < k; i += kLanes) {
-      const int64_t count = least(kLanes, k - i);
-      store_bf16(out + i, load_first(x + i, count), count);
-    }
+    each_vector(k, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+      if (count == kLanes)
+        store_bf16(out + i, load(x + i));
+      else
+        store_bf16(out + i, load_first(x + i, count), count);
+    });
     if (padded > k) out[k] = 0;
   }
 }
@@ -244,12 +258,11 @@ void encode_int8(const float* x, int64_t rows, int64_t k, const float* factor, v
     RowScale scale{int8_scale(x, k, factor), 0};
     const Vec inverse = splat(scale.scale > 0.0f ? 1.0f / scale.scale : 0.0f);
     IntVec sum = splat_int(0);
-    for (int64_t i = 0; i < k; i += kLanes) {
-      const int64_t count = least(kLanes, k - i);
+    each_vector(k, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
       const IntVec q = to_int(mul(scaled(x, i, count, factor), inverse));
       Int8::store(out, i, q, count);
       sum = add_int(sum, q);
-    }
+    });
     const auto used = k * 4 / Int8::kGroup;
     for (int64_t i = used; i < bytes; ++i) out[i] = 0;
     // Unsigned: a row that is not finite has elements of any size, and its scale makes its results what they

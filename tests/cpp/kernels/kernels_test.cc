@@ -6,10 +6,12 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "kernels/dispatch.h"
 #include "kernels/guarded.h"
+#include "kernels/tables.h"
 
 namespace headrace {
 namespace {
@@ -213,38 +215,65 @@ Attention attention_of(Guarded& qkv, int64_t length, int64_t head_dim, int64_t l
           .queries = length};
 }
 
-void run_attention(const Kernels& kernels, Guarded& qkv, int64_t length, int64_t head_dim, int64_t ld,
-                   Guarded& out) {
-  Guarded scratch(kernels.attention_scratch(length, head_dim));
-  kernels.attention(attention_of(qkv, length, head_dim, ld, out, scratch));
-}
+// Both of a table's, beside the reference's. Narrow: of inputs that bf16 holds, so that what is left is the
+// error of its weights.
+class EachAttention : public testing::TestWithParam<std::tuple<const Kernels*, bool>> {
+ protected:
+  const Kernels& table() const { return *std::get<0>(GetParam()); }
+  bool is_narrow() const { return std::get<1>(GetParam()); }
+  double bound() const { return is_narrow() ? 2.0 / 256 : 4e-6; }  // |v| <= 2
 
-TEST_P(EachTable, attention_matches_the_reference_at_all_lengths) {
-  for (const int64_t head_dim : {8, 20, 32, 64, 72})
+  void call(const Kernels& kernels, const Attention& attention) const {
+    (is_narrow() ? kernels.narrow_attention : kernels.attention)(attention);
+  }
+  void run(const Kernels& kernels, Guarded& qkv, int64_t length, int64_t head_dim, Guarded& out) const {
+    Guarded scratch(kernels.attention_scratch(length, head_dim));
+    call(kernels, attention_of(qkv, length, head_dim, 3 * head_dim, out, scratch));
+  }
+  void fill(Guarded& qkv, uint32_t seed, float limit) const {
+    qkv.randomize(seed, -limit, limit);
+    if (!is_narrow()) return;
+    for (int64_t i = 0; i < qkv.size(); ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, &qkv[i], sizeof bits);
+      bits &= 0xFFFF0000u;
+      std::memcpy(&qkv[i], &bits, sizeof bits);
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kernels, EachAttention,
+                         testing::Combine(testing::ValuesIn(tables_under_test()), testing::Bool()),
+                         [](const auto& each) {
+                           return std::string(std::get<0>(each.param)->name) +
+                                  (std::get<1>(each.param) ? "_narrow" : "_f32");
+                         });
+
+TEST_P(EachAttention, matches_the_reference_at_all_lengths) {
+  for (const int64_t head_dim : {8, 20, 32, 48, 64, 72, 80, 128})
     for (const int64_t length : {1, 2, 13, 14, 15, 16, 17, 31, 33, 100, 511, 512, 513, 1100}) {
       if (length > 100 && head_dim != 32) continue;
-      const int64_t ld = 3 * head_dim;
-      Guarded qkv(length * ld), out(length * head_dim), expected(length * head_dim);
-      qkv.randomize(static_cast<uint32_t>(40 + length), -2.0f, 2.0f);
-      run_attention(table(), qkv, length, head_dim, ld, out);
-      run_attention(reference(), qkv, length, head_dim, ld, expected);
+      Guarded qkv(length * 3 * head_dim), out(length * head_dim), expected(length * head_dim);
+      fill(qkv, static_cast<uint32_t>(40 + length), 2.0f);
+      run(table(), qkv, length, head_dim, out);
+      run(reference(), qkv, length, head_dim, expected);
       for (int64_t i = 0; i < out.size(); ++i)
-        ASSERT_NEAR(out[i], expected[i], 4e-6)
+        ASSERT_NEAR(out[i], expected[i], bound())
             << "length=" << length << " head_dim=" << head_dim << " i=" << i;
     }
 }
 
 // Windows and biases, with the queries cut in parts: the parts must give what the whole gives, bit for bit.
-TEST_P(EachTable, attention_looks_through_windows_and_adds_biases) {
+TEST_P(EachAttention, looks_through_windows_and_adds_biases) {
   const int64_t d = 32, ld = 3 * d;
   for (const int64_t length : {1, 7, 33, 100, 600, 1100})
     for (const int64_t window : {0, 1, 5, 64, 511, 700})
       for (const bool is_biased : {false, true}) {
         Guarded qkv(length * ld), out(length * d), parts(length * d), expected(length * d);
         Guarded distances(2 * length - 1);
-        qkv.randomize(static_cast<uint32_t>(70 + length), -2.0f, 2.0f);
+        fill(qkv, static_cast<uint32_t>(70 + length), 2.0f);
         distances.randomize(71, -3.0f, 3.0f);
-        const auto run = [&](const Kernels& kernels, Guarded& to, int64_t step) {
+        const auto run_in_parts = [&](const Kernels& kernels, Guarded& to, int64_t step) {
           Guarded scratch(kernels.attention_scratch(length, d));
           Attention attention = attention_of(qkv, length, d, ld, to, scratch);
           attention.window = window;
@@ -255,23 +284,24 @@ TEST_P(EachTable, attention_looks_through_windows_and_adds_biases) {
             part.first_query = begin;
             part.queries = std::min(step, length - begin);
             if (is_biased) part.bias = distances.data() + length - 1 - begin, part.bias_stride = -1;
-            kernels.attention(part);
+            call(kernels, part);
           }
         };
-        run(table(), out, length);
-        run(table(), parts, 13);
-        run(reference(), expected, length);
+        run_in_parts(table(), out, length);
+        run_in_parts(table(), parts, 13);
+        run_in_parts(reference(), expected, length);
         for (int64_t i = 0; i < out.size(); ++i) {
-          ASSERT_NEAR(out[i], expected[i], 4e-6) << "length=" << length << " window=" << window << " i=" << i;
+          ASSERT_NEAR(out[i], expected[i], bound())
+              << "length=" << length << " window=" << window << " i=" << i;
           ASSERT_EQ(out[i], parts[i]) << "length=" << length << " window=" << window << " i=" << i;
         }
       }
 }
 
-TEST_P(EachTable, attention_adds_a_matrix_of_biases) {
-  const int64_t d = 20, ld = 3 * d, length = 77, rows = 9, first = 31;
+TEST_P(EachAttention, adds_a_matrix_of_biases) {
+  const int64_t d = is_narrow() ? 48 : 20, ld = 3 * d, length = 77, rows = 9, first = 31;
   Guarded qkv(length * ld), bias(rows * length), out(rows * d), expected(rows * d);
-  qkv.randomize(80, -2.0f, 2.0f);
+  fill(qkv, 80, 2.0f);
   bias.randomize(81, -3.0f, 3.0f);
   for (const auto& [kernels, to] : {std::pair{&table(), &out}, std::pair{&reference(), &expected}}) {
     Guarded scratch(kernels->attention_scratch(length, d));
@@ -281,15 +311,15 @@ TEST_P(EachTable, attention_adds_a_matrix_of_biases) {
     attention.queries = rows;
     attention.bias = bias.data();
     attention.bias_stride = length;
-    kernels->attention(attention);
+    call(*kernels, attention);
   }
-  for (int64_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 4e-6) << i;
+  for (int64_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], bound()) << i;
 }
 
-TEST_P(EachTable, attention_survives_huge_scores) {
+TEST_P(EachAttention, survives_huge_scores) {
   Guarded qkv(40 * 96), out(40 * 32);
-  qkv.randomize(50, -1e4f, 1e4f);
-  run_attention(table(), qkv, 40, 32, 96, out);
+  fill(qkv, 50, 1e4f);
+  run(table(), qkv, 40, 32, out);
   for (int64_t i = 0; i < out.size(); ++i) ASSERT_TRUE(std::isfinite(out[i]));
 }
 

@@ -108,11 +108,35 @@ TEST_P(EachNarrow, gemm_matches_the_reference) {
         for (int64_t i = 0; i < c.k; ++i)
           magnitude += std::abs(static_cast<double>(in.x[row * c.k + i]) * in.w[col * c.k + i]);
         // Integer sums are exact; only what is done with them rounds.
-        const double bound =
+        const double of_sum =
             is_int8() ? 1e-6 * magnitude : 2.0 * static_cast<double>(c.k + 4) * 0x1p-24 * magnitude + 1e-6;
+        const double bound = of_sum + (c.activation == Activation::kGelu ? 2e-5 : 0.0);
         ASSERT_NEAR(y[row * c.n + col], expected[row * c.n + col], bound)
             << "m=" << c.m << " n=" << c.n << " k=" << c.k << " at " << row << "," << col;
       }
+  }
+}
+
+TEST_P(EachNarrow, gelu_is_exact_to_two_in_a_hundred_thousand) {
+  // 1, 16 and 32 rows: each way to the end of a sum. The sums are zeros, so that the biases are what it is given.
+  for (const int64_t m : {1, 16, 32}) {
+    const Case c{m, 6400, 64, Activation::kGelu, true, false};
+    Inputs in(c, 1);
+    std::fill_n(in.w.data(), c.n * c.k, 0.0f);
+    for (int64_t i = 0; i < c.n; ++i) in.bias[i] = -12.8f + static_cast<float>(i) / 250.0f;
+    in.bias[0] = -1e30f;
+    in.bias[1] = INFINITY;
+    in.bias[2] = NAN;
+    Guarded y(c.m * c.n);
+    run(table(), c, in, y.data(), m, 1);
+    const float* const last = y.data() + (m - 1) * c.n;
+    EXPECT_NEAR(last[0], 0.0f, 1e-5);
+    EXPECT_EQ(last[1], INFINITY);
+    EXPECT_TRUE(std::isnan(last[2]));
+    for (int64_t i = 3; i < c.n; ++i) {
+      const double x = in.bias[i], expected = x * 0.5 * std::erfc(-x / std::sqrt(2.0));
+      ASSERT_NEAR(last[i], expected, 2e-5 + 1e-7 * std::abs(expected)) << x;
+    }
   }
 }
 
