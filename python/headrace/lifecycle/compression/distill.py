@@ -81,15 +81,33 @@ def _logits_distance(
     import torch
 
     if student.ndim == 3:
-        student, teacher = student[mask.bool()], teacher[mask.bool()]
+        # A text at a time: the logits of a large vocabulary take much memory, and each step here is another copy.
+        total = sum(
+            (_divergence(one[is_token], other[is_token], temperature, "sum")
+             for one, other, is_token in zip(student, teacher, mask.bool(), strict=True)),
+            start=student.new_zeros(()),
+        )  # fmt: skip
+        return total / mask.sum()
+    if student.shape[-1] > 1:
+        return _divergence(student, teacher, temperature, "batchmean")
     student, teacher = student.float() / temperature, teacher.float() / temperature
-    if student.shape[-1] == 1:
-        share = teacher.sigmoid()
-        both = torch.nn.functional.binary_cross_entropy_with_logits(student, share)
-        # Less the teacher's own entropy, so that a student that agrees has 0.
-        return temperature**2 * (both - torch.nn.functional.binary_cross_entropy(share, share))
+    share = teacher.sigmoid()
+    both = torch.nn.functional.binary_cross_entropy_with_logits(student, share)
+    # Less the teacher's own entropy, so that a student that agrees has 0.
+    return temperature**2 * (both - torch.nn.functional.binary_cross_entropy(share, share))
+
+
+def _divergence(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float, reduction: str
+) -> torch.Tensor:
+    """T^2 KL(teacher / T || student / T) of rows of logits."""
+    import torch
+
     return temperature**2 * torch.nn.functional.kl_div(
-        student.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True
+        (student.float() / temperature).log_softmax(-1),
+        (teacher.float() / temperature).log_softmax(-1),
+        reduction=reduction,
+        log_target=True,
     )
 
 
