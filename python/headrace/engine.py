@@ -252,7 +252,9 @@ class Engine(Pipelines, EnginePredictMethods):
             device=device,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
-        return Model(self, info, generator, core_name)
+        model = Model(self, info, generator, core_name)
+        model._asked_precision = precision
+        return model
 
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""

@@ -109,6 +109,8 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, ExplainMethods, Runner
         self._core_name = core_name or info.name
         self._calls = calls  # of a model that runs outside the core
         self._base = base  # of an adapter: what it adapts, which stays as long
+        # As it was asked for: "q4" is 4 bits everywhere, "auto" of a GGUF what its matrices have, q4 most of them.
+        self._asked_precision = "auto"
 
     @property
     def name(self) -> str:

@@ -276,6 +276,24 @@ def test_language_models(
         assert found.sizes[1].disk < found.sizes[0].disk / (3 if method == "q8" else 5)
 
 
+def test_a_gguf_is_evaluated_as_it_is_served(writer: Path, texts: Path, tmp_path: Path) -> None:
+    """Its output matrix has 8 bits beside layers of 4, which "q4" would take to 4 too."""
+    found = squeeze(writer, texts, tmp_path / "small", "q4")
+    path = next(found.out.glob("*.gguf"))
+    tokenizer = headrace.Tokenizer.from_file(found.out / "tokenizer.json")
+    rows = [tokenizer.encode(row).ids for row in texts.read_text().splitlines()[1:]]
+    perplexities = {}
+    for precision in ("auto", "q4"):
+        decoder = headrace._core.LanguageModel(str(path), precision=precision, threads=1)
+        loss = 0.0
+        for ids in rows:
+            logits = decoder.logits(np.asarray(ids, np.int32))[:-1].astype(np.float64)
+            loss += (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(ids) - 1), ids[1:]]).sum()
+        perplexities[precision] = np.exp(loss / sum(len(ids) - 1 for ids in rows))
+    assert found.after.metrics["perplexity"] == pytest.approx(perplexities["auto"], rel=1e-6)
+    assert perplexities["q4"] != pytest.approx(perplexities["auto"], rel=1e-4)
+
+
 @pytest.mark.parametrize("has_prompts", [False, True])
 def test_a_language_student_learns_with_all_its_weights(
     writer: Path, texts: Path, tmp_path: Path, has_prompts: bool

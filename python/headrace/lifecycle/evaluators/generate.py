@@ -41,9 +41,8 @@ class _Scorer:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        precision = model.info.precision
         self._decoder = _core.LanguageModel(
-            model.info.path, precision=precision, threads=model._language().threads
+            model.info.path, precision=model._asked_precision, threads=model._language().threads
         )
         self.most = min(_MOST_TOKENS, model.info.max_tokens)
         self.cut = 0
