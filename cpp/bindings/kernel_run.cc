@@ -176,20 +176,21 @@ KernelRun attention(const Kernels& kernels, const KernelCase& c, int threads) {
   const auto pairs = static_cast<double>(c.rows * c.rows * c.n);
   made.operations = pairs * (4.0 * static_cast<double>(c.k) + 5.0);
   made.bytes = kFloat * static_cast<double>(a->qkv.size() + a->out.size());
-  made.run = [&kernels, a, c, width](ThreadPool& pool) {
+  const auto function = c.precision == Precision::kF32 ? kernels.attention : kernels.narrow_attention;
+  made.run = [function, a, c, width](ThreadPool& pool) {
     pool.parallel_for(c.n, [&](int64_t head, int thread) {
       const float* const q = a->qkv.data() + head * c.k;
-      kernels.attention({.q = q,
-                         .k = q + width,
-                         .v = q + 2 * width,
-                         .ld = 3 * width,
-                         .out = a->out.data() + head * c.k,
-                         .ldo = width,
-                         .length = c.rows,
-                         .head_dim = c.k,
-                         .scale = 1.0f / std::sqrt(static_cast<float>(c.k)),
-                         .scratch = a->scratch.data() + thread * a->scratch_floats,
-                         .queries = c.rows});
+      function({.q = q,
+                .k = q + width,
+                .v = q + 2 * width,
+                .ld = 3 * width,
+                .out = a->out.data() + head * c.k,
+                .ldo = width,
+                .length = c.rows,
+                .head_dim = c.k,
+                .scale = 1.0f / std::sqrt(static_cast<float>(c.k)),
+                .scratch = a->scratch.data() + thread * a->scratch_floats,
+                .queries = c.rows});
     });
   };
   return made;

@@ -51,9 +51,11 @@ class Case:
         return f"{self.rows} x {self.n}"
 
 
-def cases(tokens: int = TOKENS) -> list[Case]:
+def cases(tokens: int = TOKENS, isa: str = "") -> list[Case]:
     """Everything that is measured on one table."""
     found = []
+    # Where narrow encoders have an attention of their own; on the others it is that of f32.
+    attention_precisions = ("f32", "bf16") if isa == "amx" else ("f32",)
     for model, (hidden, feed_forward, _) in _MODELS.items():
         for precision in _PRECISIONS:
             sizes: dict[str, Any] = {"kernel": "gemm", "rows": tokens, "precision": precision}
@@ -64,7 +66,11 @@ def cases(tokens: int = TOKENS) -> list[Case]:
                 Case(of=f"{model} down", n=hidden, k=feed_forward, residual=True, **sizes),
             ]
     for model, (hidden, feed_forward, heads) in _MODELS.items():
-        found += [Case("attention", model, length, heads, hidden // heads) for length in (32, 128, tokens)]
+        found += [
+            Case("attention", model, length, heads, hidden // heads, precision)
+            for precision in attention_precisions
+            for length in (32, 128, tokens)
+        ]
         found += [Case("encode", model, tokens, hidden, precision=precision) for precision in _PRECISIONS[1:]]
         found.append(Case("layer_norm", model, tokens, hidden))
         found.append(Case("gelu", model, tokens, feed_forward))
@@ -90,7 +96,7 @@ def measure(
             progress(f"{isa}, {count} threads, peaks")
             peaks = {each: _core.measure_peak_gflops(isa, count, each) for each in _PRECISIONS}
             rows = []
-            for case in cases(_FEWER_TOKENS if isa == "reference" else TOKENS):
+            for case in cases(_FEWER_TOKENS if isa == "reference" else TOKENS, isa):
                 progress(f"{isa}, {count} threads, {case.kernel} {case.precision} {case.shape()}")
                 rows.append(_timed(isa, case, count, seconds, peaks[case.precision], read[count]))
             yield {
@@ -234,7 +240,7 @@ def _print(table: dict[str, Any]) -> None:
         f"{'GB/s':>8}{'of memory':>11}"
     )
     for row in table["kernels"]:
-        precision = row["precision"] if row["kernel"] in ("gemm", "encode") else ""
+        precision = row["precision"] if row["kernel"] in ("gemm", "encode", "attention") else ""
         print(
             f"{row['kernel']:<11}{precision:<6}{row['of']:<17}{row['shape']:<32}{row['us']:>10,.1f}"
             f"{row['gflops']:>11,.1f}{row['share_of_peak']:>9.0%}{row['gbs']:>8.1f}{row['share_of_read']:>11.0%}"
