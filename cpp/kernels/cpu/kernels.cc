@@ -13,6 +13,7 @@
 #define HEADRACE_HAS_TILES
 #include "kernels/cpu/tile_attention.inc.h"
 #include "kernels/cpu/tile_gemm.inc.h"
+#include "kernels/cpu/tile_grouped.inc.h"
 #endif
 
 namespace headrace {
@@ -72,10 +73,17 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, kRowTile,
              narrow_gemm<Int8>, peak_ops<Int8>},
 #endif
+#if defined(HEADRACE_HAS_TILES)
+    .q8 = {grouped_packed_bytes<Bytes>, nullptr, pack_groups<Bytes>, grouped_row_bytes, encode_groups,
+           2 * kTileRows, grouped_tile_gemm<Bytes>, peak_ops<Int8>},
+    .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
+           2 * kTileRows, grouped_tile_gemm<Nibbles>, peak_ops<Int8>},
+#else
     .q8 = {grouped_packed_bytes<Bytes>, nullptr, pack_groups<Bytes>, grouped_row_bytes, encode_groups,
            kRowTile, grouped_gemm<Bytes>, peak_ops<Int8>},
     .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
            kRowTile, grouped_gemm<Nibbles>, peak_ops<Int8>},
+#endif
     .decoder = {rms_norm, rotate, gate, activate_row, kv_bytes, store_key_value, paged_attention_scratch,
                 paged_attention},
     .pixels = {resample_row, resample_column, overlaps_any},
