@@ -120,7 +120,9 @@ def test_other_threads_of_python_go_on_meanwhile() -> None:
 
 
 def test_shares_are_of_the_measured_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.kernel_bench.cases", lambda _tokens, _isa: [Case("gemm", "x", 64, 256, 128)])
+    monkeypatch.setattr(
+        "headrace.kernel_bench.cases", lambda _tokens, _isa: [Case("gemm", "x", 64, 256, 128)]
+    )
     seen: list[str] = []
     (table,) = measure([ISA], [1], 0.005, seen.append)
     (row,) = table["kernels"]
