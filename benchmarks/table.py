@@ -193,25 +193,32 @@ def _embed_pair(isa: str, workload: str, precision: str) -> tuple[Line | None, L
 
 
 def generate_section(words: dict[str, str]) -> list[str]:
-    """The newest run of each model and number of threads in which llama.cpp or another one was given the same file."""
+    """The newest runs, on two kinds of kernels at most, of each model and number of threads with another engine."""
     rows, newest = [], {}
-    cases = {(line["model"], line["threads"]): None for line in _lines("generate") if "write_32" in line}
-    for model, threads in cases:
+    kernels: dict[tuple[str, int], dict[str, None]] = {}  # newest first
+    for line in reversed(_lines("generate")):
+        if "write_32" in line and "isa" in line:
+            kernels.setdefault((line["model"], line["threads"]), {})[line["isa"]] = None
+    cases = [(isa, *case) for case, isas in sorted(kernels.items()) for isa in list(isas)[:2]]
+    for isa, model, threads in cases:
+        has_rival = with_rival("engine")
         lines = newest_run(
             "generate",
             lambda line, case=(model, threads): (
                 "write_32" in line and (line["model"], line["threads"]) == case
             ),
-            with_rival("engine"),
+            lambda lines, isa=isa, has_rival=has_rival: (
+                has_rival(lines) and any(line.get("isa") == isa for line in lines)
+            ),
         )
         for line in lines:
             rates = (f"{line[key]['median']:.0f}" for key in ("read_512", "write_1", "write_32"))
-            rows.append([model, _ENGINES.get(line["engine"], line["engine"]), str(threads), *rates])
+            rows.append([isa, model, _ENGINES.get(line["engine"], line["engine"]), str(threads), *rates])
         if lines:
             newest[lines[0]["commit"], lines[0]["cpu"]] = {**lines[0], "n": lines[0]["read_512"]["n"]}
     if not rows:
         return []
-    header = [words[name] for name in ("model", "engine", "threads", "read", "write", "write_32")]
+    header = [words[name] for name in ("kernels", "model", "engine", "threads", "read", "write", "write_32")]
     origins = [origin(words, line, "generate.jsonl") for line in newest.values()]
     return [f"**{words['generate']}**", render(header, rows), *origins]
 
