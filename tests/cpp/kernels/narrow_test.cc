@@ -118,7 +118,8 @@ TEST_P(EachNarrow, gemm_matches_the_reference) {
 }
 
 TEST_P(EachNarrow, gelu_is_exact_to_two_in_a_hundred_thousand) {
-  // 1, 16 and 32 rows: each way to the end of a sum. The sums are zeros, so that the biases are what it is given.
+  // 1, 16 and 32 rows: each way to the end of a sum. The sums are zeros, so that the biases are what it is
+  // given.
   for (const int64_t m : {1, 16, 32}) {
     const Case c{m, 6400, 64, Activation::kGelu, true, false};
     Inputs in(c, 1);
