@@ -252,9 +252,7 @@ class Engine(Pipelines, EnginePredictMethods):
             device=device,
         )
         info = ModelInfo(name=name, path=os.fspath(path), created=int(time.time()), **generator.info())
-        model = Model(self, info, generator, core_name)
-        model._asked_precision = precision
-        return model
+        return Model(self, info, generator, core_name, precision=precision)
 
     def remove(self, name: str) -> None:
         """Stops serving `name`; its queued requests fail with CancelledError. Raises ModelNotFoundError."""

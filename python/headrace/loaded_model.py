@@ -100,6 +100,7 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, ExplainMethods, Runner
         core_name: str | None = None,
         base: Model | None = None,
         calls: Calls | None = None,
+        precision: str = "auto",
     ) -> None:
         self._engine = engine
         self._core = engine._core
@@ -110,7 +111,7 @@ class Model(TaskMethods, GenerateMethods, PredictMethods, ExplainMethods, Runner
         self._calls = calls  # of a model that runs outside the core
         self._base = base  # of an adapter: what it adapts, which stays as long
         # As it was asked for: "q4" is 4 bits everywhere, "auto" of a GGUF what its matrices have, q4 most of them.
-        self._asked_precision = "auto"
+        self._asked_precision = precision
 
     @property
     def name(self) -> str:

@@ -17,7 +17,6 @@ namespace {
 constexpr int64_t kTileKeyBlock = 256;
 constexpr int64_t kTileSize = kTileRows * kTileBytes;  // bytes
 constexpr int64_t kTileDepth = kTileBytes / 2;         // numbers of a tile's row
-constexpr int64_t kTileFloats = kTileSize / 4;         // floats that take its place
 constexpr int64_t kMostColumnTiles = 4;                // sums at a time
 
 // Rows of dwords -> their columns.
