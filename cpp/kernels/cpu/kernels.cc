@@ -37,6 +37,29 @@ int64_t peak_flops(int64_t rounds) {
   return rounds * kChains * kLanes * 2;
 }
 
+// What narrow matrices are multiplied with: tiles where the processor has them, else vectors.
+#if defined(HEADRACE_HAS_TILES)
+constexpr int64_t kNarrowRows = 2 * kTileRows;
+template <typename Format>
+constexpr auto kNarrowGemm = tile_gemm<Format>;
+template <typename Format>
+constexpr auto kGroupedGemm = grouped_tile_gemm<Format>;
+template <typename Format>
+constexpr auto kNarrowPeak = tile_peak<Format>;
+constexpr auto kAttentionScratch = tile_attention_scratch;
+constexpr auto kNarrowAttention = tile_attention;
+#else
+constexpr int64_t kNarrowRows = kRowTile;
+template <typename Format>
+constexpr auto kNarrowGemm = narrow_gemm<Format>;
+template <typename Format>
+constexpr auto kGroupedGemm = grouped_gemm<Format>;
+template <typename Format>
+constexpr auto kNarrowPeak = peak_ops<Format>;
+constexpr auto kAttentionScratch = attention_scratch;
+constexpr auto kNarrowAttention = attention;
+#endif
+
 }  // namespace
 
 extern const Kernels HEADRACE_KERNELS_TABLE;
@@ -49,41 +72,21 @@ constinit const Kernels HEADRACE_KERNELS_TABLE = {
     .layer_norm = layer_norm,
     .softmax = softmax,
     .gelu = gelu_row,
-#if defined(HEADRACE_HAS_TILES)
-    .attention_scratch = tile_attention_scratch,
+    .attention_scratch = kAttentionScratch,
     .attention = attention,
-    .narrow_attention = tile_attention,
-#else
-    .attention_scratch = attention_scratch,
-    .attention = attention,
-    .narrow_attention = attention,
-#endif
+    .narrow_attention = kNarrowAttention,
     .mean_pool = mean_pool,
     .l2_normalize = l2_normalize,
     .add3 = add3,
     .peak_flops = peak_flops,
-#if defined(HEADRACE_HAS_TILES)
-    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, 2 * kTileRows,
-             tile_gemm<Bf16>, tile_peak<Bf16>},
-    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, 2 * kTileRows,
-             tile_gemm<Int8>, tile_peak<Int8>},
-#else
-    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, kRowTile,
-             narrow_gemm<Bf16>, peak_ops<Bf16>},
-    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, kRowTile,
-             narrow_gemm<Int8>, peak_ops<Int8>},
-#endif
-#if defined(HEADRACE_HAS_TILES)
+    .bf16 = {packed_bytes<Bf16>, pack_bf16, nullptr, Bf16::row_bytes, encode_bf16, kNarrowRows,
+             kNarrowGemm<Bf16>, kNarrowPeak<Bf16>},
+    .int8 = {packed_bytes<Int8>, pack_int8, nullptr, Int8::row_bytes, encode_int8, kNarrowRows,
+             kNarrowGemm<Int8>, kNarrowPeak<Int8>},
     .q8 = {grouped_packed_bytes<Bytes>, nullptr, pack_groups<Bytes>, grouped_row_bytes, encode_groups,
-           2 * kTileRows, grouped_tile_gemm<Bytes>, peak_ops<Int8>},
+           kNarrowRows, kGroupedGemm<Bytes>, peak_ops<Int8>},
     .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
-           2 * kTileRows, grouped_tile_gemm<Nibbles>, peak_ops<Int8>},
-#else
-    .q8 = {grouped_packed_bytes<Bytes>, nullptr, pack_groups<Bytes>, grouped_row_bytes, encode_groups,
-           kRowTile, grouped_gemm<Bytes>, peak_ops<Int8>},
-    .q4 = {grouped_packed_bytes<Nibbles>, nullptr, pack_groups<Nibbles>, grouped_row_bytes, encode_groups,
-           kRowTile, grouped_gemm<Nibbles>, peak_ops<Int8>},
-#endif
+           kNarrowRows, kGroupedGemm<Nibbles>, peak_ops<Int8>},
     .decoder = {rms_norm, rotate, gate, activate_row, kv_bytes, store_key_value, paged_attention_scratch,
                 paged_attention},
     .pixels = {resample_row, resample_column, overlaps_any},
