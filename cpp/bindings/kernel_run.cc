@@ -4,7 +4,6 @@
 #include <cmath>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "base/error.h"
 #include "tensor/buffer.h"
@@ -27,6 +26,10 @@ Buffer numbers(int64_t count, float around = 0.0f) {
   }
   return buffer;
 }
+
+// Narrow rows and weights lie as the engine's do, on cache lines of a Buffer: tiles are slow off them.
+Buffer room_for(int64_t bytes) { return Buffer((bytes + 3) / 4); }
+char* bytes_of(Buffer& buffer) { return reinterpret_cast<char*>(buffer.data()); }
 
 // body(first row, last row) for blocks of rows, on all threads.
 template <typename Body>
@@ -72,19 +75,18 @@ KernelRun gemm_f32(const Kernels& kernels, const KernelCase& c) {
 
 KernelRun gemm_narrow(const NarrowKernels& narrow, const KernelCase& c) {
   struct Arrays {
-    std::vector<char> x, packed;
-    Buffer bias, residual, y;
+    Buffer x, packed, bias, residual, y;
   };
   auto a = std::make_shared<Arrays>();
-  a->x.resize(static_cast<size_t>(c.rows * narrow.row_bytes(c.k)));
-  a->packed.resize(static_cast<size_t>(narrow.packed_bytes(c.n, c.k)));
+  a->x = room_for(c.rows * narrow.row_bytes(c.k));
+  a->packed = room_for(narrow.packed_bytes(c.n, c.k));
   a->bias = numbers(c.n);
   a->y = Buffer(c.rows * c.n);
   if (c.residual) a->residual = numbers(c.rows * c.n);
-  narrow.encode(numbers(c.rows * c.k).data(), c.rows, c.k, nullptr, a->x.data());
-  narrow.pack(numbers(c.n * c.k).data(), c.n, c.k, a->packed.data());
-  const NarrowGemm gemm{.x = a->x.data(),
-                        .packed_w = a->packed.data(),
+  narrow.encode(numbers(c.rows * c.k).data(), c.rows, c.k, nullptr, bytes_of(a->x));
+  narrow.pack(numbers(c.n * c.k).data(), c.n, c.k, bytes_of(a->packed));
+  const NarrowGemm gemm{.x = bytes_of(a->x),
+                        .packed_w = bytes_of(a->packed),
                         .bias = a->bias.data(),
                         .residual = c.residual ? a->residual.data() : nullptr,
                         .ldr = c.n,
@@ -95,8 +97,8 @@ KernelRun gemm_narrow(const NarrowKernels& narrow, const KernelCase& c) {
                         .k = c.k,
                         .activation = c.gelu ? Activation::kGelu : Activation::kNone};
   KernelRun made;
-  made.bytes = static_cast<double>(a->x.size() + a->packed.size()) +
-               kFloat * static_cast<double>(a->bias.size() + a->y.size() + a->residual.size());
+  made.bytes = kFloat * static_cast<double>(a->x.size() + a->packed.size() + a->bias.size() + a->y.size() +
+                                            a->residual.size());
   made.run = [&narrow, gemm, a, rows = c.rows](ThreadPool& pool) {
     each_block(pool, rows, [&](int64_t begin, int64_t end) { narrow.gemm(gemm, begin, end, 0, gemm.n); });
   };
@@ -115,13 +117,13 @@ KernelRun encode(const Kernels& kernels, const KernelCase& c) {
   if (!narrow) throw Error(ErrorKind::kUnsupported, "encode in f32: supported are bf16 and int8");
   auto x = std::make_shared<Buffer>(numbers(c.rows * c.n));
   const int64_t row_bytes = narrow->row_bytes(c.n);
-  auto y = std::make_shared<std::vector<char>>(static_cast<size_t>(c.rows * row_bytes));
+  auto y = std::make_shared<Buffer>(room_for(c.rows * row_bytes));
   KernelRun made;
   made.operations = (c.precision == Precision::kInt8 ? 3.0 : 1.0) * static_cast<double>(x->size());
-  made.bytes = kFloat * static_cast<double>(x->size()) + static_cast<double>(y->size());
+  made.bytes = kFloat * static_cast<double>(x->size() + y->size());
   made.run = [narrow, x, y, row_bytes, rows = c.rows, n = c.n](ThreadPool& pool) {
     each_block(pool, rows, [&](int64_t begin, int64_t end) {
-      narrow->encode(x->data() + begin * n, end - begin, n, nullptr, y->data() + begin * row_bytes);
+      narrow->encode(x->data() + begin * n, end - begin, n, nullptr, bytes_of(*y) + begin * row_bytes);
     });
   };
   return made;

@@ -108,7 +108,9 @@ void store_key_value(KvType type, const float* key, const float* value, int64_t 
   }
 }
 
-// Scores are made anew wherever they are wanted.
+// No scratch: scores are made anew wherever they are wanted, once for kSumsAtOnce numbers of a row of out.
+constexpr int64_t kSumsAtOnce = 64;
+
 int64_t paged_attention_scratch(int64_t, int64_t) { return 0; }
 
 void paged_attention(const PagedAttention& a) {
@@ -132,12 +134,16 @@ void paged_attention(const PagedAttention& a) {
     double largest = -HUGE_VAL, sum = 0;
     for (int64_t key = first; key <= last; ++key) largest = std::fmax(largest, score(key));
     for (int64_t key = first; key <= last; ++key) sum += std::exp(score(key) - largest);
-    for (int64_t i = 0; i < d; ++i) {
-      double value = 0;
-      for (int64_t key = first; key <= last; ++key)
-        value += std::exp(score(key) - largest) / sum *
-                 stored(a, block(key), value_at(key % kCacheBlock, i, d), key % kCacheBlock, true);
-      out[i] = static_cast<float>(value);
+    for (int64_t begin = 0; begin < d; begin += kSumsAtOnce) {
+      const int64_t end = std::min(d, begin + kSumsAtOnce);
+      double sums[kSumsAtOnce] = {};
+      for (int64_t key = first; key <= last; ++key) {
+        const double weight = std::exp(score(key) - largest) / sum;
+        for (int64_t i = begin; i < end; ++i)
+          sums[i - begin] +=
+              weight * stored(a, block(key), value_at(key % kCacheBlock, i, d), key % kCacheBlock, true);
+      }
+      for (int64_t i = begin; i < end; ++i) out[i] = static_cast<float>(sums[i - begin]);
     }
   }
 }
