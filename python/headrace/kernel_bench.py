@@ -55,7 +55,7 @@ def cases(tokens: int = TOKENS, isa: str = "") -> list[Case]:
     """Everything that is measured on one table."""
     found = []
     # Where narrow encoders have an attention of their own; on the others it is that of f32.
-    attention_precisions = ("f32", "bf16") if isa == "amx" else ("f32",)
+    attention_precisions = ("f32", "bf16") if isa in ("amx", "avx512_bf16") else ("f32",)
     for model, (hidden, feed_forward, _) in _MODELS.items():
         for precision in _PRECISIONS:
             sizes: dict[str, Any] = {"kernel": "gemm", "rows": tokens, "precision": precision}

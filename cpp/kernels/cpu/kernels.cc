@@ -7,6 +7,7 @@
 #include "kernels/cpu/decoder.inc.h"
 #include "kernels/cpu/grouped.inc.h"
 #include "kernels/cpu/narrow.inc.h"
+#include "kernels/cpu/narrow_attention.inc.h"
 #include "kernels/cpu/pixels.inc.h"
 #include "kernels/cpu/rows.inc.h"
 #if defined(__AMX_TILE__) || defined(HEADRACE_TILES_EMULATED)
@@ -46,8 +47,6 @@ template <typename Format>
 constexpr auto kGroupedGemm = grouped_tile_gemm<Format>;
 template <typename Format>
 constexpr auto kNarrowPeak = tile_peak<Format>;
-constexpr auto kAttentionScratch = tile_attention_scratch;
-constexpr auto kNarrowAttention = tile_attention;
 #else
 constexpr int64_t kNarrowRows = kRowTile;
 template <typename Format>
@@ -56,6 +55,16 @@ template <typename Format>
 constexpr auto kGroupedGemm = grouped_gemm<Format>;
 template <typename Format>
 constexpr auto kNarrowPeak = peak_ops<Format>;
+#endif
+
+// Attention in bf16 where its products are fast: in f32 elsewhere.
+#if defined(HEADRACE_HAS_TILES)
+constexpr auto kAttentionScratch = narrow_attention_scratch<TileProducts>;
+constexpr auto kNarrowAttention = narrow_attention<TileProducts>;
+#elif defined(__AVX512BF16__)
+constexpr auto kAttentionScratch = narrow_attention_scratch<VectorProducts>;
+constexpr auto kNarrowAttention = narrow_attention<VectorProducts>;
+#else
 constexpr auto kAttentionScratch = attention_scratch;
 constexpr auto kNarrowAttention = attention;
 #endif
