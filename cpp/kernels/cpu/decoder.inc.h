@@ -70,7 +70,7 @@ struct PagedTile {
   const float* q;
   float* out;  // [kRows, D]
   float* scores;
-  float* numbers;  // keys or values of a block, read from what they are stored in
+  float* numbers;  // keys or values of a block of int8 as f32
   float maximum[kQueryTile], sum[kQueryTile];
 
   int64_t position(int r) const { return a->position + (first + r) / a->group; }
@@ -83,9 +83,17 @@ template <int kRows>
 inline void paged_scores(const PagedTile& t, int64_t key_begin, int64_t key_end) {
   const int64_t d = t.a->head_dim;
   for (int64_t key = key_begin; key < key_end; key += kPanelColumns) {
-    const float* keys = read_keys(t.a->type, t.block(key), key % kCacheBlock, d, t.numbers);
+    const char* const block = t.block(key);
+    const int64_t slot = key % kCacheBlock;
     Vec acc[kRows][kPanelVectors];
-    multiply_tile(t.q, d, keys, kPanelColumns, d, acc);
+    if (t.a->type == KvType::kF32) {
+      multiply_tile(t.q, d, keys_of<float>(block, slot, d), kPanelColumns, d, acc);
+    } else if (t.a->type == KvType::kBf16) {
+      multiply_tile(t.q, d, keys_of<uint16_t>(block, slot, d), kPanelColumns, d, acc);
+    } else {
+      widen_keys(block, slot, d, t.numbers);
+      multiply_tile(t.q, d, t.numbers, kPanelColumns, d, acc);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
@@ -143,9 +151,16 @@ inline void paged_values(const PagedTile& t, int64_t d, int64_t key_begin, int64
       acc[r][v] = mul(load(t.out + r * width + d + v * kLanes), splat(old[r]));
   for (int64_t key = key_begin; key < key_end; key += kCacheBlock) {
     const int64_t count = least(kCacheBlock, key_end - key);
-    const Values values = read_values<kVectors>(t.a->type, t.block(key), count, d, width, t.numbers);
-    multiply_more<kRows, kVectors>(t.scores + (key - key_begin), kKeyBlock, values.data, values.stride, count,
-                                   acc);
+    const float* const weights = t.scores + (key - key_begin);
+    const char* const block = t.block(key);
+    if (t.a->type == KvType::kF32) {
+      multiply_more(weights, kKeyBlock, values_of<float>(block, d, width), width, count, acc);
+    } else if (t.a->type == KvType::kBf16) {
+      multiply_more(weights, kKeyBlock, values_of<uint16_t>(block, d, width), width, count, acc);
+    } else {
+      widen_values<kVectors>(block, count, d, width, t.numbers);
+      multiply_more(weights, kKeyBlock, t.numbers, kVectors * kLanes, count, acc);
+    }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)

@@ -77,6 +77,18 @@ inline void store_bytes(void* p, IntVec a, int64_t count) {
 
 #endif
 
+// kLanes numbers, f32 or bf16.
+inline Vec load_as_f32(const float* p) { return load(p); }
+inline Vec load_as_f32(const uint16_t* p) {
+#if defined(__AVX512F__)
+  const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return as_float(shift_left_16(_mm512_cvtepu16_epi32(words)));
+#else
+  const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return as_float(shift_left_16(_mm256_cvtepu16_epi32(words)));
+#endif
+}
+
 inline int32_t four_bytes(const char* p) {
   int32_t value;
   __builtin_memcpy(&value, p, sizeof value);

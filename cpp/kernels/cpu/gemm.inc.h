@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/cpu/activations.h"
+#include "kernels/cpu/dot.h"
 
 namespace headrace {
 namespace {
@@ -16,8 +17,9 @@ namespace {
 // tile need five registers and no address arithmetic in the loop. The panel is asked for kPrefetch steps
 // ahead: the hardware's prefetcher keeps L2 filled but not L1 (measured on Sapphire Rapids: 165 -> 180
 // GFLOP/s).
-template <int kRows, int kVectors>
-inline __attribute__((always_inline)) void multiply_more(const float* x, int64_t ldx, const float* w,
+// w: f32, or bf16 as uint16_t.
+template <int kRows, int kVectors, typename Weight>
+inline __attribute__((always_inline)) void multiply_more(const float* x, int64_t ldx, const Weight* w,
                                                          int64_t ldw, int64_t k,
                                                          Vec (&acc)[kRows][kVectors]) {
   constexpr int kGroups = (kRows + 2) / 3;
@@ -31,7 +33,7 @@ inline __attribute__((always_inline)) void multiply_more(const float* x, int64_t
     Vec weights[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      weights[v] = load(w + v * kLanes);
+      weights[v] = load_as_f32(w + v * kLanes);
       __builtin_prefetch(w + v * kLanes + kPrefetch * kPanelColumns, 0, 3);
     }
 #pragma GCC unroll 16
@@ -46,8 +48,8 @@ inline __attribute__((always_inline)) void multiply_more(const float* x, int64_t
 }
 
 // The same from zero.
-template <int kRows, int kVectors>
-inline __attribute__((always_inline)) void multiply_tile(const float* x, int64_t ldx, const float* w,
+template <int kRows, int kVectors, typename Weight>
+inline __attribute__((always_inline)) void multiply_tile(const float* x, int64_t ldx, const Weight* w,
                                                          int64_t ldw, int64_t k,
                                                          Vec (&acc)[kRows][kVectors]) {
 #pragma GCC unroll 16

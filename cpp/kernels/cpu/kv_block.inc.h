@@ -1,6 +1,6 @@
-// Blocks of keys and values: how a token's are stored, and how they are read as f32. A block of fewer bits is
-// read panel by panel into a few kilobytes that stay in L1, where the f32 tiles of attention find them: the
-// tiles are compiled once, and a long text is read from memory at the width it is stored in.
+// Blocks of keys and values: how a token's are stored, and how they are read as f32. bf16 is widened where it
+// is multiplied; a block of int8 is read panel by panel into a few kilobytes that stay in L1, where the f32
+// tiles of attention find them. A long text is read from memory at the width it is stored in.
 #pragma once
 
 #include "kernels/cpu/attention.inc.h"
@@ -19,15 +19,6 @@ int64_t kv_bytes(KvType type, int64_t head_dim) {
 }
 
 // kLanes numbers as they are stored.
-inline Vec load_bf16(const uint16_t* p) {
-#if defined(__AVX512F__)
-  const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return as_float(shift_left_16(_mm512_cvtepu16_epi32(words)));
-#else
-  const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return as_float(shift_left_16(_mm256_cvtepu16_epi32(words)));
-#endif
-}
 inline Vec load_int8(const int8_t* p) {
 #if defined(__AVX512F__)
   return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
@@ -102,53 +93,39 @@ void store_key_value(KvType type, const float* key, const float* value, int64_t 
   }
 }
 
-// Keys of the panel that begins with `slot`, [D][kPanelColumns]: where they lie, or in `numbers`.
-inline const float* read_keys(KvType type, const char* block, int64_t slot, int64_t head_dim,
-                              float* numbers) {
-  const int64_t at = slot * head_dim;
-  if (type == KvType::kF32) return reinterpret_cast<const float*>(block) + at;
-  if (type == KvType::kBf16) {
-    const auto* const keys = reinterpret_cast<const uint16_t*>(block) + at;
-    for (int64_t i = 0; i < head_dim * kPanelColumns; i += kLanes) store(numbers + i, load_bf16(keys + i));
-    return numbers;
-  }
-  const auto* keys = reinterpret_cast<const int8_t*>(block) + at;
+// Where the keys of the panel that begins with `slot` are, [D][kPanelColumns].
+template <typename Number>
+inline const Number* keys_of(const char* block, int64_t slot, int64_t head_dim) {
+  return reinterpret_cast<const Number*>(block) + slot * head_dim;
+}
+
+// Where number d of a block's values begins, row stride D.
+template <typename Number>
+inline const Number* values_of(const char* block, int64_t d, int64_t head_dim) {
+  return reinterpret_cast<const Number*>(block) + kCacheBlock * head_dim + d;
+}
+
+// The keys of a panel of int8 to numbers [D][kPanelColumns].
+inline void widen_keys(const char* block, int64_t slot, int64_t head_dim, float* numbers) {
+  const int8_t* keys = keys_of<int8_t>(block, slot, head_dim);
   const float* const scales = kv_scales(block, head_dim) + slot;
   Vec scale[kPanelVectors];
   for (int v = 0; v < kPanelVectors; ++v) scale[v] = load(scales + v * kLanes);
   for (int64_t d = 0; d < head_dim; ++d, keys += kPanelColumns)
     for (int v = 0; v < kPanelVectors; ++v)
       store(numbers + d * kPanelColumns + v * kLanes, mul(load_int8(keys + v * kLanes), scale[v]));
-  return numbers;
 }
 
-struct Values {
-  const float* data;
-  int64_t stride;
-};
-
-// Columns [d, d + kVectors kLanes) of a block's first `count` values: where they lie, or in `numbers`.
+// Columns [d, d + kVectors kLanes) of the first `count` values of a block of int8 to numbers, row by row.
 template <int kVectors>
-inline Values read_values(KvType type, const char* block, int64_t count, int64_t d, int64_t head_dim,
-                          float* numbers) {
-  const int64_t at = kCacheBlock * head_dim + d;
-  if (type == KvType::kF32) return {reinterpret_cast<const float*>(block) + at, head_dim};
-  constexpr int64_t kColumns = kVectors * kLanes;
-  if (type == KvType::kBf16) {
-    const auto* values = reinterpret_cast<const uint16_t*>(block) + at;
-    for (int64_t t = 0; t < count; ++t, values += head_dim)
-      for (int v = 0; v < kVectors; ++v)
-        store(numbers + t * kColumns + v * kLanes, load_bf16(values + v * kLanes));
-  } else {
-    const auto* values = reinterpret_cast<const int8_t*>(block) + at;
-    const float* const scales = kv_scales(block, head_dim) + kCacheBlock;
-    for (int64_t t = 0; t < count; ++t, values += head_dim) {
-      const Vec scale = splat(scales[t]);
-      for (int v = 0; v < kVectors; ++v)
-        store(numbers + t * kColumns + v * kLanes, mul(load_int8(values + v * kLanes), scale));
-    }
+inline void widen_values(const char* block, int64_t count, int64_t d, int64_t head_dim, float* numbers) {
+  const int8_t* values = values_of<int8_t>(block, d, head_dim);
+  const float* const scales = kv_scales(block, head_dim) + kCacheBlock;
+  for (int64_t t = 0; t < count; ++t, values += head_dim, numbers += kVectors * kLanes) {
+    const Vec scale = splat(scales[t]);
+    for (int v = 0; v < kVectors; ++v)
+      store(numbers + v * kLanes, mul(load_int8(values + v * kLanes), scale));
   }
-  return {numbers, kColumns};
 }
 
 // One number of the value in `slot`.
