@@ -166,9 +166,10 @@ void narrow_gemm(const NarrowGemm& g, int64_t row_begin, int64_t row_end, int64_
   constexpr Rows kRows[] = {narrow_rows<Format, 1>, narrow_rows<Format, 2>, narrow_rows<Format, 3>,
                             narrow_rows<Format, 4>, narrow_rows<Format, 5>, narrow_rows<Format, 6>};
 #endif
-  each_tile(
-      row_begin, row_end, kRowTile, col_begin, col_end, Format::panel_bytes(g.k),
-      [&](int64_t row, int64_t end, int64_t col, int64_t stop) { kRows[end - row - 1](g, row, col, stop); });
+  each_tile(row_begin, row_end, rows_of_tile(Format::row_bytes(g.k), kRowTile), col_begin, col_end,
+            Format::panel_bytes(g.k), [&](int64_t row, int64_t end, int64_t col, int64_t stop) {
+              kRows[end - row - 1](g, row, col, stop);
+            });
 }
 
 template <typename Format>
