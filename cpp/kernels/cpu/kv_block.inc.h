@@ -18,6 +18,11 @@ int64_t kv_bytes(KvType type, int64_t head_dim) {
   return numbers + 2 * kCacheBlock * 4;
 }
 
+// Bytes before a block's values.
+inline int64_t values_begin(KvType type, int64_t head_dim) {
+  return kCacheBlock * head_dim * (type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1);
+}
+
 // kLanes numbers as they are stored.
 inline Vec load_int8(const int8_t* p) {
 #if defined(__AVX512F__)
