@@ -30,8 +30,8 @@ Generator::Generator(std::unique_ptr<LanguageModel> model, std::shared_ptr<Token
       tokenizer_(std::move(tokenizer)),
       pool_(options.threads > 0 ? options.threads : available_cpus()),
       seeds_(std::random_device{}()) {
-  // Exact unless asked otherwise: with matrices of 4 bits the least difference makes other texts.
-  kv_ = options.kv.value_or(KvType::kF32);
+  // As exact as the matrices unless asked otherwise: bf16 changes less than they do.
+  kv_ = options.kv.value_or(info().precision == "f32" ? KvType::kF32 : KvType::kBf16);
   const int64_t block_bytes = model_->cache_block_bytes(kv_);
   const int64_t longest = std::max(info().max_tokens, config().stretched);
   context_ = options.context > 0 ? std::min(options.context, longest) : info().max_tokens;

@@ -31,7 +31,7 @@ struct GeneratorOptions {
   int threads = 0;           // 0: every processor the process may use
   int64_t context = 0;       // the longest sequence; 0: the model's own, as far as the cache holds it
   int64_t cache_tokens = 0;  // 0: what 2 GiB hold, at least one whole context
-  std::optional<KvType> kv;  // none: f32
+  std::optional<KvType> kv;  // none: f32 beside matrices of f32, else bf16
   int64_t step_tokens = 256;
   int64_t max_sequences = 64;
   int64_t max_queue_tokens = 65536;

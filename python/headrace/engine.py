@@ -190,7 +190,12 @@ class Engine(Pipelines, EnginePredictMethods):
         if known is not None:
             return known
         return estimate_bytes(
-            directory, files, precision, generates=generates, cache_tokens=self.language.cache_tokens
+            directory,
+            files,
+            precision,
+            generates=generates,
+            cache_tokens=self.language.cache_tokens,
+            kv=self.language.kv,
         )
 
     def _first_core_name(self, name: str) -> str:

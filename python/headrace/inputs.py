@@ -163,7 +163,7 @@ def add_kv(parser: argparse.ArgumentParser) -> None:
         choices=KV_TYPES,
         default="auto",
         help="what keys and values of texts are kept in; bf16 takes half of f32's memory, int8 about a quarter; auto: "
-        "f32",
+        "f32 with --precision f32, else bf16",
     )
 
 

@@ -26,8 +26,8 @@ class LanguageOptions:
             time; the text is the same, it comes sooner. "auto": as many as are measured to be worth their time; "off";
             or a number, at most so many and whatever they cost.
         kv: what keys and values are kept in, which is most of the memory that texts take: "f32", "bf16" (half of it),
-            "int8" (about a quarter: a scale for each head and token) or "auto": f32, since with matrices of 4 bits the
-            least difference makes other texts.
+            "int8" (about a quarter: a scale for each head and token) or "auto": f32 beside matrices of f32, else
+            bf16, which changes less than they do.
         draft: a smaller model of the same vocabulary, which guesses what comes next where that is measured to be worth
             its time; texts are the same, they come sooner. For all language models, or by name in a mapping.
     """

@@ -147,7 +147,8 @@ def estimate_bytes(
     precision: str,
     *,
     generates: bool,
-    cache_tokens: int | None,
+    cache_tokens: int | None = None,
+    kv: str = "auto",
 ) -> int:
     """About what a model will take, told by its files before they are read: weights, and the cache of keys and values
     of one that writes text. What cannot be read is left to be refused by whoever loads it.
@@ -155,13 +156,15 @@ def estimate_bytes(
     Args:
         files: those of a sealed model.
         precision: of its matrices.
-        generates: whether it is a language model, and `cache_tokens` what its cache is asked to hold.
+        generates: whether it is a language model, `cache_tokens` what its cache is asked to hold, and `kv` what in.
     """
     if generates and precision == "auto":
         precision = "bf16"  # whatever the processor
+    if kv == "auto":
+        kv = "f32" if precision == "f32" else "bf16"
     size = sum(_weights(path, files, precision) for path in _weight_files(model, files))
     if generates:
-        size += _cache(model, files, cache_tokens)
+        size += _cache(model, files, cache_tokens, _WIDTHS[kv])
     return int(size)
 
 
@@ -222,7 +225,9 @@ def _tensor(name: str, shape: list[int], precision: str) -> float:
     return count * (_width(precision) if is_packed else _FLOAT)
 
 
-def _cache(model: Path, files: Mapping[str, _core.MemoryFile] | None, cache_tokens: int | None) -> int:
+def _cache(
+    model: Path, files: Mapping[str, _core.MemoryFile] | None, cache_tokens: int | None, number: float
+) -> int:
     try:
         held = None if files is None else files["config.json"]
         text = (model / "config.json").read_bytes() if held is None else bytes(held.view())
@@ -230,7 +235,7 @@ def _cache(model: Path, files: Mapping[str, _core.MemoryFile] | None, cache_toke
         heads = int(config["num_attention_heads"])
         width = int(config.get("head_dim") or config["hidden_size"] // heads)
         rows = int(config["num_hidden_layers"]) * int(config.get("num_key_value_heads") or heads)
-        a_token = rows * width * 2 * _FLOAT
+        a_token = int(rows * width * 2 * number)
         longest = int(config["max_position_embeddings"])
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError):
         return _CACHE_BYTES

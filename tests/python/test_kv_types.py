@@ -125,10 +125,10 @@ def test_memory_and_the_tokens_that_it_holds(path: Path) -> None:
     assert blocks["int8"] > 3.7 * blocks["f32"]
 
 
-def test_auto_is_exact(path: Path) -> None:
-    for precision in ("f32", "int8", "auto"):
+def test_auto_is_as_exact_as_the_matrices(path: Path) -> None:
+    for precision, kv in (("f32", "f32"), ("int8", "bf16"), ("auto", "bf16"), ("bf16", "bf16")):
         generator = _core.Generator(str(path), precision=precision, cache_tokens=64)
-        assert generator.kv == "f32"
+        assert generator.kv == kv, precision
         generator.close()
 
 

@@ -280,9 +280,8 @@ def test_a_language_model_counts_its_cache() -> None:
     with headrace.Engine(language=options, memory_budget=3 << 30) as engine:
         model = engine.add("smollm2", "demo:smollm2")
         info = model.info
-        assert (
-            info.cache_bytes == 1024 * 30 * 2 * 3 * 64 * 4
-        )  # layers, keys and values, heads, numbers of a head
+        # Layers, keys and values, heads, numbers of a head, bytes of bf16.
+        assert info.cache_bytes == 1024 * 30 * 2 * 3 * 64 * 2
         assert engine.memory_used == info.bytes == info.weight_bytes + info.cache_bytes
         text = model.generate("Water", max_tokens=3, temperature=0, choice=None).text
         model.generate([{"role": "user", "content": "Hi"}], max_tokens=3, temperature=0)
@@ -298,7 +297,7 @@ def test_estimates_are_near(fleet: Path) -> None:
     for precision in ("f32", "bf16", "int8"):
         for model in (fleet / "toy00", headrace.repository.resolve("demo:minilm")):
             with headrace.load(model, precision=precision) as loaded:
-                guess = estimate_bytes(model, None, precision, generates=False, cache_tokens=None)
+                guess = estimate_bytes(model, None, precision, generates=False)
                 assert 0.9 < guess / loaded.info.bytes < 1.1, (precision, model)
 
 
