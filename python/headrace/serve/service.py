@@ -106,6 +106,10 @@ class Service:
         rows += [Listed(name, True, pipeline.info) for name, pipeline in self.engine.pipelines.items()]
         return [row for row in rows if call is None or call.principal.may_see(row.name)]
 
+    def knows(self, name: str) -> bool:
+        """Whether the operator gave something that name: what is served, or was to be."""
+        return name in self.loading or name in self.failed or name in self.sources or self.engine.serves(name)
+
     def visible(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that the request under way may see, sorted."""
         call = current_call()
