@@ -108,12 +108,13 @@ def _lines(name: str) -> list[Line]:
     return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
 
 
-def with_rival(key: str) -> Callable[[list[Line]], bool]:
-    """True for runs in which headrace and somebody else took part."""
+def with_rival(key: str, least: int = 1) -> Callable[[list[Line]], bool]:
+    """True for runs in which headrace and so many others took part."""
 
     def complete(lines: list[Line]) -> bool:
-        ours = [_is_ours(line[key]) for line in lines]
-        return any(ours) and not all(ours)
+        names = {line[key] for line in lines}
+        rivals = {name for name in names if not _is_ours(name)}
+        return len(rivals) >= least and rivals != names
 
     return complete
 
@@ -254,7 +255,9 @@ def _new_and_repeated(line: Line) -> str:
 
 def predict_section(words: dict[str, str]) -> list[str]:
     lines = newest_run(
-        "predict", lambda line: line["task"] in ("dense", "dense v2", "function"), with_rival("server")
+        "predict",
+        lambda line: line["task"] in ("dense", "dense v2", "function"),
+        with_rival("server", 6),  # all of them: a run with a few says less
     )
     if not lines:
         return []

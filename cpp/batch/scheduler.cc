@@ -69,6 +69,12 @@ Error Scheduler::overloaded(int64_t excess_tokens) const {
                {}, wait_ms);
 }
 
+// Of every queued request of priority `lowest` or a higher one.
+int64_t Scheduler::least_round_tokens(Priority lowest) const {
+  const auto end = least_round_tokens_.begin() + static_cast<std::ptrdiff_t>(lowest) + 1;
+  return std::accumulate(least_round_tokens_.begin(), end, int64_t{0});
+}
+
 // By how much a request of `tokens`, `turn` of them in one turn, is more than may wait; <= 0: it is not.
 int64_t Scheduler::excess_tokens(int64_t tokens, int64_t turn) const {
   // Differences, not sums: max_queue_tokens may be as large as int64 allows.
@@ -77,11 +83,27 @@ int64_t Scheduler::excess_tokens(int64_t tokens, int64_t turn) const {
   return std::max(by_turns, refusable_tokens_ - (limits_.max_queue_tokens - tokens));
 }
 
-std::optional<Error> Scheduler::refusal(const Entry& entry, int64_t tokens) const {
+std::optional<Error> Scheduler::refusal(const Entry& entry, int64_t tokens, int64_t arrival_us) const {
   if (!entry.refusable || queue_.empty()) return std::nullopt;
   const int64_t excess = excess_tokens(tokens, turn_of(entry, tokens));
-  if (excess <= 0) return std::nullopt;
-  return overloaded(excess);
+  if (excess > 0) return overloaded(excess);
+  return too_late(entry, tokens, arrival_us);
+}
+
+std::optional<Error> Scheduler::too_late(const Entry& entry, int64_t tokens, int64_t arrival_us) const {
+  if (entry.deadline_us == 0 || !(tokens_per_second_ > 0)) return std::nullopt;
+  const int64_t before = least_round_tokens(entry.priority) + tokens - limits_.max_batch_tokens;
+  const double rate = tokens_per_second_ * static_cast<double>(most_running_batches_);
+  const double wait_ms = static_cast<double>(before) / rate * 1e3;
+  const double allowed_ms = static_cast<double>(entry.deadline_us - arrival_us) * 1e-3;
+  if (wait_ms <= std::max(0.0, allowed_ms)) return std::nullopt;
+  const double excess = (wait_ms - allowed_ms) * 1e-3 * tokens_per_second_;
+  const int64_t retry_ms = retry_after_ms(static_cast<int64_t>(std::min(excess, 1e15)));
+  return Error(ErrorKind::kOverloaded,
+               concat("what waits takes ", static_cast<int64_t>(std::min(std::ceil(wait_ms), 1e15)),
+                      " ms, and the request has only ", static_cast<int64_t>(std::max(0.0, allowed_ms)),
+                      " ms: allow more time, or try again in ", retry_ms, " ms"),
+               {}, retry_ms);
 }
 
 std::optional<Error> Scheduler::refusal_of_any(int64_t least_tokens, int64_t likely_tokens) const {
@@ -99,13 +121,14 @@ std::optional<Error> Scheduler::submit(const Request& request) {
   fresh.lengths.assign(request.lengths.begin(), request.lengths.end());
   fresh.longest = *std::max_element(fresh.lengths.begin(), fresh.lengths.end());
   fresh.credit = turn_tokens_;
+  fresh.priority = request.priority;
   fresh.priority_us = static_cast<int64_t>(request.priority) * limits_.aging_us;
   fresh.key_us = request.arrival_us + fresh.priority_us;
   fresh.order = next_order_++;
   fresh.deadline_us = request.deadline_us;
   fresh.refusable = request.admission == Admission::kRefuse;
   const int64_t tokens = std::accumulate(fresh.lengths.begin(), fresh.lengths.end(), int64_t{0});
-  if (std::optional<Error> full = refusal(fresh, tokens)) return full;
+  if (std::optional<Error> full = refusal(fresh, tokens, request.arrival_us)) return full;
 
   Entry& entry = entries_.emplace(request.id, std::move(fresh)).first->second;
   queue_.insert(&entry);
@@ -114,12 +137,22 @@ std::optional<Error> Scheduler::submit(const Request& request) {
   return std::nullopt;
 }
 
+// While it has credit it goes on, and so at least its next sequence runs.
+void Scheduler::count_turn(Entry& entry) {
+  const bool goes_on = entry.queued_tokens > 0 && entry.credit > 0;
+  const int64_t least =
+      goes_on ? std::min(entry.queued_tokens, std::max<int64_t>(entry.credit, entry.lengths[entry.next])) : 0;
+  least_round_tokens_[static_cast<size_t>(entry.priority)] += least - entry.least_turn;
+  entry.least_turn = least;
+}
+
 void Scheduler::count_queued(Entry& entry, int64_t tokens) {
   const int64_t change = tokens - entry.queued_tokens;
   queued_tokens_ += change;
   if (entry.refusable) refusable_tokens_ += change;
   round_tokens_ += turn_of(entry, tokens) - turn_of(entry, entry.queued_tokens);
   entry.queued_tokens = tokens;
+  count_turn(entry);
 }
 
 void Scheduler::leave_queue(Entry& entry) {
@@ -174,6 +207,7 @@ Scheduler::Queue::iterator Scheduler::end_turn(Queue::iterator at, int64_t now_u
   entry.key_us = std::max(entry.key_us, now_us + entry.priority_us);
   entry.order = next_order_++;
   entry.credit += turn_tokens_;
+  count_turn(entry);
   const auto put = queue_.insert(std::move(node)).position;
   // Those between `following` and its new place come first; if there are none, it is its own successor.
   return following == queue_.end() ? put : (ByKey()(*put, *following) ? put : following);
@@ -204,11 +238,14 @@ void Scheduler::next_batch(int64_t now_us, Batch& batch, std::vector<uint64_t>& 
     }
   }
   running_tokens_ += batch.tokens;
+  if (batch.empty()) return;
+  most_running_batches_ = std::max(most_running_batches_, ++running_batches_);
 }
 
 void Scheduler::finish(const Batch& batch, std::vector<uint64_t>& completed) {
   completed.clear();
   running_tokens_ -= batch.tokens;
+  if (!batch.empty()) --running_batches_;
   for (const Slot& slot : batch.slots) {
     const auto found = entries_.find(slot.request);
     if (found == entries_.end() || found->second.running == 0) {

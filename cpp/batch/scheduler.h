@@ -26,10 +26,16 @@
 // tokens and its own exceed the limit. So one large request does not get all small ones refused, and large
 // ones cannot pile up. An empty queue refuses nobody.
 //
+// Deadlines. A kRefuse request whose last sequence would start too late is refused as well, by the measured
+// speed and counting only what is sure to run before the batch it starts in: what is left of the turn of each
+// request of its priority or a higher one, and its own other sequences, in as many batches at once as ever
+// ran. What runs now is not counted, nor further turns of others; nor is the luck of passing over others.
+//
 // Costs, n queued requests: submit, cancel and each slot O(log n); next_batch and finish allocate nothing
 // once the caller's vectors have grown.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -58,8 +64,9 @@ class Scheduler {
   explicit Scheduler(const SchedulerLimits& limits);
 
   // Queues a request, or says why not: kOverloaded with retry_after_ms when the queue is full (see Admission
-  // above). Refusals are returned because they come by the thousand, when there is no time to unwind. Throws
-  // kInvalidArgument: no sequences, a length outside [1, max_batch_tokens], an id that is still known.
+  // above) or its deadline is nearer than its turn. Refusals are returned because they come by the thousand,
+  // when there is no time to unwind. Throws kInvalidArgument: no sequences, a length outside [1,
+  // max_batch_tokens], an id that is still known.
   [[nodiscard]] std::optional<Error> submit(const Request& request);
 
   // What submit is sure to say to any kRefuse request of at least `least_tokens` (1 or more), before they are
@@ -81,7 +88,7 @@ class Scheduler {
 
   // Changes the limit for later submissions; what is queued stays. At least 1.
   void set_max_queue_tokens(int64_t tokens);
-  // The measured speed, for retry_after_ms only; 0 or less: unknown.
+  // The measured speed of one batch, for deadlines and retry_after_ms; 0 or less: unknown.
   void set_tokens_per_second(double rate) { tokens_per_second_ = rate; }
 
   int64_t queued_tokens() const { return queued_tokens_; }
@@ -97,8 +104,10 @@ class Scheduler {
     int64_t queued_tokens = 0;  // sum of lengths[next..]
     int32_t longest = 0;        // the largest of lengths
     int64_t running = 0;        // sequences in batches that have not finished
+    int64_t least_turn = 0;     // of its turn, what will run before a newcomer of its priority, at least
     int64_t credit = 0;         // tokens left of its turn; at or below 0 the turn is over
-    int64_t priority_us = 0;    // priority * aging_us
+    Priority priority = Priority::kInteractive;
+    int64_t priority_us = 0;  // priority * aging_us
     int64_t key_us = 0;
     uint64_t order = 0;  // breaks ties; renewed with each turn
     int64_t deadline_us = 0;
@@ -121,7 +130,9 @@ class Scheduler {
   using Queue = std::set<Entry*, ByKey>;
 
   void check(const Request& request) const;
-  std::optional<Error> refusal(const Entry& entry, int64_t tokens) const;
+  std::optional<Error> refusal(const Entry& entry, int64_t tokens, int64_t arrival_us) const;
+  std::optional<Error> too_late(const Entry& entry, int64_t tokens, int64_t arrival_us) const;
+  int64_t least_round_tokens(Priority lowest) const;
   int64_t excess_tokens(int64_t tokens, int64_t turn) const;
   Error overloaded(int64_t excess_tokens) const;
   int64_t retry_after_ms(int64_t excess_tokens) const;
@@ -132,16 +143,20 @@ class Scheduler {
   Queue::iterator end_turn(Queue::iterator at, int64_t now_us);
   void leave_queue(Entry& entry);
   void drop(Entry& entry);
+  void count_turn(Entry& entry);
   void count_queued(Entry& entry, int64_t tokens);  // entry.queued_tokens := tokens, and all sums with it
 
   SchedulerLimits limits_;
   int64_t turn_tokens_;
   double tokens_per_second_ = 0;
   uint64_t next_order_ = 0;
-  int64_t queued_tokens_ = 0;     // of all queued sequences
-  int64_t refusable_tokens_ = 0;  // of those of kRefuse requests
-  int64_t round_tokens_ = 0;      // one turn of every queued request
+  int64_t queued_tokens_ = 0;                              // of all queued sequences
+  int64_t refusable_tokens_ = 0;                           // of those of kRefuse requests
+  int64_t round_tokens_ = 0;                               // one turn of every queued request, at most
+  std::array<int64_t, kPriorities> least_round_tokens_{};  // what is left of it, at least, by priority
   int64_t running_tokens_ = 0;
+  int64_t running_batches_ = 0;
+  int64_t most_running_batches_ = 1;             // at once, so far
   std::unordered_map<uint64_t, Entry> entries_;  // its nodes never move
   Queue queue_;                                  // entries that have queued sequences
   std::set<Entry*, ByDeadline> deadlines_;       // those of them that have a deadline

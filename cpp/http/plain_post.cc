@@ -41,7 +41,7 @@ std::string_view trimmed(std::string_view value) {
 // Fields that a general parser or the route behind it acts upon, and this one does not.
 constexpr std::string_view kUnusual[] = {
     "transfer-encoding", "expect",           "upgrade",        "te",         "trailer",
-    "content-encoding",  "proxy-connection", "http2-settings", "keep-alive",
+    "content-encoding",  "proxy-connection", "http2-settings", "keep-alive", "x-request-timeout-ms",
 };
 
 // What must come once, or at most once.

@@ -113,3 +113,7 @@ class Pipelines(Deployments):
 
     def _names(self) -> list[str]:
         return [*super()._names(), *self._pipelines]
+
+    def serves(self, name: str) -> bool:
+        """Whether a model, an adapter or a pipeline has that name, in memory or not; no alias."""
+        return name in self._known or name in self._models or name in self._pipelines

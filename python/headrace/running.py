@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from . import render
 from .errors import InvalidArgumentError
+from .time_limit import shortened
 from .usage import add_phase, add_usage
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def make_terms(
 
     if timeout is not None and not timeout > 0:
         raise InvalidArgumentError(f"timeout={timeout}: must be positive seconds, or None")
+    timeout = shortened(timeout)
     if priority not in _PRIORITIES:
         raise InvalidArgumentError(f"priority={priority!r}: must be one of {', '.join(_PRIORITIES)}")
     timeout_us = 0 if timeout is None else max(1, int(timeout * 1e6))

@@ -159,6 +159,12 @@ class Page:
         )
         self.call("Input.insertText", text=text)
 
+    def put(self, selector: str, path: Path) -> None:
+        """Chooses a file."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
     def choose(self, selector: str, value: str) -> None:
         self.run(
             f"(() => {{ const f = document.querySelector({json.dumps(selector)}); f.value = {json.dumps(value)};"

@@ -47,6 +47,12 @@ def secretive(batch: list[str]) -> list[str]:
 
 
 @headrace.model
+def breaking(batch: list[Any]) -> Iterator[list[str]]:
+    yield ["a"] * len(batch)
+    yield ["\ud800"] * len(batch)  # which is no text that can be sent
+
+
+@headrace.model
 def failing(batch: list[Any]) -> list[Any]:
     raise KeyError(batch[0])
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
-from conftest import Server
+from conftest import FIGURES, Server
 
 import headrace
 
@@ -192,6 +194,41 @@ def test_the_work_of_a_client_that_left_is_cancelled(server: Server, behind: byt
         assert [one.read()[0] for one in (first, second, third)] == [200] * 3
     assert cancelled() == before + 1
     assert server.metric("headrace_http_requests_total", route="/v1/embeddings", status="499") >= 1
+
+
+def test_it_stops_within_fifty_milliseconds_and_a_batch(server: Server) -> None:
+    """What is queued of it goes at once, and the batch under way is the last; in the best of some."""
+    body = request({"model": "minilm", "input": [LONG] * 60})
+    seconds: dict[str, list[float]] = {"queued": [], "running": []}
+    with httpx2.Client(base_url=server.url) as http:
+
+        def tokens(state: str) -> int:
+            found = re.search(rf'headrace_{state}_tokens{{model="minilm"}} (\S+)', http.get("/metrics").text)
+            assert found
+            return int(float(found[1]))
+
+        def forward(what: str) -> float:
+            return server.metric(f"headrace_forward_seconds_{what}", model="minilm") - before[what]
+
+        before = {"sum": 0.0, "count": 0.0}
+        before = {what: forward(what) for what in before}
+        for _ in range(10):
+            with Client(server.port) as leaving:
+                leaving.send(body)
+                while tokens("queued") == 0 or tokens("running") == 0:
+                    pass
+            left = time.perf_counter()
+            for state, found in seconds.items():
+                while tokens(state) != 0:
+                    pass
+                found.append(time.perf_counter() - left)
+    told = ", ".join(
+        f"{state} {1e3 * min(one):.0f} (best), {1e3 * sorted(one)[5]:.0f}" for state, one in seconds.items()
+    )
+    FIGURES.append(f"work of a client that left is gone after milliseconds: {told}")
+    assert min(seconds["queued"]) <= 0.05
+    batch = min(1.0, forward("sum") / forward("count"))  # on a busy machine far more than 50 ms
+    assert min(seconds["running"]) <= 0.05 + batch
 
 
 def test_a_refusal_leaves_the_connection_open() -> None:

@@ -17,27 +17,27 @@ from conftest import Server
 LONG = "the water turns the wheel " * 20
 
 
-def test_requests_in_flight_are_answered() -> None:
+def test_a_hundred_requests_in_flight_are_answered() -> None:
     with Server("--queue-budget", "300") as server:
         server.warm_up()
-        body = json.dumps({"model": "minilm", "input": [LONG] * 40}).encode()
+        body = json.dumps({"model": "minilm", "input": [LONG] * 5}).encode()
         head = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         with contextlib.ExitStack() as stack:
             sent = []
-            for _ in range(12):
+            for _ in range(100):
                 connection = stack.enter_context(
                     socket.create_connection(("127.0.0.1", server.port), timeout=120)
                 )
                 connection.sendall(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
                 sent.append(connection)
             answered, _, _ = select.select(sent, [], [], 0)
-            assert len(answered) < len(sent), "all was answered before the signal: no test"
+            assert len(answered) < 50, "too few are still in flight: no test"
             server.terminate()
             for connection in sent:
                 answer = b"".join(iter(lambda c=connection: c.recv(1 << 20), b""))
                 assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
                 content = answer.partition(b"\r\n\r\n")[2]
-                assert len(json.loads(content)["data"]) == 40
+                assert len(json.loads(content)["data"]) == 5
         assert server.stop() == 0
 
 

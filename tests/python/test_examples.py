@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from conftest import Server
+from conftest import FIGURES, Server
 
 import headrace
 from headrace.packing.examples import difference
@@ -56,8 +56,9 @@ class Trained:
             else:
                 raise AssertionError(f"{name}: {process.stderr}")
 
-    def train(self, name: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(EXAMPLES / f"{name}.py"), str(self.folder / name), "--no-serve"]
+    def train(self, name: str, folder: Path | None = None, *more: str) -> subprocess.CompletedProcess[str]:
+        made = (folder or self.folder) / name
+        command = [sys.executable, str(EXAMPLES / f"{name}.py"), str(made), "--no-serve", *more]
         return subprocess.run(
             [*command, "--cache", str(self.cache)], capture_output=True, text=True, timeout=600, check=False,
             env={**os.environ, "OMP_NUM_THREADS": "1"},  # two train at a time
@@ -124,6 +125,21 @@ def test_the_detector_finds_what_it_does_in_torch(trained: Trained, served: Serv
             assert labels[found.as_numpy("classes")[0, 0]] == "motorbike"
             for name in ("boxes", "scores", "classes"):
                 np.testing.assert_allclose(found.as_numpy(name), expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_the_detector_is_as_precise_as_in_torch(trained: Trained, tmp_path: Path) -> None:
+    """Mean average precision on 128 photographs with boxes, of what is served and of the network in torch."""
+    trained.held_out("detector")
+    data = Path(os.environ.get("HEADRACE_SHARED", "missing")) / "data" / "coco128"
+    if not data.is_dir():
+        pytest.skip("set HEADRACE_SHARED to a folder with data/coco128: photographs and boxes in YOLO's form")
+    done = trained.train("detector", tmp_path, "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    held_out = json.loads(done.stdout.splitlines()[0])["held_out"]
+    FIGURES.append(f"detector on coco128: {held_out}")
+    assert held_out["map50"] >= 0.28
+    assert abs(held_out["map50"] - held_out["map50_torch"]) < 0.002
+    assert held_out["as_in_torch"] >= 0.98
 
 
 def test_the_recommender_is_better_than_what_most_have_seen(trained: Trained) -> None:

@@ -103,6 +103,22 @@ def test_streams(server: Server) -> None:
     assert text.endswith("data: [DONE]\n\n")
 
 
+def test_an_error_in_a_stream_has_the_id_of_its_request() -> None:
+    body = {"model": "breaking", "input": 0, "stream": True}
+    with Server(f"{FILE}:breaking") as server:
+        for headers in ({"x-request-id": "mine-4711"}, {}):
+            answer = httpx2.post(f"{server.url}/v1/predict", json=body, headers=headers)
+            identity = answer.headers["x-request-id"]
+            assert headers.get("x-request-id", identity) == identity
+            events = [event.removeprefix("data: ") for event in answer.text.strip().split("\n\n")]
+            first, last = map(json.loads, events)
+            assert first["output"] == "a"
+            assert last["error"]["message"].endswith(f"under request {identity}")
+            assert server.errors().count(identity) == 1
+        server.terminate()
+        assert server.process.wait(30) == 0
+
+
 def test_the_client(server: Server) -> None:
     with headrace.Client(server.url) as client:
         assert client.predict(21, model="double") == 42

@@ -13,11 +13,14 @@ import httpx2
 import pytest
 from conftest import FIGURES, Server
 from guarded import Guarded
+from test_judges import unpacked
 
 import headrace.toy
 
 # Without a key it is not told what else a path could be asked.
 _METHODS = "positive_data_acceptance,unsupported_method"
+_DATATYPE = "#/components/schemas/Datatype"
+_KINDS = ("number", "string", "boolean")
 TASKS = ("classify", "rerank", "tag", "answer", "fill_mask")
 
 
@@ -58,6 +61,46 @@ def test_ten_thousand_cases(tmp_path: Path) -> None:
         assert cases >= 10_000
         for status in (500, 501, 502):
             assert f'status="{status}"' not in httpx2.get(f"{server.url}/metrics").text
+        assert server.stop() == 0
+
+
+def protocols_own(folder: Path) -> Path:
+    """The Open Inference Protocol's description as MLServer's wheel has it, of the two models that are served.
+
+    What it describes beside the protocol is left out. A reference of it leads nowhere, and a type is none of JSON's.
+    """
+    wheel = unpacked("mlserver-1.7.1", "mlserver==1.7.1")
+    text = (wheel / "mlserver" / "rest" / "openapi" / "dataplane.json").read_text()
+    described = json.loads(text)
+    schemas = described["components"]["schemas"]
+    described["components"]["schemas"]["Datatype"] = {"type": "string"}
+    schemas["TensorData"] = {"type": "array", "items": {"anyOf": [{"type": kind} for kind in _KINDS]}}
+    described = json.loads(json.dumps(described).replace("#/components/enums/Datatype", _DATATYPE))
+    found = {}
+    for path, item in described["paths"].items():
+        if path.endswith(("_stream", "/generate")):
+            continue
+        for parameter in item.get("parameters", ()):
+            names = ["minilm", "tag"] if parameter["name"] == "model_name" else ["1"]
+            parameter["schema"]["enum"] = names
+        if path.endswith("/ready"):  # "a 4xx status code indicates false", as the protocol's text has it
+            item["get"]["responses"]["4XX"] = {"description": "not ready, or not there"}
+        found[path] = item
+    assert len(found) == 9
+    described["paths"] = found
+    path = folder / "protocol.json"
+    path.write_text(json.dumps(described))
+    return path
+
+
+@pytest.mark.slow
+def test_the_open_inference_protocol_s_own_description(tmp_path: Path) -> None:
+    tag = headrace.toy.model("tag", tmp_path / "tag")
+    with Server("demo:minilm", f"tag={tag}", "--queue-budget", "300") as server:
+        cases = run(protocols_own(tmp_path), server.url, "--max-examples", "100")
+        FIGURES.append(f"schemathesis on the Open Inference Protocol: {cases} cases, no finding")
+        assert cases >= 1000
+        assert 'status="500"' not in httpx2.get(f"{server.url}/metrics").text
         assert server.stop() == 0
 
 

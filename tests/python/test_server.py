@@ -198,6 +198,16 @@ def test_a_malformed_body_is_refused(http: httpx2.Client, body: bytes) -> None:
     assert time.perf_counter() - start < 2
 
 
+@pytest.mark.parametrize("name", ["deep list", "deep unknown field"])
+def test_a_hundred_thousand_brackets_are_refused_at_once(http: httpx2.Client, name: str) -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        refusal(http.post("/v1/embeddings", content=MALFORMED[name], headers=JSON), 400)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(10)) < 0.02  # what else runs here is not what is asked
+
+
 @pytest.mark.parametrize(
     "content_type",
     ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"],
@@ -221,42 +231,6 @@ def test_an_unknown_model_is_not_found(http: httpx2.Client) -> None:
     assert error["code"] == "model_not_found"
     assert error["param"] == "model"
     assert "minilm" in error["message"]
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_10_mb_is_refused(http: httpx2.Client, server: Server, chunked: bool) -> None:
-    body = b'{"model": "minilm", "input": "' + b"a" * 11_000_000 + b'"}'
-    content: Any = (body[i : i + 65536] for i in range(0, len(body), 65536)) if chunked else body
-    error = refusal(http.post("/v1/embeddings", content=content, headers=JSON), 413)
-    assert "10000000" in error["message"]
-    assert post(http, input="still here").status_code == 200
-
-
-def test_a_body_just_under_10_mb_is_read(http: httpx2.Client) -> None:
-    body = json.dumps({"model": "minilm", "input": "x", "truncate": True, "user": "u" * 9_999_000})
-    assert len(body) < 10_000_000
-    assert http.post("/v1/embeddings", content=body.encode(), headers=JSON).status_code == 200
-
-
-def test_an_endless_body_is_cut_off(server: Server) -> None:
-    """A client that never stops sending is answered and closed long before it has sent a gigabyte."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(
-            b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            b"transfer-encoding: chunked\r\n\r\n"
-        )
-        piece = b"%x\r\n%b\r\n" % (1 << 20, b"a" * (1 << 20))
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            connection.sendall(piece * 200)
-
-
-def test_expect_continue_is_answered_before_the_body(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(
-            b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            b"expect: 100-continue\r\ncontent-length: 99999999\r\n\r\n"
-        )
-        assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
 class TestOtherRoutes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,33 +154,6 @@ def test_logprobs_would_spell_it(http: httpx2.Client) -> None:
     answer = http.post("/v1/completions", json={**REPEAT, "prompt": "a", "logprobs": 1})
     assert answer.status_code == 400
     assert "logprobs" in answer.json()["error"]["message"]
-
-
-def test_a_thousand_canaries_are_kept_nowhere(http: httpx2.Client, server: Server, state: Path) -> None:
-    """Not in logs, metrics, the audit log or any file of the server: neither what was asked nor what was refused."""
-    rng = random.Random(5)
-    canaries = [f"canary{rng.randrange(10**9):09d}@example.com" for _ in range(500)]
-    canaries += [f"+44 20 7946 {rng.randrange(10**4):04d}" for _ in range(500)]
-    for number, canary in enumerate(canaries):
-        body: Any = {"model": "minilm", "input": f"Please call {canary} now"}
-        if number % 4 == 1:
-            body = {"model": "tag", "input": canary}
-        elif number % 4 == 2:
-            body["nonsense"] = canary  # refused
-        elif number % 4 == 3:
-            body["input"] = [canary, ""]  # refused
-        route = "/v1/tag" if body["model"] == "tag" else "/v1/embeddings"
-        http.post(route, json=body, headers={"x-request-id": f"c-{number}"})
-        if number % 100 == 0:
-            http.get("/v1/models", params={"q": "plain"})
-    kept = http.get("/metrics").text + server.errors()
-    for path in state.rglob("*"):
-        if path.is_file() and "models" not in path.parts:
-            kept += path.read_bytes().decode("latin-1")
-    kept += http.get("/metrics").text
-    found = [canary for canary in canaries if canary in kept or canary.replace(" ", "") in kept]
-    assert not found
-    assert "c-1" in kept  # while the requests themselves are in the log
 
 
 def test_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,9 +67,12 @@ class Call(Usage):
     def second_tier(self) -> SecondTier | None:
         return self._access.second_tier
 
-    def use(self, verb: str, model: str) -> None:
-        """HttpError 403 where the key may not, whether there is such a model or not."""
-        self.model = model
+    def use(self, verb: str, model: str, *, is_known: bool) -> None:
+        """HttpError 403 where the key may not, whether there is such a model or not.
+
+        is_known: whether there is; what else a client calls a model may be anything, and stands in no record.
+        """
+        self.model = model if is_known else None
         if not self.principal.allows(verb, model):
             raise self._insufficient(f"{verb}:{model[:128]} or {verb}", param="model")
 

@@ -260,7 +260,7 @@ def promote_endpoint(service: Service) -> Endpoint:
     @service.endpoint(PROMOTE_ROUTE)
     async def promote(request: Request) -> Response:
         name = request.path_params["name"]
-        managing_call("manage").use("manage", name)
+        managing_call("manage").use("manage", name, is_known=service.knows(name))
         wanted = decode(
             _promote_decoder, await read_body(request, min(service.max_body_bytes, _MAX_BODY_BYTES)) or b"{}"
         )

@@ -151,7 +151,7 @@ def check_access(service: Service, name: str) -> None:
     """HttpError as `loaded_model`, of what is served or is to be served as `name`."""
     call = current_call()
     if call is not None:
-        call.use("infer", name)
+        call.use("infer", name, is_known=service.knows(name))
     if name in service.loading:
         error = HttpError(
             503, f"model {name!r} is still being loaded: try again in a second", code="model_loading"

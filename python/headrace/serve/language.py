@@ -25,7 +25,7 @@ from .errors import error_response, invalid
 from .language_requests import ChatRequest, CompletionRequest, LanguageRequest, decode_chat, decode_completion
 from .masking import OutputStream, check_ids, current_masker, mask_texts
 from .requests import read_body
-from .service import DisconnectWatch, Endpoint, Service, request_id
+from .service import DisconnectWatch, Endpoint, Service, identity_of, request_id
 from .tool_calls import MARK, Call, ToolStream, read_tools
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ async def _answer(request: Request, call: _Call, prompts: list[Any]) -> Response
     asked = [prompt for prompt, _ in wanted]
     if call.request.stream:
         return StreamingResponse(
-            _events(call, streams, asked),
+            _events(call, streams, asked, identity_of(request)),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
@@ -290,7 +290,9 @@ def _usage(call: _Call, streams: list[Stream]) -> dict[str, Any]:
     }
 
 
-async def _events(call: _Call, streams: list[Stream], prompts: list[Any]) -> AsyncIterator[bytes]:
+async def _events(
+    call: _Call, streams: list[Stream], prompts: list[Any], identity: str
+) -> AsyncIterator[bytes]:
     """Server-sent events: a chunk for each piece of any choice, then the usage if it was asked for, then [DONE].
 
     An error after the first byte has no status of its own: it is an event with the body that it would have had.
@@ -309,7 +311,7 @@ async def _events(call: _Call, streams: list[Stream], prompts: list[Any]) -> Asy
                 choice = call.chunk_choice(index, piece, prompt)
                 yield _event(call.body(call.chunk_object, [choice], None), usage)
     except Exception as error:
-        yield _event(bytes(error_response(error, call.id).body), {})
+        yield _event(bytes(error_response(error, identity).body), {})
         return
     finally:
         _cancel(call.model, streams)

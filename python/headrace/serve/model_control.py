@@ -28,7 +28,7 @@ _IGNORED = ("unload_dependents",)  # of Triton's clients: there are none
 
 
 def _check(service: Service, name: str) -> None:
-    managing_call("manage").use("manage", name)
+    managing_call("manage").use("manage", name, is_known=service.knows(name) or name in loadable(service))
     if not MODEL_NAME.fullmatch(name):
         raise invalid(f"{name[:128]!r} is not a model's name", param="name")
 

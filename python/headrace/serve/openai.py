@@ -77,6 +77,8 @@ def model_object(listed: Listed) -> dict[str, Any]:
             "prompts": info.prompts,
             "default_prompt_name": info.default_prompt,
         }
+    if info.inputs:
+        extra |= {"inputs": len(info.inputs), "files": [i.name for i in info.inputs if i.dtype == "bytes"]}
     return {
         "id": info.name,
         "object": "model",

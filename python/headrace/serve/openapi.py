@@ -56,6 +56,12 @@ _MODEL_OBJECT = {
         "precision": {"type": "string"},
         "loaded": {"type": "boolean", "description": "In memory; else the next request loads it."},
         "labels": {"type": "array", "items": {"type": "string"}},
+        "inputs": {"type": "integer", "minimum": 0, "description": "How many tensors a model of such takes."},
+        "files": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Those of its inputs that take bytes, such as pictures.",
+        },
         "similarity": {"type": "string"},
         "prompts": {"type": "object", "additionalProperties": {"type": "string"}},
         "default_prompt_name": {"type": ["string", "null"]},

@@ -85,7 +85,7 @@ def pipeline_endpoint(service: Service) -> Endpoint:
         if pipeline is None:
             call = current_call()
             if call is not None:
-                call.use("infer", service.engine.resolve(name))
+                call.use("infer", service.engine.resolve(name), is_known=service.knows(name))
             if name in service.loading or name in service.failed:
                 check_access(service, name)
             known = ", ".join(service.visible(service.engine.pipelines)) or "none"

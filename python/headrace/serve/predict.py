@@ -27,7 +27,7 @@ from .explaining import ExplainOptions, options_of, written
 from .inference_tensors import from_base64
 from .masking import mask_body, mask_values
 from .requests import MAX_INPUTS, NOTHING, Name, decode, decode_value, read_body
-from .service import DisconnectWatch, Endpoint, Service, request_id
+from .service import DisconnectWatch, Endpoint, Service, identity_of
 from .work_call import WorkCall
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class PredictCall(WorkCall):
         if self._explain is not None:
             return await self._explained(request, self._explain)
         if self._work is None:
-            return await _streamed(self._model, self._wanted)
+            return await _streamed(self._model, self._wanted, identity_of(request))
         with DisconnectWatch(request):
             await self._model._acall(self._work, self._timeout, "interactive", "refuse")
             return Answer(self._body(await mask_values(_answers(self._work)), self._work.count))
@@ -204,20 +204,20 @@ def predict_endpoint(service: Service) -> Endpoint:
     return predict
 
 
-async def _streamed(model: Model, wanted: PredictRequest) -> Response:
+async def _streamed(model: Model, wanted: PredictRequest, identity: str) -> Response:
     if wanted.input is NOTHING:
         raise invalid("stream: give input, one item", param="inputs")
     pieces = model.apredict_stream(decode_value(wanted.input), priority="interactive", admission="refuse")
     # What is wrong with the request is to have a status of its own, so the answer begins with the first piece.
     first = await anext(pieces, msgspec.UNSET)
     return StreamingResponse(
-        _events(wanted.model, first, pieces),
+        _events(wanted.model, first, pieces, identity),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
 
 
-async def _events(name: str, first: Any, pieces: Any) -> AsyncIterator[bytes]:
+async def _events(name: str, first: Any, pieces: Any, identity: str) -> AsyncIterator[bytes]:
     """Server-sent events, then [DONE]; an error after the first byte is an event with the body that it would have."""
 
     async def event(piece: Any) -> bytes:
@@ -231,6 +231,6 @@ async def _events(name: str, first: Any, pieces: Any) -> AsyncIterator[bytes]:
             async for piece in pieces:
                 yield await event(piece)
     except Exception as error:
-        yield b"data: " + bytes(error_response(error, request_id(None)).body) + b"\n\n"
+        yield b"data: " + bytes(error_response(error, identity).body) + b"\n\n"
         return
     yield b"data: [DONE]\n\n"

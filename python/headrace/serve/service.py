@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from starlette.requests import Request
@@ -17,9 +18,10 @@ from starlette.responses import Response
 from ..engine import Engine
 from ..errors import CancelledError
 from ..observe import HttpMetrics
+from ..time_limit import time_limit
 from .access import Access, current_call
 from .answer import CLOSE
-from .errors import ErrorBody, HttpError, error_response, openai_body
+from .errors import ErrorBody, HttpError, error_response, invalid, openai_body
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from ..loaded_model import ModelInfo
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
+TIMEOUT_HEADER = "x-request-timeout-ms"
+MAX_TIMEOUT_MS = 3_600_000
+_IDENTITY = "headrace.request_id"  # in the scope of a request that an endpoint serves
 _ids = random.Random()  # unique is enough: nobody is trusted for an id
 os.register_at_fork(after_in_child=_ids.seed)
 _STARTED = int(time.time())
@@ -101,6 +106,10 @@ class Service:
         rows += [Listed(name, True, pipeline.info) for name, pipeline in self.engine.pipelines.items()]
         return [row for row in rows if call is None or call.principal.may_see(row.name)]
 
+    def knows(self, name: str) -> bool:
+        """Whether the operator gave something that name: what is served, or was to be."""
+        return name in self.loading or name in self.failed or name in self.sources or self.engine.serves(name)
+
     def visible(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that the request under way may see, sorted."""
         call = current_call()
@@ -131,10 +140,12 @@ class Service:
                     identity = request_id(request.headers.get("x-request-id"))
                 else:
                     identity, call.route = call.identity, route
+                request.scope[_IDENTITY] = identity
                 try:
                     if is_operators:
                         self._check_port(request)
-                    response = await function(request)
+                    with _limited(request):
+                        response = await function(request)
                 except Exception as error:
                     response = error_response(error, identity, error_body)
                 except asyncio.CancelledError:
@@ -172,6 +183,23 @@ class Service:
         """What every answer goes through: its headers, and its place in the metrics."""
         self.finish(response, identity)
         self.metrics.observe(route, response.status_code, time.perf_counter() - start)
+
+
+def identity_of(request: Request) -> str:
+    """The id of a request that an endpoint serves: that of its answer's header, and of the log."""
+    found: str = request.scope[_IDENTITY]
+    return found
+
+
+def _limited(request: Request) -> AbstractContextManager[None]:
+    """Within it, work has the time that the request's client waits. HttpError 400 where that is no number."""
+    given = request.headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return nullcontext()
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and 0 < int(given) <= MAX_TIMEOUT_MS):
+        shown = given[:100]
+        raise invalid(f"{TIMEOUT_HEADER}={shown!r}: must be milliseconds between 1 and {MAX_TIMEOUT_MS}")
+    return time_limit(int(given) / 1000)
 
 
 def request_id(given: str | None) -> str:

@@ -97,7 +97,7 @@ def _attributes(call: Call, status: int) -> dict[str, Any]:
     }
     if call.principal.id:
         found["headrace.key_id"] = call.principal.id
-    if call.model is not None and status != 404:
+    if call.model is not None:
         found |= {"gen_ai.provider.name": "headrace", "gen_ai.request.model": call.model}
         found["gen_ai.usage.input_tokens"] = call.prompt_tokens
         operation = _OPERATIONS.get(call.route)

@@ -39,6 +39,7 @@ class History {
     limits_.max_queue_tokens = pick(1, 600);
     limits_.aging_us = pick(0, 300);
     scheduler_ = std::make_unique<Scheduler>(limits_);
+    if (pick(0, 1) == 0) scheduler_->set_tokens_per_second(static_cast<double>(pick(1, 10'000'000)));
   }
 
   void run(int events) {

@@ -79,7 +79,7 @@ TEST(PlainPost, leaves_the_unusual_to_others) {
        {"transfer-encoding: chunked", "Transfer-Encoding: identity", "expect: 100-continue", "upgrade: h2c",
         "connection: close", "connection: upgrade", "connection: keep-alive, te", "te: trailers",
         "trailer: x", "content-encoding: gzip", "proxy-connection: close", "http2-settings: x",
-        "keep-alive: 5",
+        "keep-alive: 5", "X-Request-Timeout-Ms: 50",
         // twice
         "host: x", "content-length: 4", "content-length: 5", "content-type: application/json",
         // not a field as the RFC writes it

@@ -2,7 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <charconv>
 #include <cmath>
+#include <cstdint>
+#include <random>
+#include <string>
+
+#include "base/error.h"
 
 namespace headrace {
 namespace {
@@ -64,6 +71,27 @@ TEST(JsonNumbers, LeavesEverythingElse) {
                                  "[1/*a*/]",
                                  "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]"})
     EXPECT_FALSE(read_json_numbers(text)) << text;
+}
+
+// The nearest double, however many digits, wherever the point, before any character.
+TEST(JsonNumbers, RoundsAsTheLibraryDoes) {
+  std::mt19937_64 random(7);
+  const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  for (int i = 0; i < 200'000; ++i) {
+    std::string text = pick(0, 1) ? "-" : "";
+    const int whole = pick(0, 3) ? 1 : pick(1, 15), fraction = pick(0, 3) ? pick(14, 18) : pick(0, 25);
+    text += static_cast<char>(whole == 1 ? pick('0', '9') : pick('1', '9'));
+    for (int k = 1; k < whole; ++k) text += static_cast<char>(pick('0', '9'));
+    if (fraction > 0) text += '.';
+    for (int k = 0; k < fraction; ++k) text += static_cast<char>(pick('0', '9'));
+    if (pick(0, 4) == 0) text += concat("e", pick(-30, 30));
+    double wanted = 0;
+    std::from_chars(text.data(), text.data() + text.size(), wanted);
+    const auto found = read_json_numbers(concat("[", text, ",", text, " ]"));
+    ASSERT_TRUE(found) << text;
+    for (const double value : found->values)
+      ASSERT_EQ(std::bit_cast<uint64_t>(value), std::bit_cast<uint64_t>(wanted)) << text;
+  }
 }
 
 TEST(JsonTensors, ReadsMembers) {

@@ -2,6 +2,8 @@
 import {make} from "./elements.js";
 import {score} from "./format.js";
 import {taskPanel} from "./panel.js";
+import {drawn, PictureField} from "./pictures.js";
+import {ask} from "./server.js";
 import {say} from "./strings.js";
 
 // rows: [label, score]. Scores between 0 and 1 stand as they are, others between their least and their greatest.
@@ -17,11 +19,25 @@ export function bars(rows) {
   }));
 }
 
+const showLabels = (result, data) => data.data.forEach(({labels}) =>
+  result.append(bars(labels.map((label) => [label.label, label.score]))));
+
+function picturePanel(model) {
+  const field = new PictureField();
+  const show = (result, data) => {
+    if (field.bitmap) result.append(drawn(field.bitmap, []));
+    showLabels(result, data);
+  };
+  return taskPanel(model, "v1/classify", {images: field}, {top_k: 8}, show);
+}
+
 export function classifyPanel(model) {
-  const show = (result, data) => data.data.forEach(({labels}) =>
-    result.append(bars(labels.map((label) => [label.label, label.score]))));
   const value = "The old mill is a good place, and the water runs well.";
-  return taskPanel(model, "v1/classify", {input: {say: "text", kind: "area", value}}, {}, show);
+  const room = make("div", {}, taskPanel(model, "v1/classify", {input: {say: "text", kind: "area", value}}, {}, showLabels));
+  ask("GET", `v1/models/${model.id}`).then(({data}) => {
+    if (data.modalities?.includes("image")) room.replaceChildren(picturePanel(model));
+  }, () => {}); // a text can be typed
+  return room;
 }
 
 export function rerankPanel(model) {

@@ -31,9 +31,11 @@ export class Command {
 }
 
 // fields: name -> {say, kind: "line" | "area" | "lines" | "json" | "choice", value}, of a choice also `options`: value -> what is
-// said; show(result, data, values) draws the answer. A panel of no model has only a task.
-export function taskPanel(model, path, fields, more, show) {
+// said; a picture is a PictureField (pictures.js). show(result, data, values) draws the answer; asked(values) is what of the body they
+// are. A panel of no model has only a task.
+export function taskPanel(model, path, fields, more, show, asked = (values) => values) {
   const inputs = Object.entries(fields).map(([name, field]) => {
+    if (field.kind === "picture") return [name, field, field.input];
     if (field.kind === "choice") {
       const choices = Object.entries(field.options).map(([value, key]) => make("option", {value, say: key}));
       return [name, field, make("select", {name}, ...choices)];
@@ -43,13 +45,16 @@ export function taskPanel(model, path, fields, more, show) {
       ...(isArea ? {rows: field.rows ?? 5} : {type: "text"})});
     return [name, field, input];
   });
-  const values = () => Object.fromEntries(inputs.map(([name, field, input]) =>
-    [name, field.kind === "lines" ? lines(input.value) : field.kind === "json" ? JSON.parse(input.value) : input.value]));
-  const body = () => ({model: model.id, ...values(), ...more});
+  const value = (field, input, isShown) => {
+    if (field.kind === "picture") return isShown ? field.shown : field.data;
+    return field.kind === "lines" ? lines(input.value) : field.kind === "json" ? JSON.parse(input.value) : input.value;
+  };
+  const values = (isShown) => Object.fromEntries(inputs.map(([name, field, input]) => [name, value(field, input, isShown)]));
+  const body = (isShown = false) => ({model: model.id, ...asked(values(isShown)), ...more});
   const run = make("button", {type: "submit", say: "run"});
   const took = make("span", {class: "took", role: "status"});
   const result = make("div", {class: "result", "aria-live": "polite"}, make("p", {class: "empty", say: "resultHere"}));
-  const command = new Command(path, body);
+  const command = new Command(path, () => body(true));
   const form = make("form", {}, ...inputs.map(([, field, input]) =>
     make("label", {}, make("span", {say: field.say}), input)), make("div", {class: "row"}, run, took));
   const submit = async () => {
@@ -57,12 +62,13 @@ export function taskPanel(model, path, fields, more, show) {
     run.disabled = true;
     say(run, "running");
     try {
-      const asked = values();
+      await Promise.all(Object.values(fields).map((field) => field.ready));
+      const given = values();
       const answer = await ask("POST", path, body());
       const tokens = answer.data.usage?.total_tokens;
       say(took, tokens === undefined ? "took" : "tookTokens", () => ({time: seconds(answer.seconds), tokens: count(tokens)}));
       result.replaceChildren();
-      show(result, answer.data, asked);
+      show(result, answer.data, given);
     } catch (error) {
       say(took, "took", {time: ""});
       showError(result, error);

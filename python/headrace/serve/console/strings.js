@@ -19,7 +19,8 @@ const en = {
   unloadQuestion: "Stop serving {name}? What is under way is finished first.",
   loaded: "{name} is served.", unloadedNow: "{name} is not served any more.", loadingNow: "{name} is being loaded …",
 
-  pipeline: "pipeline", generate: "chat", embed: "embed", classify: "classify", rerank: "rerank", tag: "tag", answer: "answer", fill_mask: "fill mask", predict: "predict", item: "Item, as JSON",
+  pipeline: "pipeline", generate: "chat", embed: "embed", classify: "classify", rerank: "rerank", tag: "tag", answer: "answer", fill_mask: "fill mask", predict: "predict", item: "Item, as JSON", picture: "Picture",
+  boxesFound: "{n} found with a score of {least} or more",
   noneToTry: "There is no model that can be tried with this key.", noPanel: "There is nothing to try for this task yet.",
   run: "Run", running: "Running …", took: "{time}", tookTokens: "{time}, {tokens} tokens", command: "The same with curl",
   copy: "Copy", copied: "Copied", marked: "Marked", error: "Error {status}",
@@ -75,7 +76,8 @@ const zh = {
   unloadQuestion: "停止服务 {name}？进行中的请求会先处理完。",
   loaded: "{name} 已在服务。", unloadedNow: "{name} 已停止服务。", loadingNow: "正在加载 {name} …",
 
-  pipeline: "流水线", generate: "对话", embed: "向量", classify: "分类", rerank: "重排", tag: "实体标注", answer: "抽取问答", fill_mask: "掩码填空", predict: "预测", item: "输入项（JSON）",
+  pipeline: "流水线", generate: "对话", embed: "向量", classify: "分类", rerank: "重排", tag: "实体标注", answer: "抽取问答", fill_mask: "掩码填空", predict: "预测", item: "输入项（JSON）", picture: "图片",
+  boxesFound: "得分不低于 {least} 的目标：{n} 个",
   noneToTry: "此密钥没有可以试用的模型。", noPanel: "此任务暂无试用面板。",
   run: "运行", running: "运行中 …", took: "{time}", tookTokens: "{time}，{tokens} 个词元", command: "等价的 curl 命令",
   copy: "复制", copied: "已复制", marked: "已选中", error: "错误 {status}",
