@@ -120,6 +120,7 @@ class GenerationScheduler {
   // Forgets it, whatever it does; true if it was known. Not between next_step and the step's last advance.
   bool finish(uint64_t id);
 
+  // At which prompts are read, for retry_after_ms; 0: unknown.
   void set_tokens_per_second(double rate) { tokens_per_second_ = rate; }
   void set_row_share(double share) { row_share_ = share; }  // RowCost::share()
   int64_t queued_tokens() const { return queued_tokens_; }

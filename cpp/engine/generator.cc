@@ -228,6 +228,7 @@ void Generator::deliver() {
   ++metrics_.steps;
   metrics_.row_cost = row_cost_.share();
   scheduler_->set_row_share(metrics_.row_cost);
+  scheduler_->set_tokens_per_second(reading_speed_);
   for (size_t i = 0; i < spans_.size(); ++i) {
     const GenerationSpan& span = spans_[i];
     Stream& stream = *stepping_[i];

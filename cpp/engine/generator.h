@@ -162,6 +162,7 @@ class Generator {
   std::vector<std::vector<Sampled>> sampled_;      // by span: what was drawn, one after another
   std::vector<int32_t> drawn_;                     // the same of one span, ids alone
   RowCost row_cost_;
+  double reading_speed_ = 0;  // tokens a second of the last steps that read prompts; 0: none did
   // Of streams with a mask, by span.
   struct Masked {
     std::vector<uint32_t> allowed;

@@ -40,9 +40,15 @@ void Generator::compute() {
       static_cast<size_t>(std::max(wanted * info().vocabulary, static_cast<int64_t>(logits_.size()))));
   const int64_t start = now_us();
   model_->step({ids_, steps_}, logits_.data(), pool_);
-  // Steps that read prompts tell nothing of what a row of an answer costs.
-  if (!reads)
-    row_cost_.observe(static_cast<int64_t>(ids_.size()), static_cast<double>(now_us() - start) * 1e-6);
+  const auto rows = static_cast<int64_t>(ids_.size());
+  const double seconds = static_cast<double>(std::max<int64_t>(1, now_us() - start)) * 1e-6;
+  // Steps that read prompts tell nothing of what a row of an answer costs, but how soon what waits is read.
+  if (reads) {
+    const double speed = static_cast<double>(rows) / seconds;
+    reading_speed_ = reading_speed_ == 0 ? speed : reading_speed_ + 0.25 * (speed - reading_speed_);
+  } else {
+    row_cost_.observe(rows, seconds);
+  }
 }
 
 // Draws the next tokens of every text that is to go on, all at once. A text of a form goes token by token,

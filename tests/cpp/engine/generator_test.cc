@@ -67,6 +67,22 @@ TEST(Generator, what_it_cannot_do_is_refused_in_words) {
   refused(prompt(5, 1), {.sampling = {.temperature = -1}});
 }
 
+TEST(Generator, who_is_refused_is_told_to_wait_as_long_as_reading_takes) {
+  const TinyLanguageModel model;
+  const auto generator = model.load({.threads = 2, .max_sequences = 1, .max_queue_tokens = 60});
+  finish(*generator, *generator->submit(prompt(400, 1), asking(1, 1)));
+  std::vector<std::shared_ptr<Stream>> waiting;  // much longer than it takes to ask once more
+  for (int32_t i = 0; i < 10; ++i) waiting.push_back(generator->submit(prompt(5, i), asking(500, 1)));
+  try {
+    generator->submit(prompt(400, 3), asking(1, 1));
+    FAIL() << "more than may wait was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kOverloaded);
+    EXPECT_GE(error.retry_after_ms(), 1);
+    EXPECT_LT(error.retry_after_ms(), 340) << "as if 1,000 tokens a second were read";
+  }
+}
+
 TEST(StopStrings, are_found_across_pieces_and_nothing_else_is_held_back) {
   StopStrings stops({"END", "\n\n"});
   EXPECT_EQ(stops.push("one E"), "one ");
