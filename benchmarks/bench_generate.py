@@ -29,7 +29,7 @@ import gguf_models
 import harness
 from language_engines import Headrace, Rival
 
-RIVALS = ("llama", "openvino")
+RIVALS = ("llama", "openvino", "ctranslate2", "transformers")
 PASSAGES = 120
 TEXT = "The history of the river mill begins long before the town around it was built. " * 60
 PROMPT, READ, WRITE = 128, 512, 64
@@ -84,7 +84,8 @@ def main() -> None:
     parser.add_argument("--perplexity", action="store_true", help="of each precision, and of llama.cpp")
     arguments = parser.parse_args()
     models = [
-        str(gguf_models.file(name)) for name in [arguments.model] * bool(arguments.model) or arguments.models
+        str(gguf_models.file(name, arguments.llama))
+        for name in [arguments.model] * bool(arguments.model) or arguments.models
     ]
     if arguments.perplexity:
         lines = [line for path in models for line in _perplexity(path, arguments)]

@@ -2,11 +2,13 @@
 
 NAME-FORM: smollm2-q8_0, smollm2-bf16, qwen-q4_0 ...; made under build/bench with the package gguf. SmolLM2's are what
 its own file says, rounded once more (its output matrix, of Q8_0, keeps that in forms of 4 bits); Qwen's are normal
-numbers of seed 1 in the shape of Qwen2.5 0.5B: speed does not depend on what weights say.
+numbers of seed 1 in the shape of Qwen2.5 0.5B: speed does not depend on what weights say. scaled-FORM is the function
+of SmolLM2 by other weights, for comparing ways of rounding: its own file's lie on the grid of one of them.
 """
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,16 @@ QWEN: dict[str, Any] = {
 }
 
 
-def file(name: str) -> Path:
-    """The file of that name, made if it is not there; "smollm2" is the demo model's own."""
+def file(name: str, llama: str | None = None) -> Path:
+    """The file of that name, made if it is not there; "smollm2" is the demo model's own.
+
+    Forms such as q4_k_m are made by llama.cpp, which the interpreter `llama` has.
+    """
     from headrace.repository import resolve
 
     demo = Path(resolve("demo:smollm2"))
     model, _, form = name.partition("-")
-    if model not in ("smollm2", "qwen"):
+    if model not in ("smollm2", "scaled", "qwen"):
         return Path(name).resolve()
     if not form:
         return demo
@@ -42,10 +47,15 @@ def file(name: str) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_suffix(".part")
-        if model == "qwen":
+        if "_k" in form:
+            if llama is None:
+                raise SystemExit(f"{name}: made by llama.cpp's quantiser; say --llama PYTHON")
+            script = Path(__file__).with_name("rivals") / "llama_quantize.py"
+            subprocess.run([llama, script, file(f"{model}-f32"), made, form], check=True)
+        elif model == "qwen":
             _write_qwen(made, form)
         else:
-            _rewrite(demo, made, form)
+            _rewrite(demo, made, form, is_scaled=model == "scaled")
         made.rename(path)
     return path
 
@@ -62,7 +72,7 @@ def _add(writer: Any, name: str, numbers: Any, form: str) -> None:
     writer.add_tensor(name, gguf.quants.quantize(numbers, kind), raw_dtype=kind)
 
 
-def _rewrite(source: Path, path: Path, form: str) -> None:
+def _rewrite(source: Path, path: Path, form: str, is_scaled: bool) -> None:
     import gguf
 
     reader = gguf.GGUFReader(source)
@@ -72,10 +82,41 @@ def _rewrite(source: Path, path: Path, form: str) -> None:
             continue
         inner = field.types[1] if len(field.types) > 1 else None
         writer.add_key_value(name, field.contents(), field.types[0], inner)
-    for tensor in reader.tensors:
-        numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        _add(writer, tensor.name, numbers.astype(np.float32, copy=False), form)
+    tensors = {
+        tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        for tensor in reader.tensors
+    }
+    if is_scaled:
+        layers, heads = (
+            reader.fields[f"llama.{key}"].contents() for key in ("block_count", "attention.head_count")
+        )
+        for i in range(layers):
+            _scale_layer(tensors, f"blk.{i}.", heads, np.random.default_rng(i))
+    for name, numbers in tensors.items():
+        _add(writer, name, numbers, form)
     _finish(writer, form)
+
+
+def _scale_layer(tensors: dict[str, Any], prefix: str, heads: int, rng: Any) -> None:
+    """Gains go into the columns behind them; values and gated numbers get scales that the next matrix undoes."""
+
+    def weight(name: str) -> Any:
+        return tensors[f"{prefix}{name}.weight"]
+
+    for norm, readers in {
+        "attn_norm": ("attn_q", "attn_k", "attn_v"),
+        "ffn_norm": ("ffn_gate", "ffn_up"),
+    }.items():
+        for name in readers:
+            weight(name)[:] *= weight(norm)
+        weight(norm)[:] = 1
+    for name, following in {"attn_v": "attn_output", "ffn_up": "ffn_down"}.items():
+        scale = np.exp2(rng.uniform(-0.5, 0.5, len(weight(name)))).astype(np.float32)
+        weight(name)[:] *= scale[:, None]
+        if name == "attn_v":  # a head of values serves several of queries
+            head = len(weight("attn_q")) // heads
+            scale = np.repeat(scale.reshape(-1, head), heads * head // len(scale), axis=0).reshape(-1)
+        weight(following)[:] /= scale
 
 
 def _write_qwen(path: Path, form: str) -> None:
@@ -131,7 +172,7 @@ def _qwen_tensors() -> Iterator[tuple[str, Any]]:
 def _finish(writer: Any, form: str) -> None:
     import gguf
 
-    writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{form.upper()}"])
+    writer.add_file_type(gguf.LlamaFileType["ALL_F32" if form == "f32" else f"MOSTLY_{form.upper()}"])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -36,7 +36,7 @@ class Headrace:
         self.weight_bytes = info["weight_bytes"]
         self.about = {
             "precision": info["precision"],
-            "kv": kv,
+            "kv": self.generator.kv,
             "isa": info["isa"],
             "weight_bytes": self.weight_bytes,
         }
