@@ -110,6 +110,12 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--estimator", choices=["boosting", "logistic", "dense"], help="(default boosting)"
     )
     groups["recommend"].add_argument("--min-rating", type=float, help="rows with less are left out")
+    groups["recommend"].add_argument(
+        "--network",
+        choices=["two-towers", "ncf"],
+        help="two-towers: a vector of the person times one of the item; ncf (neural collaborative filtering): and a "
+        "perceptron over both, slower (default two-towers)",
+    )
     groups["image"].add_argument("--image-size", type=int, help="without a base: the side in pixels")
     own = {"class_weights": groups["classify"], "freeze_layers": encoders, "folds": encoders}
     adapter = dict.fromkeys(("lora_rank", "lora_alpha"), groups["generate"])
@@ -231,7 +237,7 @@ def _train(options: argparse.Namespace) -> int:
 
     wanted = given(options, [one.name for one in fields(TrainSettings)])
     settings = settings_for(options.task, from_scratch=options.base is None, **wanted)
-    more = {name: getattr(options, name) for name in ("estimator", "min_rating", "image_size")}
+    more = {name: getattr(options, name) for name in ("estimator", "min_rating", "network", "image_size")}
     result = train(
         options.task,
         options.data,

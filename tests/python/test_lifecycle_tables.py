@@ -163,7 +163,8 @@ def test_the_command(churn: Path, tmp_path: Path) -> None:
     assert json.loads(run("evaluate", out, "--data", str(churn), "--json"))["metrics"]["accuracy"] > 0.8
 
 
-def test_a_recommender(tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", ["two-towers", "ncf"])
+def test_a_recommender(network: str, tmp_path: Path) -> None:
     """Everyone likes the films of one kind: a model that learns it beats what most have seen."""
     chance = np.random.default_rng(0)
     rows = []
@@ -174,7 +175,9 @@ def test_a_recommender(tmp_path: Path) -> None:
         rows.append([f"u{user}", f"film {(kind + 1) % 4 * 15}", 1, 99])  # what nobody liked
     data = write(tmp_path / "ratings.csv", ["user", "item", "rating", "time"], rows)
     settings = settings_for("recommend", epochs=12)
-    made = lifecycle.train("recommend", data, None, tmp_path / "model", settings, min_rating=2)
+    made = lifecycle.train(
+        "recommend", data, None, tmp_path / "model", settings, min_rating=2, network=network
+    )
     assert made.metrics["recall@10"] > 2 * made.metrics["popular_recall@10"]
     assert made.metrics["ndcg@10"] > 2 * made.metrics["popular_ndcg@10"]
     found = lifecycle.evaluate(made.out, data, bootstrap=50)
@@ -185,6 +188,10 @@ def test_a_recommender(tmp_path: Path) -> None:
         said = [model.info.labels[i] for i in model.predict({"items": had})["items_next"]]
         assert not {f"film {i}" for i in range(4)} & set(said)
         assert sum(film in {f"film {i}" for i in range(15)} for film in said) >= 8
+        together = model.predict_many([{"items": had}, {"items": had[:1]}])
+        assert together[0]["items_next"].tolist() == model.predict({"items": had})["items_next"].tolist()
+    with pytest.raises(headrace.InvalidArgumentError, match="two-towers, ncf"):
+        lifecycle.train("recommend", data, None, tmp_path / "y", settings, network="bag")
     with pytest.raises(headrace.InvalidArgumentError, match="two items"):
         lifecycle.train(
             "recommend", write(tmp_path / "x.csv", ["user", "item"], [["a", "b"]]), None, tmp_path / "x"

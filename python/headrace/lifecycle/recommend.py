@@ -1,7 +1,12 @@
-"""train("recommend"): two towers over who took what; the ten nearest items that someone has not had yet answer.
+"""train("recommend"): who took what; the ten best items that someone has not had yet answer.
 
-The tower of a person is the mean of what they had, through one layer; every item has a vector and a bias (as in
-Covington, Adams, Sargin, "Deep neural networks for YouTube recommendations", 2016).
+A person is the bag of what they had, so that who comes new is answered, too: the sum of the items' vectors over the
+root of their number. What an item is to them is said by one of two networks:
+
+- two towers: the bag through one layer, times the item's own vector, and its bias (as in Covington, Adams, Sargin,
+  "Deep neural networks for YouTube recommendations", 2016);
+- ncf, neural collaborative filtering: that product and a perceptron over person and item together, added up (He, Liao,
+  Zhang, Nie, Hu, Chua, "Neural collaborative filtering", 2017; there a person has a vector, too).
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InvalidArgumentError
 from .histories import Histories, read_histories
 from .metrics.ranking import of_lists
 from .runs import Run
@@ -22,13 +28,17 @@ if TYPE_CHECKING:
     from .result import Training
 
 TOP = 10
+NETWORKS = ("two-towers", "ncf")
 _WIDTH, _DROPOUT = 64, 0.4
+_JOINT = (32, 16)  # of ncf's perceptron
 _SOON = 20  # items after a moment that should have been said at it
 
 
-def train_recommend(run: Run, *, min_rating: float | None = None) -> Training:
+def train_recommend(run: Run, *, min_rating: float | None = None, network: str = NETWORKS[0]) -> Training:
     """A recommender; what `train("recommend", ...)` calls. The last item of each user tests, the one before it chooses
     the best epoch; a test file's users are asked for their last item."""
+    if network not in NETWORKS:
+        raise InvalidArgumentError(f"network={network!r}: must be one of {', '.join(NETWORKS)}")
     files, settings = run.files, run.settings
     found = {"train": read_histories(files["train"], run.data_settings, min_rating=min_rating)}
     data = found["train"]
@@ -43,14 +53,14 @@ def train_recommend(run: Run, *, min_rating: float | None = None) -> Training:
         "validation": every[:0],
         "test": tested if settings.test > 0 or "test" in files else every[:0],
     }
-    run.method = "two towers"
+    run.method = network
     run.more["min_rating"] = min_rating
     run.use(found, places)
-    recipe = RecommendRecipe(data, settings, holds_out="test" not in files and settings.test > 0)
+    recipe = RecommendRecipe(data, settings, network, holds_out="test" not in files and settings.test > 0)
     return run.finish(run.fit(recipe), lambda _: _package(recipe.model, run))
 
 
-def network(items: int) -> Any:
+def build(network: str, items: int) -> Any:
     """Items, 0 being padding, as numbers [n, t], and a mask -> the best that are not among them, and their scores."""
     import torch
     from torch import nn
@@ -65,10 +75,13 @@ def network(items: int) -> Any:
             nn.init.normal_(self.had.weight, std=0.1)
             nn.init.normal_(self.item.weight, std=0.1)
 
-        def scores(self, had: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        def bag(self, had: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             own = mask.to(torch.float32)[:, :, None]
-            mean = (self.had(had) * own).sum(1) / own.sum(1).clamp(min=1.0).sqrt()
-            found: torch.Tensor = self.person(mean) @ self.item.weight.T + self.bias
+            found: torch.Tensor = (self.had(had) * own).sum(1) / own.sum(1).clamp(min=1.0).sqrt()
+            return found
+
+        def scores(self, had: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.person(self.bag(had, mask)) @ self.item.weight.T + self.bias
             return found
 
         def forward(self, items: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,7 +92,23 @@ def network(items: int) -> Any:
             best = torch.topk(scores, min(TOP, scores.shape[1] - 1), dim=1)
             return best.indices, best.values
 
-    return Towers()
+    class Ncf(Towers):
+        def __init__(self) -> None:
+            super().__init__()
+            # The perceptron's first layer, of a person and an item: a sum of what it makes of either.
+            self.of_person = nn.Sequential(nn.Tanh(), nn.Dropout(_DROPOUT), nn.Linear(_WIDTH, _JOINT[0]))
+            self.of_item = nn.Embedding(items, _JOINT[0])
+            self.joint = nn.Sequential(nn.ReLU(), nn.Linear(*_JOINT), nn.ReLU(), nn.Linear(_JOINT[1], 1))
+            nn.init.normal_(self.of_item.weight, std=0.1)
+
+        def scores(self, had: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            bag = self.bag(had, mask)
+            product = self.person(bag) @ self.item.weight.T + self.bias
+            pairs = self.of_person(bag)[:, None] + self.of_item.weight[None]
+            found: torch.Tensor = product + self.joint(pairs)[:, :, 0]
+            return found
+
+    return Ncf() if network == "ncf" else Towers()
 
 
 def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,11 +126,11 @@ class RecommendRecipe:
 
     metric = "ndcg@10"
 
-    def __init__(self, data: Histories, settings: TrainSettings, *, holds_out: bool) -> None:
+    def __init__(self, data: Histories, settings: TrainSettings, network: str, *, holds_out: bool) -> None:
         import torch
 
         torch.manual_seed(settings.seed)
-        self.model = network(len(data.names))
+        self.model = build(network, len(data.names))
         known = [user[:-1] if holds_out else user for user in data.users]
         # Of those with enough items the last but one chooses the epoch.
         self._validation = [user for user in known if len(user) > 2] if settings.validation > 0 else []

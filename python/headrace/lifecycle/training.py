@@ -18,10 +18,10 @@ from .settings import TrainSettings, settings_for
 from .splits import folds
 
 TASKS = ("classify", "tag", "embed", "rerank", "generate", "tabular", "recommend", "image")
-# Those whose data are read whole, with their module and the one setting that is theirs alone.
+# Those whose data are read whole, with their module and the settings that are theirs alone.
 PACKAGED = {
     "tabular": ("tabular", "estimator"),
-    "recommend": ("recommend", "min_rating"),
+    "recommend": ("recommend", "min_rating", "network"),
     "image": ("image_training", "image_size"),
 }
 
@@ -60,8 +60,8 @@ def train(
         show_progress: a bar, or in a notebook a curve; by default on a terminal and in notebooks.
         ray_workers: train on so many workers of Ray Train, each with its share of every batch; None: in this process,
             or in those that torchrun started.
-        more: of tabular `estimator` ("boosting", "logistic", "dense"), of recommend `min_rating`, of image
-            `image_size`.
+        more: of tabular `estimator` ("boosting", "logistic", "dense"), of recommend `min_rating` and `network`
+            ("two-towers", "ncf"), of image `image_size`.
 
     Raises:
         InvalidArgumentError: data that cannot be trained on, with the rows; a folder that is not empty; a setting.
@@ -125,9 +125,9 @@ def _train_packaged(run: Run, more: Mapping[str, Any]) -> Training:
         raise InvalidArgumentError(f"folds={run.settings.folds}: not for task={task!r}")
     if run.base is not None and task != "image":
         raise InvalidArgumentError(f"base={str(run.base)!r}: task={task!r} begins with nothing; leave it out")
-    module, known = PACKAGED[task]
-    if unknown := set(more) - {known}:
-        raise InvalidArgumentError(f"{min(unknown)}: task={task!r} takes {known}")
+    module, *known = PACKAGED[task]
+    if unknown := set(more) - set(known):
+        raise InvalidArgumentError(f"{min(unknown)}: task={task!r} takes {', '.join(known)}")
     made: Training = getattr(import_module(f".{module}", __package__), f"train_{task}")(run, **more)
     return made
 
