@@ -177,6 +177,7 @@ void Engine::cancel(const std::string& name, uint64_t id) {
   ++served->second->metrics.cancelled;
   finish(found->second, Error(ErrorKind::kCancelled, "the request was cancelled"));
   served->second->tickets.erase(found);
+  if (running_) running_->look_who_waits();
   wake_waiters();
 }
 
@@ -231,6 +232,7 @@ void Engine::fail_all(Served& served, const Error& error) {
     finish(ticket, error);
   }
   served.tickets.clear();
+  if (running_) running_->look_who_waits();
 }
 
 void Engine::loop() {
@@ -242,11 +244,11 @@ void Engine::loop() {
     if (stop_) return;
     last_served_ = served->name;
     if (!start_batch(*served, running)) continue;
-    running_ = true;
+    running_ = &running;
     lock.unlock();
     run_batch(*served, running);
     lock.lock();
-    running_ = false;
+    running_ = nullptr;
     finish_batch(*served, running);
     if (served->removed) served.reset();  // the last reference: memory goes back now, not at the next request
   }

@@ -175,10 +175,10 @@ class Engine {
   std::map<std::string, std::shared_ptr<Served>, std::less<>> served_;
   std::string last_served_;  // whose turn it was
   std::vector<std::shared_ptr<CompletionQueue>> to_wake_;
-  bool closing_ = false;  // no new requests
-  bool stop_ = false;     // the loop ends
-  bool running_ = false;  // a batch is out
-  std::thread thread_;    // last: it starts when all else is there
+  bool closing_ = false;             // no new requests
+  bool stop_ = false;                // the loop ends
+  RunningBatch* running_ = nullptr;  // that is out, or null
+  std::thread thread_;               // last: it starts when all else is there
 };
 
 }  // namespace headrace

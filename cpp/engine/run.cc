@@ -51,6 +51,7 @@ void Engine::gather(const Served& served, RunningBatch& running) {
   running.outputs.clear();
   running.tickets.clear();
   running.error.reset();
+  running.unwanted = false;
   for (const Slot& slot : running.batch.slots) {
     const std::shared_ptr<Ticket>& ticket = served.tickets.find(slot.request)->second;
     const auto index = static_cast<size_t>(slot.index);
@@ -83,9 +84,9 @@ void Engine::gather(const Served& served, RunningBatch& running) {
 void Engine::run_batch(Served& served, RunningBatch& running) {
   running.damaged.clear();
   try {
-    served.model->forward(
-        {running.ids, running.cu_lengths, running.types, running.picked, running.prompts, running.pictures},
-        running.outputs, pool_);
+    served.model->forward({running.ids, running.cu_lengths, running.types, running.picked, running.prompts,
+                           running.pictures, &running.unwanted},
+                          running.outputs, pool_);
     for (size_t i = 0; i < running.outputs.size(); ++i) {
       const Ticket& ticket = *running.tickets[i];
       const auto index = static_cast<size_t>(running.batch.slots[i].index);
@@ -134,7 +135,7 @@ void Engine::finish_batch(Served& served, RunningBatch& running) {
       finish(found->second, running.error);
       served.tickets.erase(found);
     }
-  } else {
+  } else if (!running.unwanted) {  // what was broken off tells no speed
     metrics.sequences += static_cast<int64_t>(running.batch.slots.size());
     metrics.tokens += running.batch.tokens;
     served.max_queue_tokens =

@@ -1,6 +1,8 @@
 // What the engine keeps of each model, and of the batch it runs. Private to engine/.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +45,14 @@ struct Engine::RunningBatch {
   std::vector<size_t> damaged;  // slots whose answers hold infinity or NaN
   int64_t start_us = 0;
   std::optional<Error> error;
+  std::atomic<bool> unwanted{false};  // all its tickets have ended meanwhile
+
+  // The engine's mutex is held, and the batch is out.
+  void look_who_waits() {
+    unwanted = std::none_of(tickets.begin(), tickets.end(), [](const std::shared_ptr<Ticket>& ticket) {
+      return ticket->state() == Ticket::State::kPending;
+    });
+  }
 };
 
 }  // namespace headrace

@@ -113,7 +113,7 @@ void EncoderStack::reserve(int64_t max_batch_tokens, int threads) {
 void EncoderStack::run(const TokenBatch& batch, ThreadPool& pool) {
   const int64_t tokens = batch.tokens();
   rows_.project(layer(0), pool, tokens, first_input(tokens, pool), qkv_.data());
-  for (int64_t i = 0; i < config_.layers; ++i) {
+  for (int64_t i = 0; i < config_.layers && !batch.is_unwanted(); ++i) {
     attention_.run(i, batch, pool, qkv_.data(), context_.data());
     const EncoderLayer* const next = i + 1 < config_.layers ? &layer(i + 1) : nullptr;
     rows_.finish(layer(i), next, pool, tokens, context_.data(), x_.data(), qkv_.data());

@@ -1,6 +1,7 @@
 // The one interface between the engine and a model.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -28,7 +29,11 @@ struct TokenBatch {
   // [B], of models that see: the patches of each sequence that is a picture, as Model::pictures() makes them;
   // null where it is a text. Empty: all are texts. A picture's ids are not looked at.
   std::span<const float* const> pictures = {};
+  // Null, or set while the batch runs when nobody wants its answers any more: what forward() has not begun by
+  // then it may leave out, and the answers undefined.
+  const std::atomic<bool>* unwanted = nullptr;
 
+  bool is_unwanted() const { return unwanted && unwanted->load(std::memory_order_relaxed); }
   int32_t type(int64_t token) const { return types.empty() ? 0 : types[static_cast<size_t>(token)]; }
   int64_t prompt(int64_t sequence) const {
     return prompts.empty() ? 0 : prompts[static_cast<size_t>(sequence)];

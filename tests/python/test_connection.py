@@ -196,8 +196,8 @@ def test_the_work_of_a_client_that_left_is_cancelled(server: Server, behind: byt
     assert server.metric("headrace_http_requests_total", route="/v1/embeddings", status="499") >= 1
 
 
-def test_it_stops_within_fifty_milliseconds_and_a_batch(server: Server) -> None:
-    """What is queued of it goes at once, and the batch under way is the last; in the best of some."""
+def test_it_stops_within_fifty_milliseconds(server: Server) -> None:
+    """What is queued of it goes at once, and the batch under way is broken off; in the best of some."""
     body = request({"model": "minilm", "input": [LONG] * 60})
     seconds: dict[str, list[float]] = {"queued": [], "running": []}
     with httpx2.Client(base_url=server.url) as http:
@@ -207,11 +207,6 @@ def test_it_stops_within_fifty_milliseconds_and_a_batch(server: Server) -> None:
             assert found
             return int(float(found[1]))
 
-        def forward(what: str) -> float:
-            return server.metric(f"headrace_forward_seconds_{what}", model="minilm") - before[what]
-
-        before = {"sum": 0.0, "count": 0.0}
-        before = {what: forward(what) for what in before}
         for _ in range(10):
             with Client(server.port) as leaving:
                 leaving.send(body)
@@ -227,8 +222,7 @@ def test_it_stops_within_fifty_milliseconds_and_a_batch(server: Server) -> None:
     )
     FIGURES.append(f"work of a client that left is gone after milliseconds: {told}")
     assert min(seconds["queued"]) <= 0.05
-    batch = min(1.0, forward("sum") / forward("count"))  # on a busy machine far more than 50 ms
-    assert min(seconds["running"]) <= 0.05 + batch
+    assert min(seconds["running"]) <= 0.05
 
 
 def test_a_refusal_leaves_the_connection_open() -> None:

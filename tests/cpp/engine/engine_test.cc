@@ -21,7 +21,7 @@ class GatedModel final : public Model {
   struct Controls {
     std::atomic<bool> open{true};
     std::atomic<bool> fail{false};
-    std::atomic<int> forwards{0};
+    std::atomic<int> forwards{0}, broken_off{0};
   };
 
   explicit GatedModel(Controls& controls) : controls_(controls) {
@@ -33,7 +33,13 @@ class GatedModel final : public Model {
   void reserve(int64_t, int) override {}
   void forward(const TokenBatch& batch, std::span<float* const> outputs, ThreadPool&) override {
     controls_.forwards.fetch_add(1);
-    while (!controls_.open.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    while (!controls_.open.load()) {
+      if (batch.is_unwanted()) {
+        controls_.broken_off.fetch_add(1);
+        return;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     if (controls_.fail.load()) throw std::runtime_error("as asked");
     for (int64_t i = 0; i < batch.sequences(); ++i)
       *outputs[i] = static_cast<float>(batch.cu_lengths[i + 1] - batch.cu_lengths[i]);
@@ -110,6 +116,27 @@ TEST_F(Gated, a_request_cancelled_while_it_runs_harms_nobody) {
   const auto next = submit(2);
   ASSERT_TRUE(finished(*next));
   EXPECT_EQ(next->vectors()[0], 2.0f);
+}
+
+TEST_F(Gated, a_batch_that_nobody_waits_for_is_broken_off) {
+  const auto first = block();
+  const auto second = submit(2), third = submit(3);
+  const auto wait_for = [](const std::atomic<int>& count, int wanted) {
+    for (int i = 0; i < 5000 && count.load() < wanted; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return count.load();
+  };
+  engine_.cancel("gated", first->id());
+  EXPECT_EQ(wait_for(controls_.broken_off, 1), 1);
+  EXPECT_EQ(wait_for(controls_.forwards, 2), 2) << "the next batch, of both others";
+  engine_.cancel("gated", second->id());
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(controls_.broken_off.load(), 1) << "somebody waits";
+  engine_.cancel("gated", third->id());
+  EXPECT_EQ(wait_for(controls_.broken_off, 2), 2);
+  EXPECT_EQ(engine_.metrics("gated").tokens, 0) << "what was broken off is not counted as done";
+  controls_.open = true;
+  ASSERT_TRUE(finished(*submit(4)));
 }
 
 TEST_F(Gated, a_deadline_that_passes_in_the_queue_is_reported) {
