@@ -29,7 +29,7 @@ def test_train_shows_options_by_task(capsys: pytest.CaptureFixture[str]) -> None
     assert found["of generate"] == {"--prompt-column", "--lora-rank", "--lora-alpha"}
     assert found["of tabular"] == {"--estimator"}
     assert found["of recommend"] == {
-        *("--user-column", "--item-column", "--rating-column", "--when-column", "--min-rating")
+        *("--user-column", "--item-column", "--rating-column", "--when-column", "--min-rating", "--network")
     }
     assert found["of image"] == {"--path-column", "--image-size"}
     assert {"--epochs", "--batch-size", "--learning-rate", "--seed"} <= found["recipe, of all tasks"]
