@@ -189,14 +189,7 @@ class Engine(Pipelines, EnginePredictMethods):
         known = self._sizes.get((os.fspath(directory), precision))
         if known is not None:
             return known
-        return estimate_bytes(
-            directory,
-            files,
-            precision,
-            generates=generates,
-            cache_tokens=self.language.cache_tokens,
-            kv=self.language.kv,
-        )
+        return estimate_bytes(directory, files, precision, self.language if generates else None)
 
     def _first_core_name(self, name: str) -> str:
         """The model's own name, unless one that is on its way out still has it."""

@@ -14,6 +14,7 @@ from .errors import InvalidArgumentError, OverloadedError, UnsupportedError
 
 if TYPE_CHECKING:
     from . import _core
+    from .language_options import LanguageOptions
 
 # Bytes of a number in a matrix, by precision, where the processor has what each needs.
 _WIDTHS = {"bf16": 2.0, "int8": 1.0, "q8": 1.07, "q4": 0.57}
@@ -145,10 +146,7 @@ def estimate_bytes(
     model: Path,
     files: Mapping[str, _core.MemoryFile] | None,
     precision: str,
-    *,
-    generates: bool,
-    cache_tokens: int | None = None,
-    kv: str = "auto",
+    language: LanguageOptions | None = None,
 ) -> int:
     """About what a model will take, told by its files before they are read: weights, and the cache of keys and values
     of one that writes text. What cannot be read is left to be refused by whoever loads it.
@@ -156,15 +154,16 @@ def estimate_bytes(
     Args:
         files: those of a sealed model.
         precision: of its matrices.
-        generates: whether it is a language model, `cache_tokens` what its cache is asked to hold, and `kv` what in.
+        language: of a language model: how many tokens its cache is asked to hold, and what in.
     """
-    if generates and precision == "auto":
+    if language is not None and precision == "auto":
         precision = "bf16"  # whatever the processor
-    if kv == "auto":
-        kv = "f32" if precision == "f32" else "bf16"
     size = sum(_weights(path, files, precision) for path in _weight_files(model, files))
-    if generates:
-        size += _cache(model, files, cache_tokens, _WIDTHS[kv])
+    if language is not None:
+        kv = language.kv
+        if kv == "auto":
+            kv = "f32" if precision == "f32" else "bf16"
+        size += _cache(model, files, language.cache_tokens, _WIDTHS.get(kv, _FLOAT))
     return int(size)
 
 
