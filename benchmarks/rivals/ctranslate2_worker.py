@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import ctranslate2
+from answering import Texts, answer
 
 
 def converted(path: Path) -> Path:
@@ -38,27 +39,23 @@ def main() -> None:
     model = ctranslate2.Generator(str(folder), "cpu", compute_type="int8", intra_threads=threads)
     tokens = json.loads((folder / "vocabulary.json").read_text("utf-8"))
     versions = {"ctranslate2": ctranslate2.__version__}
-    print(json.dumps({"versions": versions, "precision": "int8"}), flush=True)
-    ids: list[int] = []
-    for line in sys.stdin:
-        question = json.loads(line)
-        if "ids" in question:
-            ids = question["ids"]
-            print("{}", flush=True)
-            continue
-        prompt, count = question["prompt"], question["count"]
-        given = [[tokens[i] for i in ids[at : at + prompt]] for at in range(question["sequences"])]
-        begin = time.perf_counter()
-        found = model.generate_batch(
-            given,
-            max_length=count,
-            min_length=count,
-            sampling_topk=1,
-            include_prompt_in_result=False,
-        )
-        seconds = time.perf_counter() - begin
-        texts = [one.sequences_ids[0] for one in found]
-        print(json.dumps({"seconds": seconds, "texts": texts}), flush=True)
+
+    def prepare(prompts: list[list[int]], count: int) -> Callable[[], Texts]:
+        given = [[tokens[i] for i in prompt] for prompt in prompts]
+
+        def write() -> Texts:
+            found = model.generate_batch(
+                given,
+                max_length=count,
+                min_length=count,
+                sampling_topk=1,
+                include_prompt_in_result=False,
+            )
+            return [one.sequences_ids[0] for one in found]
+
+        return write
+
+    answer({"versions": versions, "precision": "int8"}, prepare)
 
 
 if __name__ == "__main__":

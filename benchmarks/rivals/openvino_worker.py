@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
+from collections.abc import Callable
 
 import numpy as np
 import openvino
 import openvino_genai as genai
+from answering import Texts, answer
 
 
 def main() -> None:
@@ -19,22 +19,13 @@ def main() -> None:
     scheduler.cache_size = 2
     scheduler.enable_prefix_caching = False
     pipeline = genai.ContinuousBatchingPipeline(path, scheduler, "CPU", {"INFERENCE_NUM_THREADS": threads})
-    print(json.dumps({"versions": {"openvino-genai": genai.__version__}}), flush=True)
-    ids: list[int] = []
-    for line in sys.stdin:
-        question = json.loads(line)
-        if "ids" in question:
-            ids = question["ids"]
-            print("{}", flush=True)
-            continue
-        prompt, sequences = question["prompt"], question["sequences"]
-        wish = genai.GenerationConfig(max_new_tokens=question["count"], ignore_eos=True, do_sample=False)
-        given = [openvino.Tensor(np.array([ids[i : i + prompt]], np.int64)) for i in range(sequences)]
-        begin = time.perf_counter()
-        found = pipeline.generate(given, [wish] * sequences)
-        seconds = time.perf_counter() - begin
-        texts = [[int(i) for i in one.m_generation_ids[0]] for one in found]
-        print(json.dumps({"seconds": seconds, "texts": texts}), flush=True)
+
+    def prepare(prompts: list[list[int]], count: int) -> Callable[[], Texts]:
+        wish = genai.GenerationConfig(max_new_tokens=count, ignore_eos=True, do_sample=False)
+        given = [openvino.Tensor(np.array([prompt], np.int64)) for prompt in prompts]
+        return lambda: [one.m_generation_ids[0] for one in pipeline.generate(given, [wish] * len(given))]
+
+    answer({"versions": {"openvino-genai": genai.__version__}}, prepare)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import transformers
+from answering import Texts, answer
 
 
 def main() -> None:
@@ -21,28 +21,26 @@ def main() -> None:
         quantization_config=transformers.GgufConfig(dequantize=True),  # ten times as fast as in blocks
     ).eval()
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-    print(json.dumps({"versions": versions, "precision": "bf16"}), flush=True)
-    ids: list[int] = []
-    for line in sys.stdin:
-        question = json.loads(line)
-        if "ids" in question:
-            ids = question["ids"]
-            print("{}", flush=True)
-            continue
-        prompt = question["prompt"]
-        given = torch.tensor([ids[i : i + prompt] for i in range(question["sequences"])])
-        begin = time.perf_counter()
-        with torch.inference_mode():
-            found = model.generate(
-                given,
-                attention_mask=torch.ones_like(given),
-                max_new_tokens=question["count"],
-                min_new_tokens=question["count"],
-                do_sample=False,
-                pad_token_id=0,
-            )
-        seconds = time.perf_counter() - begin
-        print(json.dumps({"seconds": seconds, "texts": found[:, prompt:].tolist()}), flush=True)
+
+    def prepare(prompts: list[list[int]], count: int) -> Callable[[], Texts]:
+        given = torch.tensor(prompts)
+
+        def write() -> Texts:
+            with torch.inference_mode():
+                found = model.generate(
+                    given,
+                    attention_mask=torch.ones_like(given),
+                    max_new_tokens=count,
+                    min_new_tokens=count,
+                    do_sample=False,
+                    pad_token_id=0,
+                )
+            texts: Texts = found[:, given.shape[1] :].tolist()
+            return texts
+
+        return write
+
+    answer({"versions": versions, "precision": "bf16"}, prepare)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import _core
 from .errors import InvalidArgumentError
+from .memory import HAVE_BF16
 
 TOKENS = 512  # of a full batch
 _FEWER_TOKENS = 64  # for the plain loops of the reference table, which take seconds otherwise
@@ -55,7 +56,7 @@ def cases(tokens: int = TOKENS, isa: str = "") -> list[Case]:
     """Everything that is measured on one table."""
     found = []
     # Where narrow encoders have an attention of their own; on the others it is that of f32.
-    attention_precisions = ("f32", "bf16") if isa in ("amx", "avx512_bf16") else ("f32",)
+    attention_precisions = ("f32", "bf16") if isa in HAVE_BF16 else ("f32",)
     for model, (hidden, feed_forward, _) in _MODELS.items():
         for precision in _PRECISIONS:
             sizes: dict[str, Any] = {"kernel": "gemm", "rows": tokens, "precision": precision}

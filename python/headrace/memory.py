@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Bytes of a number in a matrix, by precision, where the processor has what each needs.
 _WIDTHS = {"bf16": 2.0, "int8": 1.0, "q8": 1.07, "q4": 0.57}
 _FLOAT = 4
-_HAVE_BF16 = ("amx", "avx512_bf16")
+HAVE_BF16 = ("amx", "avx512_bf16")  # tables that multiply it
 _CACHE_BYTES = 2 << 30  # of keys and values, unless a number of tokens is asked for
 _CACHE_SEQUENCES = 64
 _MAX_HEADER = 100 << 20
@@ -208,7 +208,7 @@ def _width(precision: str) -> float:
 
     table = isa()
     if precision == "auto":
-        precision = "bf16" if table in _HAVE_BF16 else "f32"
+        precision = "bf16" if table in HAVE_BF16 else "f32"
     if table == "reference" and precision in ("bf16", "int8"):
         return _FLOAT
     if precision == "int8" and table in ("avx2", "avx512"):  # no VNNI: numbers of 16 bits
